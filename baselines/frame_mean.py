@@ -1,0 +1,64 @@
+"""Frame mean (2D floor): the backbone on each frame, features averaged; blind to order.
+
+Source: TSN's average consensus (arXiv 1608.00859); with a linear head the mean of logits equals the
+head of the mean of features.
+"""
+
+from torch import Tensor, nn
+
+from pks4.backbone import PerFrameBackbone
+from pks4.cost import linear_macs
+from pks4.video import load_backbone
+
+FAMILY = "2D floor"
+PAPER = "https://arxiv.org/abs/1608.00859"
+IMAGE_TWIN = "frame_mean"
+IMAGE_TWIN_OPTIONS = {}
+SCALES = {
+    "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
+    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 8, "image_size": 64},
+}
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    patch_size: int = 16,
+    image_size: int = 224,
+    backbone: str = "vit",
+    frozen: bool = False,
+) -> "FrameMean":
+    """The floor on clips of any number of frames; trained whole unless `frozen`."""
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    net = PerFrameBackbone(backbone, frozen=frozen, image_size=image_size, **sizes)
+    return FrameMean(net, num_classes, frames)
+
+
+class FrameMean(nn.Module):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), the same for every order of frames."""
+
+    def __init__(self, backbone: PerFrameBackbone, num_classes: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.dim, num_classes)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Logits of each clip."""
+        return self.head(self.backbone(video).mean((1, 2, 3)))
+
+    def macs(self, batch: int = 1) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage."""
+        return {
+            "backbone": self.backbone.macs(batch * self.frames),
+            "temporal": 0,
+            "head": linear_macs(batch, self.head.in_features, self.head.out_features),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the backbone of the image twin; its head stays behind."""
+        load_backbone(self.backbone, state)

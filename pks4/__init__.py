@@ -1,0 +1,38 @@
+"""PKS4 and the suite that measures it.
+
+PKS4 is a per-frame 2D backbone plus one plug-in module: a Kinematic Prior Encoder whose priors
+modulate selective state-space scanners that run along time only, one for each place in the frame.
+This is a reconstruction from the abstract of arXiv 2604.26461; see `docs/reconstruction.md`.
+
+Letters used everywhere:
+
+    b  clips in a batch         A  state matrix of the SSM, (d, n), negative
+    t  frames                   B  input matrix, one n-vector per site and step ("write")
+    h  rows of the grid         C  output matrix, one n-vector per site and step ("read")
+    w  columns of the grid      D  skip vector, (d,)
+    s  sites of a frame, h*w    delta  step size, one per site, step and channel
+    d  channels
+    n  state size of the SSM
+
+Dimensions are lower case, parameters of the SSM upper case. Nothing heavy is imported here: the
+names below are loaded when first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "PKS4": "pks4.module",
+    "KinematicPriorEncoder": "pks4.prior",
+    "scan_sites": "pks4.scan",
+}
+__all__ = ["PKS4", "KinematicPriorEncoder", "__version__", "scan_sites"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `import pks4` stays light."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'pks4' has no attribute {name!r}")

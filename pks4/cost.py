@@ -1,0 +1,74 @@
+"""Closed forms of compute: the counting rule `macs/v1`, in one place.
+
+One multiply-add counts as one MAC. Counted: linear layers, convolutions, matrix products,
+attention, the selective scan and the local correlation. Not counted: norms, activations, softmax,
+elementwise products, pooling. Layers call these functions beside the code that they count; the
+counters of `pks4.bench.measure.macs` use `OP_MACS` for operators that no public tool knows.
+
+The scan, per site, step and channel, forward: delta*A, (delta*u)*B, the state's multiply-add and
+the read-out with C are n multiplications each; delta*u and D*u are one each: 4n + 2. Backward: the
+states are computed again (3n), then nine n-sized products for the gradients of delta, u, A, B, C
+and the state (12n in all) and four single ones. The form used by the authors of Mamba, 9n + 2, is
+in FLOPs; `scan_flops` gives it for comparison.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+RULE = "macs/v1"
+
+
+def linear_macs(tokens: int, d_in: int, d_out: int) -> int:
+    """MACs of a linear layer on `tokens` vectors."""
+    return tokens * d_in * d_out
+
+
+def attention_macs(sequences: int, queries: int, keys: int, d: int) -> int:
+    """MACs of softmax(q k^T) v, all heads together: two products of (queries, keys, d)."""
+    return 2 * sequences * queries * keys * d
+
+
+def vit_block_macs(frames: int, tokens: int, d: int, mlp_ratio: int = 4) -> int:
+    """MACs of one pre-norm transformer block: q k v, attention, projection, two-layer MLP."""
+    rows = frames * tokens
+    linears = linear_macs(rows, d, 4 * d) + 2 * linear_macs(rows, d, mlp_ratio * d)
+    return linears + attention_macs(frames, tokens, tokens, d)
+
+
+def scan_macs(steps: int, d: int, n: int) -> int:
+    """MACs of the selective scan forward; `steps` = clips * frames * sites."""
+    return steps * d * (4 * n + 2)
+
+
+def scan_backward_macs(steps: int, d: int, n: int) -> int:
+    """MACs of the scan's backward, its recomputation of the states included."""
+    return steps * d * (12 * n + 4)
+
+
+def scan_flops(steps: int, d: int, n: int) -> int:
+    """FLOPs of the scan forward as Mamba's authors count them (9 n + 2 per step and channel)."""
+    return steps * d * (9 * n + 2)
+
+
+def correlation_macs(pairs: int, sites: int, d: int, offsets: int) -> int:
+    """MACs of comparing each site with `offsets` sites of another frame."""
+    return pairs * sites * offsets * d
+
+
+def _scan_op(shapes: Sequence[Sequence[int]], macs: Callable[[int, int, int], int]) -> int:
+    u, n = shapes[0], shapes[2][1]
+    return macs(prod(u[:-1]), u[-1], n)
+
+
+def _correlation_op(shapes: Sequence[Sequence[int]], offsets: int, products: int) -> int:
+    pairs, h, w, d = shapes[0]
+    return products * correlation_macs(pairs, h * w, d, offsets)
+
+
+# Operator -> MACs from the shapes of its tensor inputs, in order, and of its first output.
+OP_MACS: dict[str, Callable[[Sequence[Sequence[int]], Sequence[int]], int]] = {
+    "pks4::scan_recompute": lambda ins, out: _scan_op(ins, scan_macs),
+    "pks4::scan_recompute_backward": lambda ins, out: _scan_op(ins[1:], scan_backward_macs),
+    "pks4::local_correlation": lambda ins, out: _correlation_op(ins, out[-1], 1),
+    "pks4::local_correlation_backward": lambda ins, out: _correlation_op(ins[1:], ins[0][-1], 2),
+}
