@@ -68,6 +68,7 @@ class Scanner(nn.Module):
         super().__init__()
         n = options.state
         self.d, self.rank, self.options = d, rank, options
+        self.scan_backend = options.scan_backend
         self.x_proj = nn.Linear(d, rank + 2 * n, bias=False)
         self.dt_proj = nn.Linear(rank, d, bias=False)
         self.dt_bias = nn.Parameter(_inverse_softplus_of_log_uniform(d))
@@ -91,7 +92,7 @@ class Scanner(nn.Module):
         B, C = self._modulate("B", B, priors), self._modulate("C", C, priors)
         A = -torch.exp(self.A_log)
         return scan_sites(
-            u, delta, A, B, C, self.D, self.dt_bias, backend=self.options.scan_backend
+            u, delta, A, B, C, self.D, self.dt_bias, backend=self.scan_backend
         )
 
     def _modulate(self, name: str, x: Tensor, priors: Tensor | None) -> Tensor:

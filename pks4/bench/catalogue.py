@@ -1,0 +1,121 @@
+"""What there is: models, measures and suites, found by their files and described without import.
+
+A file is its own registration: name = file stem, summary = first docstring line, facts = module
+constants that are literals. They are read from the syntax tree, so that listing costs no torch.
+Models come from `baselines/` and `pks4/video.py` (as `pks4`), then from the entry-point group
+`pks4.models`; suites from `suites/`. In an installed wheel both lie under `pks4/_shipped/`.
+"""
+
+import ast
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pks4.errors import UserError, unknown_name
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the catalogue: its facts, and its module when asked."""
+
+    name: str
+    path: Path
+    summary: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] | None = None  # what `build` takes; None: anything
+
+    def load(self) -> ModuleType:
+        """Import the file (and torch with it)."""
+        return _load(self.path)
+
+
+def root() -> Path:
+    """The checkout, or the shipped copy of its data inside an installed package."""
+    checkout = PACKAGE.parent
+    if (checkout / "baselines").is_dir() and (checkout / "suites").is_dir():
+        return checkout
+    return PACKAGE / "_shipped"
+
+
+def is_checkout() -> bool:
+    """Whether the package runs from a checkout."""
+    return root() == PACKAGE.parent
+
+
+def models() -> dict[str, Entry]:
+    """All contestants by name."""
+    files = {"pks4": PACKAGE / "video.py"}
+    files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
+    for point in entry_points(group="pks4.models"):
+        spec = importlib.util.find_spec(point.value)
+        if spec and spec.origin:
+            files.setdefault(point.name, Path(spec.origin))
+    return {name: _read(name, path) for name, path in files.items()}
+
+
+def measures() -> dict[str, Entry]:
+    """All measures by name."""
+    files = sorted((PACKAGE / "bench" / "measure").glob("*.py"))
+    return {p.stem: _read(p.stem, p) for p in files if p.stem[0] != "_"}
+
+
+def suites() -> dict[str, Path]:
+    """All suites by name."""
+    return {p.stem: p for p in sorted((root() / "suites").glob("*.toml"))}
+
+
+def find(what: str, name: str, known: dict[str, Any]) -> Any:
+    """known[name], or an error that names the near ones."""
+    if name not in known:
+        raise UserError(unknown_name(what, name, known))
+    return known[name]
+
+
+@cache
+def _read(name: str, path: Path) -> Entry:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as Python: {error}") from error
+    facts = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                facts[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # not a literal, so not a fact
+    summary = (ast.get_docstring(tree) or "no summary").splitlines()[0]
+    return Entry(name, path, summary, facts, _options(tree, facts))
+
+
+def _options(tree: ast.Module, facts: dict[str, Any]) -> tuple[str, ...] | None:
+    """Names of the keyword arguments of `build`, with MORE_OPTIONS where it takes **named."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "build":
+            if node.args.kwarg and "MORE_OPTIONS" not in facts:
+                return None
+            named = tuple(a.arg for a in (*node.args.args, *node.args.kwonlyargs))
+            return named + tuple(facts.get("MORE_OPTIONS", ()))
+    return None
+
+
+def _load(path: Path) -> ModuleType:
+    if path.is_relative_to(PACKAGE) and "_shipped" not in path.parts:
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        return importlib.import_module(".".join(parts))
+    name = f"{path.parent.name}.{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]

@@ -1,0 +1,86 @@
+"""The machine and the code behind a number: found once a run, written into every record."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pks4 import __version__
+from pks4.bench import catalogue
+from pks4.bench.record import Provenance
+
+PACKAGES = (
+    "torch", "torchvision", "timm", "transformers", "fvcore", "numpy", "pandas", "matplotlib",
+    "accelerate", "av", "decord", "scikit-learn", "mamba-ssm",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the packages that a number can depend on."""
+    found = {"python": platform.python_version(), "pks4-bench": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """The checkout's commit and whether tracked files differ from it; None outside a checkout."""
+    if not catalogue.is_checkout():
+        return None, None
+    head = _git("rev-parse", "HEAD")
+    if head is None:
+        return None, None
+    return head, bool(_git("status", "--porcelain", "--untracked-files=no"))
+
+
+def provenance() -> Provenance:
+    """Everything that a record says of code and machine."""
+    head, dirty = commit()
+    return Provenance(versions=versions(), commit=head, dirty=dirty, environment=_machine())
+
+
+def _machine() -> dict[str, str | int | None]:
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_bytes": _memory_bytes(),
+        "os": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [
+        line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _git(*args: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *args],
+            cwd=catalogue.root(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

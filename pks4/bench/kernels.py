@@ -1,0 +1,81 @@
+"""One declared attention kernel for every contestant, on every device, meta included.
+
+Left alone, `F.scaled_dot_product_attention` takes another kernel on meta tensors (the "math" one,
+which keeps the whole score matrix) than on a CPU or a GPU, so that a simulated number would be of
+another program. Here the function is replaced while a measure runs. A function mode would not do:
+activation checkpointing recomputes with modes off.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pks4.errors import unknown_name
+
+aten = torch.ops.aten
+
+
+def _flash_cpu(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+    return aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, False, scale=scale)[0]
+
+
+def _efficient(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+    return aten._scaled_dot_product_efficient_attention(
+        q, k, v, None, torch.is_grad_enabled(), 0.0, False, scale=scale
+    )[0]
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+    return aten._scaled_dot_product_flash_attention(q, k, v, 0.0, False, False, scale=scale)[0]
+
+
+def _math(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return torch.softmax((q * scale) @ k.transpose(-2, -1), -1) @ v
+
+
+# flash_cpu: what a CPU runs in float32; efficient: CUDA in float32; flash: CUDA in half precision;
+# math: the score matrix materialised.
+KERNELS = {"flash_cpu": _flash_cpu, "efficient": _efficient, "flash": _flash, "math": _math}
+
+
+@dataclass
+class Calls:
+    """Which kernel was declared and how often it ran."""
+
+    kernel: str
+    count: int = 0
+
+    def evidence(self) -> str:
+        """The kernel's name, or that no fused attention was called."""
+        return self.kernel if self.count else "no fused attention"
+
+
+@contextmanager
+def declared_attention(kernel: str) -> Iterator[Calls]:
+    """Run every fused attention with this kernel.
+
+    Raises ValueError for an unknown kernel, and at the call for a mask or dropout, which these
+    kernels do not take alike.
+    """
+    if kernel not in KERNELS:
+        raise ValueError(unknown_name("attention kernel", kernel, KERNELS))
+    calls, original = Calls(kernel), F.scaled_dot_product_attention
+
+    def attention(
+        q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+    ):
+        if attn_mask is not None or dropout_p or is_causal or enable_gqa:
+            raise ValueError("declared_attention: masks, dropout and grouped heads are not counted")
+        calls.count += 1
+        return KERNELS[kernel](q, k, v, scale)
+
+    F.scaled_dot_product_attention = attention
+    try:
+        yield calls
+    finally:
+        F.scaled_dot_product_attention = original

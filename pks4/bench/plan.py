@@ -1,0 +1,108 @@
+"""The plan: a suite becomes cells, one per contestant and number of frames, before anything runs.
+
+Here every name and option that the suite gives is checked against the catalogue, so that a run
+does not fail an hour later on a typing mistake.
+"""
+
+from typing import Any
+
+from pks4.bench import catalogue
+from pks4.bench.suite import Contestant, Grid, Settings, Suite
+from pks4.errors import UserError, unknown_name
+
+
+class Cell(Settings):
+    """One (contestant, frames) of one grid: what one child process does."""
+
+    id: str  # grid/label/t<frames>, unique in its suite
+    grid: str
+    label: str
+    title: str
+    model: str
+    family: str
+    scale: str
+    frames: int
+    batch: int
+    num_classes: int
+    task: str | None
+    options: dict[str, Any]  # of build(), the scale's sizes included
+    measures: list[str]
+    settings: dict[str, dict[str, Any]]  # measure -> complete settings
+    time_limit_seconds: float
+    alone: bool  # nothing else may run beside it
+
+
+def plan(suite: Suite) -> list[Cell]:
+    """All cells of a suite, in the order in which they are to run."""
+    known_models, known_measures = catalogue.models(), catalogue.measures()
+    by_label = {c.label: c for c in suite.contestants}
+    cells = []
+    for grid in suite.grids:
+        for name in grid.measures:
+            catalogue.find("measure", name, known_measures)
+        _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
+        labels = grid.contestants or list(by_label)
+        _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
+        for label in labels:
+            entry = catalogue.find("model", by_label[label].model, known_models)
+            for frames in grid.frames:
+                cells.append(_cell(grid, by_label[label], entry, frames, known_measures))
+    return cells
+
+
+def _cell(
+    grid: Grid, contestant: Contestant, entry: catalogue.Entry, frames: int, measures: dict
+) -> Cell:
+    scales = entry.facts.get("SCALES", {})
+    if grid.scale not in scales:
+        raise UserError(f"model {entry.name!r}: {unknown_name('scale', grid.scale, scales)}")
+    options = {**scales[grid.scale], **contestant.options}
+    if entry.options is not None:
+        _only_known(f"contestant {contestant.label!r}: option", options, entry.options)
+    settings = {name: _settings(grid, contestant, measures[name]) for name in grid.measures}
+    return Cell(
+        id=f"{grid.name}/{contestant.label}/t{frames}",
+        grid=grid.name,
+        label=contestant.label,
+        title=contestant.title or contestant.label,
+        model=entry.name,
+        family=entry.facts.get("FAMILY", "other"),
+        scale=grid.scale,
+        frames=frames,
+        batch=grid.batch,
+        num_classes=grid.num_classes,
+        task=grid.task,
+        options=options,
+        measures=grid.measures,
+        settings=settings,
+        time_limit_seconds=grid.time_limit_seconds,
+        alone=any(measures[name].facts.get("ALONE", False) for name in grid.measures),
+    )
+
+
+def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> dict[str, Any]:
+    """A measure's settings: its defaults, then the grid's, then the contestant's recipe."""
+    defaults = measure.facts.get("SETTINGS", {})
+    given = dict(grid.settings.get(measure.name, {}))
+    if measure.name == "accuracy":
+        given |= contestant.recipe
+    where = f"grid {grid.name!r}, measure {measure.name!r}"
+    _only_known(f"{where}: setting", given, defaults)
+    for key, value in given.items():
+        _same_kind(f"{where}: {key}", value, defaults[key])
+    return {**defaults, **given}
+
+
+def _same_kind(where: str, value: Any, default: Any) -> None:
+    """Raise unless value has the default's kind (a whole number may stand for a real one)."""
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    if default is not None and (
+        not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
+    ):
+        raise UserError(f"{where} must be like {default!r}, got {value!r}")
+
+
+def _only_known(what: str, names: Any, known: Any) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(unknown_name(what, name, known))

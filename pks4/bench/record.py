@@ -1,0 +1,87 @@
+"""Records: every number with its evidence, one JSON object a line.
+
+A run's file begins with a `RunHeader` and goes on with `Record`s. A record stands alone: it holds
+its value and unit, how it came about, and where. Schema version 1; `results/README.md` tells the
+fields.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pks4.bench.plan import Cell
+from pks4.bench.suite import Settings
+
+SCHEMA_VERSION = 1
+Kind = Literal["exact", "noisy", "sampled"]
+Status = Literal["ok", "failed", "oom", "timeout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a measure yields: one number, how it came about, and what stands behind it."""
+
+    metric: str
+    value: int | float
+    unit: str
+    kind: Kind
+    evidence: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Provenance(Settings):
+    """The code and the machine behind a number."""
+
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    environment: dict[str, Any]
+
+
+class RunHeader(Provenance):
+    """First line of a run's file: the suite as it was, and its plan."""
+
+    type: Literal["run"] = "run"
+    schema_version: Literal[1] = 1
+    run: str
+    suite: str
+    suite_text: str
+    created: str
+    cells: list[Cell]
+
+
+class Record(Provenance):
+    """One number, or one failure, of one cell."""
+
+    type: Literal["record"] = "record"
+    schema_version: Literal[1] = 1
+    run: str
+    cell: str
+    grid: str
+    label: str
+    title: str
+    model: str
+    family: str
+    options: dict[str, Any]
+    scale: str
+    frames: int
+    batch: int
+    task: str | None
+    measure: str
+    metric: str  # "*": the measure as a whole failed
+    parts: int  # records that this measure writes for this cell
+    status: Status
+    reason: str | None = None
+    value: int | float | None = None
+    unit: str | None = None
+    kind: Kind | None = None
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    detail: dict[str, Any] = Field(default_factory=dict)
+    created: str
+    seconds: float  # that the measure took, all its parts together
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a run holds once: cell, measure, metric."""
+        return self.cell, self.measure, self.metric

@@ -1,0 +1,132 @@
+"""Runs on disk: one JSONL file a run, only ever appended to, read with tolerance for a torn end.
+
+A process may die in the middle of a line. The next writer ends that line and goes on below it; a
+reader reports it and keeps the rest. A record that is there twice counts once, the first.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from pks4.bench.record import Record, RunHeader
+from pks4.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A run as read: its header, its records, and what could not be read."""
+
+    path: Path
+    header: RunHeader
+    records: list[Record]
+    torn: list[str] = field(default_factory=list)
+
+    def missing(self) -> dict[str, list[str]]:
+        """Cell id -> measures that have not written all of their records."""
+        seen: dict[tuple[str, str], int] = {}
+        parts: dict[tuple[str, str], int] = {}
+        for r in self.records:
+            seen[r.cell, r.measure] = seen.get((r.cell, r.measure), 0) + 1
+            parts[r.cell, r.measure] = r.parts
+        left = {}
+        for cell in self.header.cells:
+            todo = [
+                m
+                for m in cell.measures
+                if (cell.id, m) not in parts or seen[cell.id, m] < parts[cell.id, m]
+            ]
+            if todo:
+                left[cell.id] = todo
+        return left
+
+
+def read(path: Path) -> RunFile:
+    """Read a run's file; raise UserError where it is not one."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    header, records, torn, keys = None, [], [], set()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+            if header is None:
+                header = RunHeader.model_validate(data)
+                continue
+            record = Record.model_validate(data)
+        except (ValueError, ValidationError) as error:
+            if header is None:
+                raise UserError(
+                    f"{path}: line {number} is not the header of a run; is this a "
+                    "results file of pks4-bench?"
+                ) from error
+            torn.append(f"{path}: line {number} is torn or foreign and was left out")
+            continue
+        if record.key not in keys:
+            keys.add(record.key)
+            records.append(record)
+    if header is None:
+        raise UserError(f"{path}: empty; there is no run in it")
+    return RunFile(path, header, records, torn)
+
+
+class Writer:
+    """Appends lines to a run's file, each batch in one write, on disk before it returns."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
+            ) from error
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            os.write(self._fd, b"\n")
+
+    def append(self, *entries: RunHeader | Record) -> None:
+        """Write entries, one line each."""
+        data = "".join(entry.model_dump_json() + "\n" for entry in entries).encode()
+        while data:
+            data = data[os.write(self._fd, data) :]
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def runs(folder: Path) -> list[Path]:
+    """Files of runs in a folder, the oldest first (their names begin with suite and time)."""
+    return sorted(folder.glob("*.jsonl"), key=lambda p: p.stat().st_mtime)
+
+
+def find_run(name: str, folders: list[Path]) -> Path:
+    """A run by path, by name, or `latest`."""
+    path = Path(name)
+    if path.suffix == ".jsonl":
+        return path
+    found = {p.stem: p for folder in folders for p in runs(folder)}
+    if name == "latest" and found:
+        return max(found.values(), key=lambda p: p.stat().st_mtime)
+    if name not in found:
+        raise UserError(unknown_name("run", name, found))
+    return found[name]
+
+
+def frame(records: list[Record]) -> "pd.DataFrame":
+    """Records as a table, one column a field."""
+    import pandas as pd
+
+    columns = list(Record.model_fields)
+    return pd.DataFrame([r.model_dump() for r in records], columns=columns)

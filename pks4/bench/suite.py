@@ -1,0 +1,105 @@
+"""A suite: one question, written as TOML, read into frozen settings.
+
+A key that is not known is an error with the near name, never ignored.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pks4.errors import UserError, unknown_name
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class Settings(BaseModel):
+    """Frozen settings that know all of their keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Contestant(Settings):
+    """One line of the comparison: a model with options, under a label of its own."""
+
+    label: Name
+    title: str = ""
+    model: str
+    options: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}  # over the accuracy measure's settings, for this contestant
+
+
+class Grid(Settings):
+    """Contestants x frames, at one scale, with the measures to take in each cell."""
+
+    name: Name
+    scale: str
+    frames: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    measures: Annotated[list[str], Field(min_length=1)]
+    contestants: list[str] = []  # labels; none: all
+    batch: Annotated[int, Field(ge=1)] = 1
+    num_classes: Annotated[int, Field(ge=1)] = 400
+    task: Literal["temporal", "spatial"] | None = None  # of the embedded data set
+    time_limit_seconds: Annotated[float, Field(gt=0)] = 600
+    settings: dict[str, dict[str, Any]] = {}  # measure -> its settings
+
+    @field_validator("frames")
+    @classmethod
+    def _distinct(cls, frames: list[int]) -> list[int]:
+        if len(set(frames)) != len(frames):
+            raise ValueError(f"frames are named twice: {frames}")
+        return frames
+
+
+class Suite(Settings):
+    """A named list of contestants and the grids to put them through."""
+
+    name: Name
+    title: str
+    summary: str = ""
+    contestants: Annotated[list[Contestant], Field(min_length=1)]
+    grids: Annotated[list[Grid], Field(min_length=1)]
+
+
+def read_suite(path: Path) -> tuple[Suite, str]:
+    """The suite in a TOML file, and the text it was read from."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    return parse_suite(text, str(path)), text
+
+
+def parse_suite(text: str, where: str) -> Suite:
+    """The suite in a TOML text; `where` names it in errors."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: not valid TOML: {error}") from error
+    try:
+        suite = Suite.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_first_problem(error)}") from error
+    for kind, names in (
+        ("contestant label", [c.label for c in suite.contestants]),
+        ("grid name", [g.name for g in suite.grids]),
+    ):
+        twice = {n for n in names if names.count(n) > 1}
+        if twice:
+            raise UserError(f"{where}: {kind} {sorted(twice)[0]!r} is used twice; rename one")
+    return suite
+
+
+_MODELS: dict[str, type[Settings]] = {"contestants": Contestant, "grids": Grid}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """One line for the first problem: where it is, and the near name of an unknown key."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        owner = _MODELS.get(str(problem["loc"][0]), Suite) if len(problem["loc"]) > 1 else Suite
+        key = str(problem["loc"][-1])
+        return f"{where}: {unknown_name('key', key, owner.model_fields)}"
+    return f"{where}: {problem['msg']} (got {problem['input']!r})"[:300]

@@ -1,0 +1,67 @@
+"""What a measure is given: its cell, its settings, fresh models and clips for them."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pks4.bench import catalogue
+from pks4.bench.plan import Cell
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def _quiet(done: float, total: float, text: str) -> None:
+    """A progress callback that says nothing."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell as a measure sees it."""
+
+    cell: Cell
+    settings: dict[str, Any]  # of this measure
+    progress: Callable[[float, float, str], None] = field(default=_quiet)
+
+    def build(
+        self, device: str = "cpu", frames: int | None = None, num_classes: int | None = None
+    ) -> "nn.Module":
+        """A fresh model of this cell's contestant, in train mode, from a fixed seed."""
+        return build(self.cell, device, frames, num_classes)
+
+    def clip(
+        self, device: str = "cpu", frames: int | None = None, batch: int | None = None
+    ) -> "Tensor":
+        """A random clip of this cell's size: (batch, frames, 3, image_size, image_size)."""
+        import torch
+
+        size = self.cell.options["image_size"]
+        shape = (batch or self.cell.batch, frames or self.cell.frames, 3, size, size)
+        if device == "meta":
+            return torch.empty(shape, device="meta")
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def build(
+    cell: Cell, device: str = "cpu", frames: int | None = None, num_classes: int | None = None
+) -> "nn.Module":
+    """Build a cell's contestant from seed 0; on meta nothing is initialised."""
+    import torch
+
+    module = catalogue.models()[cell.model].load()
+    torch.manual_seed(0)
+    where = torch.device("meta") if device == "meta" else contextlib.nullcontext()
+    with where:
+        model = module.build(
+            frames=frames or cell.frames,
+            num_classes=num_classes or cell.num_classes,
+            **cell.options,
+        )
+    return model.to(device).train()
+
+
+def scan_backend(model: "nn.Module") -> str | None:
+    """The scan backend that a model's layers name, or None where there is no scan."""
+    names = {getattr(m, "scan_backend", None) for m in model.modules()} - {None}
+    return "+".join(sorted(names)) or None

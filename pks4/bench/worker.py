@@ -1,0 +1,96 @@
+"""The child process: one cell, its measures one after another, each on a freshly built model.
+
+It reads one job from standard input, as a JSON line, and writes events to standard output, one JSON
+line each; whatever libraries print goes to standard error. When standard input ends, the parent is
+gone and the child stops at once, so that no measurement runs on unseen.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import IO, Any
+
+from pks4.bench import catalogue
+from pks4.bench.plan import Cell
+from pks4.bench.record import Reading
+from pks4.bench.trial import Trial
+from pks4.errors import UserError
+
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
+
+
+def main() -> None:
+    """Do the job on standard input."""
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print to stdout must not mix with events
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    _limit_threads(job["threads"])
+    cell = Cell.model_validate(job["cell"])
+    for name in job["measures"]:
+        _run_measure(cell, name, events)
+
+
+def _stop_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(3)
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _run_measure(cell: Cell, name: str, events: IO[str]) -> None:
+    def progress(done: float, total: float, text: str) -> None:
+        _send(events, event="progress", measure=name, done=done, total=total, text=text)
+
+    _send(events, event="start", measure=name)
+    trial = Trial(cell, cell.settings[name], progress)
+    started = time.perf_counter()
+    try:
+        module = catalogue.measures()[name].load()
+        readings = list(module.measure(trial))
+    except Exception as error:  # a failed trial is a record with its reason
+        status, reason = _failure(error)
+        _send(
+            events,
+            event="failed",
+            measure=name,
+            status=status,
+            reason=reason,
+            seconds=time.perf_counter() - started,
+        )
+    else:
+        _send(
+            events,
+            event="done",
+            measure=name,
+            readings=_plain(readings),
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _failure(error: Exception) -> tuple[str, str]:
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, MemoryError) or any(s in text.lower() for s in OUT_OF_MEMORY):
+        return "oom", f"out of memory: {text}"
+    if isinstance(error, UserError | ValueError):
+        return "failed", text
+    return "failed", f"{type(error).__name__}: {text}"
+
+
+def _plain(readings: Iterable[Reading]) -> list[dict[str, Any]]:
+    return [vars(reading) for reading in readings]
+
+
+def _send(events: IO[str], **event: Any) -> None:
+    events.write(json.dumps(event, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
