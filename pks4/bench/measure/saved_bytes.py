@@ -1,0 +1,98 @@
+"""Activation memory: bytes kept for backward, by module class, without a GPU.
+
+Every tensor that autograd keeps is noted once per storage; parameters, buffers and the input do
+not count. On meta tensors with a declared attention kernel this equals a real run to the byte. A
+kernel's own workspace and what backward allocates for a moment are not in this number.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pks4.bench.record import Reading
+from pks4.bench.trial import Trial, scan_backend
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SETTINGS = {"kernel": "flash_cpu"}
+RULE = "saved_bytes/v1"
+
+
+def measure(trial: Trial) -> Iterator[Reading]:
+    """Run one forward on meta and add up what is kept."""
+    model, clip = trial.build("meta"), trial.clip("meta")
+    by_class, by_stage, used = saved_bytes(model, clip, trial.settings["kernel"])
+    yield Reading(
+        metric="saved_bytes",
+        value=sum(by_class.values()),
+        unit="B",
+        kind="exact",
+        evidence={
+            "how": "simulated",
+            "rule": RULE,
+            "device": "meta",
+            "dtype": "float32",
+            "kernel": used,
+            "scan_backend": scan_backend(model),
+        },
+        detail={"by_class": dict(by_class.most_common()), "by_stage": dict(by_stage)},
+    )
+
+
+def saved_bytes(
+    model: "nn.Module", clip: "Tensor", kernel: str
+) -> tuple[Counter[str], Counter[str], str]:
+    """Bytes kept for backward by module class and by stage (top-level child), and the kernel used.
+
+    Works on any device; the model is run once, forward only.
+    """
+    import torch
+
+    from pks4.bench.kernels import declared_attention
+
+    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
+    own = [*model.parameters(), *model.buffers(), clip]
+    ignored = {t.untyped_storage()._cdata for t in own}
+    by_class: Counter[str] = Counter()
+    by_stage: Counter[str] = Counter()
+    where: list[tuple[str, str]] = [(type(model).__name__, "model")]
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in ignored and storage._cdata not in kept:
+            kept[storage._cdata] = storage
+            by_class[where[-1][0]] += storage.nbytes()
+            by_stage[where[-1][1]] += storage.nbytes()
+        return tensor
+
+    with (
+        _whereabouts(model, where),
+        declared_attention(kernel) as calls,
+        torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
+    ):
+        output = model(clip)
+    del output
+    return by_class, by_stage, calls.evidence()
+
+
+class _whereabouts:
+    """While open, the last entry of `where` is the module that runs: (class, top-level child)."""
+
+    def __init__(self, model: "nn.Module", where: list[tuple[str, str]]) -> None:
+        self.model, self.where, self.handles = model, where, []
+
+    def __enter__(self) -> None:
+        for name, module in self.model.named_modules():
+            if name:
+                entry = (type(module).__name__, name.split(".")[0])
+                self.handles += [
+                    module.register_forward_pre_hook(lambda m, i, e=entry: self.where.append(e)),
+                    module.register_forward_hook(
+                        lambda m, i, o: self.where.pop() and None, always_call=True
+                    ),
+                ]
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()

@@ -1,0 +1,146 @@
+"""The tables of a report, and those of them that hold exact costs: headline, cost, structure.
+
+Each function takes a `View` and gives one `Table`, with a line for everything that was measured and
+nothing that was not. T is the number of frames throughout. Time and accuracy are in
+`tables_measured.py`, failures and evidence in `tables_evidence.py`.
+"""
+
+from collections.abc import Mapping
+
+from pks4.bench import lines, structure, units
+from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
+from pks4.bench.tables_evidence import evidence, failures
+from pks4.bench.tables_measured import accuracy, timing
+from pks4.bench.view import Row, Setting, View
+
+_COST = (
+    Column(key="params_total", heading="parameters", unit="count"),
+    Column(key="params_trainable", heading="trainable", unit="count"),
+    Column(key="macs_forward", heading="forward", unit="MAC"),
+    Column(key="macs_train", heading="training step", unit="MAC"),
+    Column(key="saved_bytes", heading="kept for backward", unit="B"),
+)
+
+
+def build(view: View) -> list[Table]:
+    """Every table of the report, in its order."""
+    makers = (headline, cost, structures, timing, accuracy, failures, evidence)
+    return [make(view) for make in makers]
+
+
+def headline(view: View) -> Table:
+    """One line per contestant, at the largest T that all of a setting's contestants share."""
+    made: list[Line] = []
+    notes: list[str] = []
+    for setting in view.cost_settings:
+        frames = view.cost_frames(setting)
+        series = view.series(setting, "macs_forward") | view.series(setting, "saved_bytes")
+        present = [label for label in view.contestants if label in series]
+        found = [_headline_line(view, setting, label, frames) for label in present]
+        made += [line for line in found if line]
+        notes.append(f"{setting.title}: {_at(frames, len(present), sum(map(bool, found)))}")
+    reference = view.name(view.reference) if view.reference else "PKS4"
+    return table(
+        name="headline",
+        title="At a glance",
+        note=" ".join(notes),
+        columns=(
+            *lines.SETTING,
+            lines.TASK,
+            *lines.WHO,
+            lines.FRAMES,
+            *_COST[1:],
+            Column(key="memory_ratio", heading=f"memory ÷ {reference}", numeric=True),
+        ),
+        lines=made,
+    )
+
+
+def _headline_line(view: View, setting: Setting, label: str, frames: int) -> Line | None:
+    found = {c.key: view.find(setting, c.key, label, frames) for c in _COST[1:]}
+    if found["macs_forward"] is None and found["saved_bytes"] is None:
+        return None
+    own = found["saved_bytes"]
+    base = view.find(setting, "saved_bytes", view.reference, frames) if view.reference else None
+    ratio = own.value / base.value if own and base and base.value else None
+    return {
+        **lines.place(setting),
+        **lines.who(view, label),
+        **lines.at(frames),
+        **{key: number(row) if row else Entry() for key, row in found.items()},
+        "memory_ratio": Entry(value=ratio, text=units.times(ratio), source=own if ratio else None),
+    }
+
+
+def _at(frames: int, present: int, shown: int) -> str:
+    if shown == present:
+        return f"T = {frames}, the largest T measured for all {present}."
+    return f"T = {frames}, measured for {shown} of {present}."
+
+
+def cost(view: View) -> Table:
+    """Parameters, MACs and bytes kept for backward, for every contestant, setting and T."""
+    made = [
+        {
+            **lines.place(setting),
+            **lines.who(view, label),
+            **lines.at(frames),
+            **{c.key: number(view.find(setting, c.key, label, frames)) for c in _COST},
+        }
+        for setting, label, frames in lines.measured(view, [c.key for c in _COST])
+    ]
+    return table(
+        name="cost",
+        title="Exact costs",
+        note="Per step at the setting's batch; the training step is forward and backward.",
+        columns=(*lines.SETTING, lines.TASK, *lines.WHO, lines.FRAMES, *_COST),
+        lines=made,
+    )
+
+
+def structures(view: View) -> Table:
+    """The exact polynomial in T behind each contestant's MACs and saved bytes."""
+    made = [
+        {**lines.place(setting), **lines.who(view, label), **_structure_fields(metric, found)}
+        for metric in ("macs_forward", "macs_train", "saved_bytes")
+        for setting in view.settings(metric)
+        for label, found in view.series(setting, metric).items()
+        if structure.fit({t: row.value for t, row in found.items()}) is not None
+    ]
+    powers = (("a", "a"), ("b", "b, per T"), ("c", "c, per T²"))
+    return table(
+        name="structure",
+        title="Exact dependence on T",
+        note=(
+            "cost = a + b·T + c·T², exact fractions through three T, checked at every other T. "
+            "Affine: c is exactly 0."
+        ),
+        columns=(
+            *lines.SETTING,
+            lines.TASK,
+            *lines.WHO,
+            Column(key="metric", heading="cost"),
+            Column(key="kind", heading="in T"),
+            *(Column(key=key, heading=heading, numeric=True) for key, heading in powers),
+            Column(key="checked_at", heading="T used"),
+        ),
+        lines=made,
+    )
+
+
+def _structure_fields(metric: str, found: Mapping[int, Row]) -> Line:
+    fitted = structure.fit({frames: row.value for frames, row in found.items()})
+    largest = found[max(found)]
+    coefficients = fitted.coefficients or (None, None, None)
+    shown = [
+        Entry()
+        if part is None
+        else Entry(value=str(part), text=units.quantity(float(part), largest.unit), source=largest)
+        for part in coefficients
+    ]
+    return {
+        "metric": text(metric),
+        "kind": Entry(value=fitted.kind, text=fitted.kind, tone=fitted.kind),
+        **dict(zip("abc", shown, strict=True)),
+        "checked_at": text(", ".join(map(str, fitted.frames))),
+    }

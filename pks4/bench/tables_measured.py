@@ -1,0 +1,146 @@
+"""The tables of what was timed and trained: ratios with verdicts, accuracy with intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pks4.bench import lines, units
+from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
+from pks4.bench.view import OK, Row, Setting, View
+
+
+def timing(view: View) -> Table:
+    """Median seconds of forward and step, and paired ratios to the reference with verdicts."""
+    keys = ("forward_seconds", "step_seconds", "forward_ratio", "step_ratio")
+    made = [
+        {
+            **lines.place(setting),
+            **lines.who(view, label),
+            **lines.at(frames),
+            **{k: number(view.find(setting, k, label, frames)) for k in keys[:2]},
+            **_ratio("forward", view.find(setting, keys[2], label, frames)),
+            **_ratio("step", view.find(setting, keys[3], label, frames)),
+        }
+        for setting, label, frames in lines.measured(view, keys)
+    ]
+    references = {
+        str(row.detail["reference"])
+        for row in view.rows
+        if row.metric in keys[2:] and row.status == OK and "reference" in row.detail
+    }
+    told = f"; the reference is {units.listed(sorted(references))}" if references else ""
+    return table(
+        name="time",
+        title="Wall-clock time",
+        note=f"Medians over rounds. Ratio: candidate ÷ reference, 95 % interval{told}.",
+        columns=(
+            *lines.SETTING,
+            lines.TASK,
+            *lines.WHO,
+            lines.FRAMES,
+            Column(key="forward_seconds", heading="forward", unit="s"),
+            Column(key="step_seconds", heading="step", unit="s"),
+            *_ratio_columns("forward"),
+            *_ratio_columns("step"),
+        ),
+        lines=made,
+    )
+
+
+def _ratio_columns(stem: str) -> Sequence[Column]:
+    return (
+        Column(key=f"{stem}_ratio", heading=f"{stem} ratio", numeric=True),
+        Column(key=f"{stem}_low", heading="low", raw_only=True),
+        Column(key=f"{stem}_high", heading="high", raw_only=True),
+        Column(key=f"{stem}_verdict", heading=f"{stem} verdict"),
+    )
+
+
+def _ratio(stem: str, row: Row | None) -> Line:
+    low, high = (row.interval() if row else None) or (None, None)
+    shown = None
+    if row is not None:
+        ends = "" if low is None else f" [{units.ratio_interval((low, high))}]"
+        shown = f"{row.value:.2f}{ends}"
+    verdict = row.detail.get("verdict") if row else None
+    return {
+        f"{stem}_ratio": number(row, shown),
+        f"{stem}_low": text(low),
+        f"{stem}_high": text(high),
+        f"{stem}_verdict": Entry(value=verdict, text=verdict or units.MISSING, tone=verdict),
+    }
+
+
+_SHARES = (
+    ("top1", "top-1"),
+    ("within_pair", "within pair"),
+    ("within_pair_motion", "motion pairs"),
+    ("within_pair_order", "order pairs"),
+)
+
+
+def accuracy(view: View) -> Table:
+    """Top-1 and within-pair accuracy with their intervals, beside what the training cost."""
+    made = [
+        {
+            **lines.place(setting),
+            **lines.who(view, label),
+            **lines.at(frames),
+            **_shares(view, setting, label, frames),
+            **_training(view, setting, label, frames),
+        }
+        for setting, label, frames in lines.measured(view, [key for key, _ in _SHARES])
+    ]
+    return table(
+        name="accuracy",
+        title="Accuracy",
+        note="Shares of test clips in %, with their 95 % intervals (Wilson).",
+        columns=(
+            *lines.SETTING,
+            Column(key="task", heading="task"),
+            *lines.WHO,
+            lines.FRAMES,
+            *(column for key, heading in _SHARES for column in _share_columns(key, heading)),
+            Column(key="chance", heading="chance", numeric=True),
+            Column(key="clips", heading="clips", numeric=True),
+            Column(key="training_macs", heading="training", unit="MAC"),
+            Column(key="training_seconds", heading="training", unit="s"),
+            Column(key="learning_rate", heading="learning rate", numeric=True),
+        ),
+        lines=made,
+    )
+
+
+def _share_columns(key: str, heading: str) -> Sequence[Column]:
+    return (
+        Column(key=key, heading=heading, numeric=True),
+        Column(key=f"{key}_low", heading="low", raw_only=True),
+        Column(key=f"{key}_high", heading="high", raw_only=True),
+    )
+
+
+def _shares(view: View, setting: Setting, label: str, frames: int) -> Line:
+    fields: dict[str, Entry] = {}
+    for key, _ in _SHARES:
+        row = view.find(setting, key, label, frames)
+        low, high = (row.interval() if row else None) or (None, None)
+        shown = None
+        if row is not None:
+            ends = "" if low is None else f" [{units.percent_interval((low, high))}]"
+            shown = f"{100 * row.value:.1f}{ends}"
+        fields |= {key: number(row, shown), f"{key}_low": text(low), f"{key}_high": text(high)}
+    return fields
+
+
+def _training(view: View, setting: Setting, label: str, frames: int) -> Line:
+    top1 = view.find(setting, "top1", label, frames)
+    detail: Mapping[str, Any] = top1.detail if top1 else {}
+    options: Mapping[str, Any] = top1.options if top1 else {}
+    chance = detail.get("chance")
+    shown = units.MISSING if chance is None else f"{100 * chance:.1f}"
+    return {
+        "chance": Entry(value=chance, text=shown),
+        "clips": text(detail.get("clips")),
+        "training_macs": number(view.find(setting, "training_macs", label, frames)),
+        "training_seconds": number(view.find(setting, "training_seconds", label, frames)),
+        "learning_rate": text(detail.get("learning_rate", options.get("learning_rate"))),
+    }

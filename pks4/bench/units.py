@@ -1,0 +1,118 @@
+"""Numbers for people: the one place that turns SI values into short text with a unit.
+
+Records hold base values (MAC, B, s, 1) and only printing scales them. MACs and counts take decimal
+prefixes (1 GMAC = 10^9 multiply-adds); bytes take binary ones (1 MiB = 2^20 bytes). Three
+significant digits are shown, more only where whole thousands need them; the raw value stays in the
+CSV files. A column or an axis has one scale, picked by `scale_for` from the values it holds.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MISSING = "–"  # noqa: RUF001 - the dash that a table shows for "no value"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A unit that people read: `symbol`, and how many base units it holds."""
+
+    symbol: str
+    factor: float
+
+    def text(self, value: float | None) -> str:
+        """The bare number in this unit, without the symbol."""
+        return MISSING if value is None else significant(value / self.factor)
+
+
+_LADDERS: dict[str, tuple[Scale, ...]] = {
+    "MAC": tuple(Scale(f"{p}MAC", 1000.0**n) for n, p in enumerate(["", "k", "M", "G", "T", "P"])),
+    "B": tuple(Scale(f"{p}B", 1024.0**n) for n, p in enumerate(["", "Ki", "Mi", "Gi", "Ti"])),
+    "s": (
+        Scale("µs", 1e-6),
+        Scale("ms", 1e-3),
+        Scale("s", 1.0),
+        Scale("min", 60.0),
+        Scale("h", 3600.0),
+    ),
+    "count": tuple(Scale(p, 1000.0**n) for n, p in enumerate(["", "k", "M", "G"])),
+}
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` with `digits` significant digits, whole thousands in full: 0.0273, 28.2, 1,136."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{value:,.{max(0, decimals)}f}"
+
+
+def scale_for(values: Iterable[float | None], unit: str) -> Scale:
+    """The largest scale at which the smallest value that is not zero still reads as 1 or more.
+
+    `unit` is MAC, B, s or count. Where the values span more than four decades (a tiny and a full
+    scale in one column), the median decides instead of the smallest.
+    """
+    sizes = sorted(abs(value) for value in values if value)
+    if not sizes:
+        return _LADDERS[unit][0]
+    wide = sizes[-1] > 10_000 * sizes[0]
+    return _pick(sizes[len(sizes) // 2] if wide else sizes[0], unit)
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """One number with its own unit, for a sentence: `141.7e9, "MAC"` gives `142 GMAC`."""
+    if value is None:
+        return MISSING
+    scale = _pick(abs(value), unit)
+    return f"{scale.text(value)} {scale.symbol}".rstrip()
+
+
+def _pick(size: float, unit: str) -> Scale:
+    ladder = _LADDERS[unit]
+    fitting = [scale for scale in ladder if size >= scale.factor]
+    return fitting[-1] if fitting else ladder[0]
+
+
+def tick(value: float, unit: str) -> str:
+    """A round number on an axis, without trailing zeros: `256 MiB`, `3 TMAC`."""
+    scale = _pick(abs(value), unit)
+    return f"{value / scale.factor:.4g} {scale.symbol}".rstrip()
+
+
+def times(ratio: float | None) -> str:
+    """A factor: `22.2×`."""
+    return MISSING if ratio is None else f"{significant(ratio)}×"  # noqa: RUF001 - the sign is meant
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction of 1 as a percentage with one decimal: `64.2 %`."""
+    return MISSING if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def percent_interval(interval: tuple[float, float] | None) -> str:
+    """The two ends of an interval of fractions, without the sign: `60.1 to 68.0`."""
+    if interval is None:
+        return MISSING
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def ratio_interval(interval: tuple[float, float] | None) -> str:
+    """The two ends of an interval of ratios: `0.97 to 1.04`."""
+    return MISSING if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+def whole(value: int | None) -> str:
+    """An integer in full, with thousands: `73,216`."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a sentence lists them: `a, b and c`."""
+    items = list(words)
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
