@@ -89,12 +89,20 @@ class PerFrameBackbone(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Features of every frame, prefix tokens left out, channels last."""
+        return self.with_prefix(video)[0]
+
+    def with_prefix(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features of every frame, and its first prefix token (b, t, d) where there is one."""
+        raw, (b, t) = self._features(video), video.shape[:2]
+        features = self._channels_last(raw)
+        prefix = raw[:, 0].unflatten(0, (b, t)) if self.prefix_tokens else None
+        return features.view(b, t, *features.shape[1:]), prefix
+
+    def _features(self, video: Tensor) -> Tensor:
+        """What the backbone gives for all frames in a row; ViTs keep their prefix tokens."""
         check_video(video, self.image_size)
-        b, t = video.shape[:2]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.net.forward_features(video.flatten(0, 1))
-        features = self._channels_last(features)
-        return features.view(b, t, *features.shape[1:])
+            return self.net.forward_features(video.flatten(0, 1))
 
     def _channels_last(self, features: Tensor) -> Tensor:
         """(n, tokens, d), (n, d, h, w) or (n, h, w, d) -> (n, h, w, d)."""

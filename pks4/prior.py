@@ -100,13 +100,14 @@ class KinematicPriorEncoder(nn.Module):
     def _soft_argmax(self, volume: Tensor) -> Tensor:
         h, w = volume.shape[1:3]
         grid = on_grid(h, w, self.radius, self.dilation, volume.device)
-        masked = volume.masked_fill(~grid, float("-inf"))
-        weights = torch.softmax(masked * self.log_temperature.exp(), -1)
+        scaled = volume * self.log_temperature.exp()
+        weights = torch.softmax(scaled.masked_fill(~grid, float("-inf")), -1)
         offsets = torch.tensor(
             window_offsets(self.radius, self.dilation), dtype=volume.dtype, device=volume.device
         )
         expected = weights @ (offsets / (self.radius * self.dilation))  # (p, h, w, 2)
-        return torch.cat([expected, masked.amax(-1, keepdim=True)], -1)
+        best = volume.masked_fill(~grid, -1.0).amax(-1, keepdim=True)  # of cosines
+        return torch.cat([expected, best], -1)
 
     def boundary(self, x: Tensor) -> Tensor:
         """Smoothed difference of frames 1 … t-1 and 0 … t-2: (b, t-1, h, w, reduced)."""

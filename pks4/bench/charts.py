@@ -175,12 +175,12 @@ def _share_axis(axes: Axes, which: str, rows: Sequence[Row], levels: Mapping[str
     limits = (max(0.0, low - air), min(1.0, high + air) + 0.005)
     (axes.set_ylim if which == "y" else axes.set_xlim)(*limits)
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_locator(MaxNLocator(6))
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axis.label.set_color(INK)
 
 
-def cast_of(names: Mapping[str, str], looks: Mapping[str, Look], longest: int = 30) -> Cast:
+def cast_of(names: Mapping[str, str], looks: Mapping[str, Look], longest: int) -> Cast:
     """A cast whose names fit into a figure: longer ones are cut and end in an ellipsis."""
     short = {k: n if len(n) <= longest else f"{n[: longest - 1]}…" for k, n in names.items()}
     return Cast(names=short, looks=looks)

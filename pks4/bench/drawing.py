@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from pks4.bench import palette, units
 
 DPI = 160
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -70,9 +71,7 @@ def data_uri(svg: bytes) -> str:
 def heading(figure: Figure, title: str, subtitle: str, left: float) -> None:
     """Title and subtitle at the top left, in inches from the left edge."""
     width, height = figure.get_size_inches()
-    figure.text(
-        left / width, 1 - 0.28 / height, title, size=12.5, weight="bold", color=palette.INK
-    )
+    figure.text(left / width, 1 - 0.28 / height, title, size=12.5, weight="bold", color=palette.INK)
     figure.text(left / width, 1 - 0.50 / height, subtitle, size=8.5, color=palette.MUTED)
 
 

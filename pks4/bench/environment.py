@@ -43,12 +43,17 @@ def provenance() -> Provenance:
     return Provenance(versions=versions(), commit=head, dirty=dirty, environment=_machine())
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _machine() -> dict[str, str | int | None]:
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "memory_bytes": _memory_bytes(),
         "os": f"{platform.system()} {platform.machine()}",
     }

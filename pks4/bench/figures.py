@@ -1,6 +1,6 @@
 """The figures of a report: which charts a run's records allow, with captions that say how measured.
 
-`build` gives the figures that can be drawn and, for each one that cannot, the reason. Nothing is
+`build` gives each figure that can be drawn and, for one that cannot, the reason. Nothing is
 drawn from fewer than two contestants or, against T, from fewer than two frame counts.
 """
 
@@ -26,6 +26,26 @@ class Plot:
     caption: str
     alt: str
     figure: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure as files: what is said about it, and its SVG and PNG bytes."""
+
+    plot: Plot
+    svg: bytes
+    png: bytes
+
+    @property
+    def uri(self) -> str:
+        """The SVG as the address of an image."""
+        return drawing.data_uri(self.svg)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels."""
+        width, height = self.plot.figure.get_size_inches()
+        return round(96 * width), round(96 * height)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +92,14 @@ _AGAINST_T = (
         title="Time of a training step against frames",
         unit="s",
         axis="seconds a step, median",
-        more="Whiskers: interquartile range of the rounds. Absolute times hold for this machine only.",
+        more="Whiskers: interquartile range of the rounds. Times hold for this machine only.",
     ),
 )
 METRICS = {metric.key: metric for metric in _AGAINST_T}
 
 
-def build(view: View) -> tuple[list[Plot], list[Omitted]]:
-    """Every figure against T and every accuracy figure that the records allow."""
+def build(view: View) -> list[Plot | Omitted]:
+    """Every figure against T and every accuracy figure, or the reason why it was left out."""
     made: list[Plot | Omitted] = []
     for metric in _AGAINST_T:
         settings = view.settings(metric.key)
@@ -90,14 +110,19 @@ def build(view: View) -> tuple[list[Plot], list[Omitted]]:
     made += [_against_compute(view, setting) for setting in tasks]
     if not tasks:
         made.append(Omitted(title="Accuracy against training compute", why="no record of top1"))
-    plots = [one for one in made if isinstance(one, Plot)]
-    return plots, [one for one in made if isinstance(one, Omitted)]
+    return made
 
 
-def cast(view: View) -> Cast:
-    """Everyone in the run, as figures name and draw them."""
+def render(plot: Plot) -> Picture:
+    """The figure's files; its SVG ids are salted with its own name."""
+    svg, png = drawing.write(plot.figure, plot.name)
+    return Picture(plot=plot, svg=svg, png=png)
+
+
+def cast(view: View, longest: int = 30) -> Cast:
+    """Everyone in the run, as figures name (in at most `longest` signs) and draw them."""
     names = {label: view.name(label) for label in view.contestants}
-    return charts.cast_of(names, palette.looks(view.contestants))
+    return charts.cast_of(names, palette.looks(view.contestants), longest)
 
 
 def families(view: View, shown: Sequence[str]) -> list[str]:
@@ -145,9 +170,7 @@ def _against_frames(view: View, setting: Setting, metric: _Metric) -> Plot | Omi
     )
 
 
-def _line_page(
-    view: View, series: Mapping[str, Series], metric: _Metric, subtitle: str
-) -> Figure:
+def _line_page(view: View, series: Mapping[str, Series], metric: _Metric, subtitle: str) -> Figure:
     who = cast(view)
     with drawing.style(metric.key):
         figure = drawing.page(9.2, max(5.1, 2.1 + 0.19 * len(series)))
@@ -181,7 +204,8 @@ def place(figure: Figure, *, left: float = LEFT, right: float = RIGHT, **room: f
 
 
 def _zeros(view: View, every: Mapping[str, Series]) -> str:
-    zero = [view.name(label) for label, found in every.items() if not charts.positive({0: found})]
+    above = charts.positive(every)
+    zero = [view.name(label) for label in every if label not in above]
     return f" Not on a log axis, since it is 0: {units.listed(zero)}." if zero else ""
 
 

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from pks4.bench import charts, drawing, figures, labels, units
 from pks4.bench.figures import Omitted, Plot
-from pks4.bench.view import COST_METRICS, Setting, View
+from pks4.bench.view import COST_METRICS, Row, Setting, View
 
 _TASKS = 2
-_PANEL, _ROOM, _TOP = (6.6, 3.2), 1.05, 0.9  # inches: a panel, between rows, above all
+_LONGEST_NAME = 24
+_PANEL, _ROOM, _TOP = (5.9, 3.3), 1.05, 0.9  # inches: a panel, between rows, above all
 Draw = Callable[[Axes], None]
 
 
@@ -48,7 +49,7 @@ def build(view: View) -> Plot | Omitted:
 
 def _names(view: View) -> list[str]:
     """The words that panels write beside their axes."""
-    who = figures.cast(view)
+    who = figures.cast(view, _LONGEST_NAME)
     setting = _cost_setting(view)
     found = [charts.positive(view.series(setting, m)) for m in COST_METRICS] if setting else []
     ends = [label.words for one in found if one for label in charts.end_labels(one, who)]
@@ -75,8 +76,8 @@ def _subtitle(view: View) -> str:
 
 def _caption(view: View, costs: bool, scores: bool) -> str:
     told = []
-    if costs:
-        setting = _cost_setting(view)
+    setting = _cost_setting(view)
+    if costs and setting is not None:
         rows = [
             row
             for metric in COST_METRICS
@@ -86,8 +87,8 @@ def _caption(view: View, costs: bool, scores: bool) -> str:
         told.append(f"Costs: {setting.title}; {figures.measured_how(rows)}.")
     if scores:
         told += [
-            f"Accuracy: {setting.title}; {figures.measured_how(_rows(view, setting))}."
-            for setting in _task_settings(view)
+            f"Accuracy: {task.title}; {figures.measured_how(_rows(view, task))}."
+            for task in _task_settings(view)
         ]
     told += ["No costs at two or more T."] * (not costs) + ["No accuracy measured."] * (not scores)
     return " ".join(told)
@@ -104,7 +105,7 @@ def _cost_panels(view: View) -> list[Draw]:
     setting = _cost_setting(view)
     if setting is None:
         return []
-    panels = []
+    panels: list[Draw] = []
     for metric in COST_METRICS:
         series = charts.positive(view.series(setting, metric))
         if len(series) > 1 and len({t for found in series.values() for t in found}) > 1:
@@ -113,7 +114,7 @@ def _cost_panels(view: View) -> list[Draw]:
 
 
 def _cost_panel(axes: Axes, *, view: View, setting: Setting, metric: str) -> None:
-    who = figures.cast(view)
+    who = figures.cast(view, _LONGEST_NAME)
     series = charts.positive(view.series(setting, metric))
     about = figures.METRICS[metric]
     charts.lines(axes, series, who, about.unit)
@@ -126,7 +127,7 @@ def _task_settings(view: View) -> list[Setting]:
     return sorted(wanted, key=lambda s: -len(view.series(s, "top1")))[:_TASKS]
 
 
-def _rows(view: View, setting: Setting) -> list:
+def _rows(view: View, setting: Setting) -> list[Row]:
     return [found[max(found)] for found in view.series(setting, "top1").values()]
 
 
@@ -137,6 +138,8 @@ def _task_panels(view: View) -> list[Draw]:
 def _task_panel(axes: Axes, *, view: View, setting: Setting) -> None:
     rows = {label: found[max(found)] for label, found in view.series(setting, "top1").items()}
     frames = units.listed(map(str, sorted({row.frames for row in rows.values()})))
-    charts.ranking(axes, rows, figures.cast(view), figures.levels("top1", list(rows.values())))
+    charts.ranking(
+        axes, rows, figures.cast(view, _LONGEST_NAME), figures.levels("top1", list(rows.values()))
+    )
     task = setting.task or setting.grid
     figures.subtitle_of(axes, f"top-1, {task} task, T = {frames}")

@@ -6,9 +6,11 @@ leaves room for each (pool adjacent violators); points take the first free place
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
@@ -35,7 +37,7 @@ class Label:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending positions nearest to `wanted` (ascending), at least `gap` apart, inside [low, high].
+    """Ascending positions nearest to `wanted` (ascending), at least `gap` apart, in [low, high].
 
     If they cannot all fit, the gap shrinks to what the room allows.
     """
@@ -55,7 +57,7 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def beside(axes: Axes, labels: Sequence[Label]) -> None:
-    """Write each label right of the axes, level with its point where there is room, and join them."""
+    """Write each label right of the axes, level with its point if there is room, and join them."""
     width = axes.get_window_extent().width / axes.figure.dpi
     height = axes.get_window_extent().height / axes.figure.dpi
     gap = SIZE * _LINE_HEIGHT / 72 / height
@@ -65,7 +67,11 @@ def beside(axes: Axes, labels: Sequence[Label]) -> None:
     places = spread([end for end, _ in ends], gap, 0.0, 1.0)
     for (end, item), place in zip(ends, places, strict=True):
         start = axes.transAxes.inverted().transform(axes.transData.transform((item.x, item.y)))[0]
-        common = {"color": item.look.colour, "transform": axes.transAxes, "clip_on": False}
+        common: dict[str, Any] = {
+            "color": item.look.colour,
+            "transform": axes.transAxes,
+            "clip_on": False,
+        }
         axes.plot(
             [start, 1.0, 1.0 + _BEND / width], [end, end, place],
             linewidth=0.7, alpha=0.55, zorder=1, **common,
@@ -109,29 +115,31 @@ def around(axes: Axes, labels: Sequence[Label], taken: Sequence[Bbox]) -> None:
 
 def _place(axes: Axes, note: Annotation, busy: Sequence[Bbox]) -> Bbox:
     room = axes.get_window_extent().padded(2)
-    best: tuple[float, int, tuple[float, float], Bbox] | None = None
+    costs = {}
     for ring, radius in enumerate(_RINGS):
         for x, y in _AROUND:
-            note.set_ha("left" if x > 0 else "right" if x < 0 else "center")
-            note.set_va("bottom" if y > 0 else "top" if y < 0 else "center")
-            note.set_position((x * radius, y * radius))
-            box = _text_box(note).padded(1.5)
-            outside = box.width * box.height - _shared(box, room)
-            cost = sum(_shared(box, other) for other in busy) + 2 * outside
+            box = _move(note, x * radius, y * radius)
+            cost = sum(_shared(box, other) for other in busy)
+            cost += 2 * (box.width * box.height - _shared(box, room))
             cost += _CROSSING * _crossings(axes, note.xy, box, busy) if ring else 0
-            if best is None or cost < best[0] - 1:
-                best = (cost, ring, (x, y), box)
-    _, ring, (x, y), box = best
-    note.set_ha("left" if x > 0 else "right" if x < 0 else "center")
-    note.set_va("bottom" if y > 0 else "top" if y < 0 else "center")
-    note.set_position((x * _RINGS[ring], y * _RINGS[ring]))
-    note.arrow_patch.set_visible(ring > 0)
-    return box
+            costs[ring, x, y] = round(cost)
+    ring, x, y = min(costs, key=costs.__getitem__)  # the nearest of those that cost the least
+    if note.arrow_patch is not None:
+        note.arrow_patch.set_visible(ring > 0)
+    return _move(note, x * _RINGS[ring], y * _RINGS[ring])
 
 
-def _crossings(
-    axes: Axes, point: tuple[float, float], box: Bbox, busy: Sequence[Bbox]
-) -> float:
+def _move(note: Annotation, x: float, y: float) -> Bbox:
+    """Put a label `x` right of and `y` above its point, in points; gives its box in pixels."""
+    note.set(
+        position=(x, y),
+        horizontalalignment="left" if x > 0 else "right" if x < 0 else "center",
+        verticalalignment="bottom" if y > 0 else "top" if y < 0 else "center",
+    )
+    return _text_box(note).padded(1.5)
+
+
+def _crossings(axes: Axes, point: tuple[float, float], box: Bbox, busy: Sequence[Bbox]) -> float:
     """How much of the line from a point to its label runs through other boxes: 0 to 1 each."""
     start = axes.transData.transform(point)
     end = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
@@ -141,7 +149,7 @@ def _crossings(
 
 def _text_box(note: Annotation) -> Bbox:
     """The box of the words alone, without the line to the point."""
-    renderer = note.figure.canvas.get_renderer()
+    renderer = cast(FigureCanvasAgg, note.figure.canvas).get_renderer()
     note.update_positions(renderer)
     return super(Annotation, note).get_window_extent(renderer)
 

@@ -1,8 +1,9 @@
 """How contestants look in every figure: colour and marker by family, line style within a family.
 
 The colours follow Okabe and Ito, which stay apart for colour-blind readers (their pale purple is
-darkened, since names are written in it); the marker repeats the family, so that colour is never the only carrier. PKS4 is drawn heavier and on top, with the same
-scale, markers and error bars as everyone else.
+darkened, since names are written in it). The marker repeats the family, so that colour is never the
+only carrier. PKS4 is drawn heavier and on top, on the same scale and with the same error bars as
+everyone else.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,7 @@ from pks4.bench.view import FAMILIES, PKS4_FAMILY, Contestant
 INK = "#222222"
 MUTED = "#6b6b6b"
 FAINT = "#e3e3e3"
-_COLOURS = dict(
-    zip(FAMILIES, ("#D55E00", "#0072B2", "#009E73", "#AA4499", "#555555"), strict=True)
-)
+_COLOURS = dict(zip(FAMILIES, ("#D55E00", "#0072B2", "#009E73", "#AA4499", "#555555"), strict=True))
 _MARKERS = dict(zip(FAMILIES, "Dos^X", strict=True))
 _OTHER = ("#B8860B", "P")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 3)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
+
 from pks4.bench import units
 from pks4.bench.view import Row
 
@@ -18,9 +19,9 @@ from pks4.bench.view import Row
 class Column:
     """One column: its key in CSV, its heading for people, and how its values are shown.
 
-    `unit` MAC, B, s or count puts the whole column on one scale, named in the heading. `numeric`
-    aligns right. `context` columns are left out for people when they hold one value throughout
-    (the table's note names it), `raw_only` columns always.
+    `unit` MAC, B, s or parameters puts the whole column on one scale, named in the heading.
+    `numeric` aligns right. `context` columns are left out for people when they hold one value
+    throughout (the table's note names it), `raw_only` columns always.
     """
 
     key: str

@@ -35,9 +35,9 @@ def fit(values: Mapping[int, int]) -> Structure | None:
 
     Raises ValueError if a value is not an integer: a rounded number has no exact structure.
     """
-    for frames, value in values.items():
+    for t, value in values.items():
         if not isinstance(value, int):
-            raise ValueError(f"cost at {frames} frames is not an integer: {value!r}")
+            raise ValueError(f"cost at {t} frames is not an integer: {value!r}")
     frames = tuple(sorted(values))
     if len(frames) < POINTS_OF_A_QUADRATIC:
         return None

@@ -14,8 +14,8 @@ from pks4.bench.tables_measured import accuracy, timing
 from pks4.bench.view import Row, Setting, View
 
 _COST = (
-    Column(key="params_total", heading="parameters", unit="count"),
-    Column(key="params_trainable", heading="trainable", unit="count"),
+    Column(key="params_total", heading="parameters", unit="parameters"),
+    Column(key="params_trainable", heading="trainable", unit="parameters"),
     Column(key="macs_forward", heading="forward", unit="MAC"),
     Column(key="macs_train", heading="training step", unit="MAC"),
     Column(key="saved_bytes", heading="kept for backward", unit="B"),
@@ -92,7 +92,7 @@ def cost(view: View) -> Table:
     return table(
         name="cost",
         title="Exact costs",
-        note="Per step at the setting's batch; the training step is forward and backward.",
+        note="MACs are for one clip, bytes for the batch; training adds the backward pass.",
         columns=(*lines.SETTING, lines.TASK, *lines.WHO, lines.FRAMES, *_COST),
         lines=made,
     )
@@ -101,11 +101,11 @@ def cost(view: View) -> Table:
 def structures(view: View) -> Table:
     """The exact polynomial in T behind each contestant's MACs and saved bytes."""
     made = [
-        {**lines.place(setting), **lines.who(view, label), **_structure_fields(metric, found)}
+        {**lines.place(setting), **lines.who(view, label), **_fields(metric, fitted, found)}
         for metric in ("macs_forward", "macs_train", "saved_bytes")
         for setting in view.settings(metric)
         for label, found in view.series(setting, metric).items()
-        if structure.fit({t: row.value for t, row in found.items()}) is not None
+        if (fitted := structure.fit({t: row.value for t, row in found.items()})) is not None
     ]
     powers = (("a", "a"), ("b", "b, per T"), ("c", "c, per T²"))
     return table(
@@ -128,8 +128,7 @@ def structures(view: View) -> Table:
     )
 
 
-def _structure_fields(metric: str, found: Mapping[int, Row]) -> Line:
-    fitted = structure.fit({frames: row.value for frames, row in found.items()})
+def _fields(metric: str, fitted: structure.Structure, found: Mapping[int, Row]) -> Line:
     largest = found[max(found)]
     coefficients = fitted.coefficients or (None, None, None)
     shown = [

@@ -29,7 +29,7 @@ def failures(view: View) -> Table:
             "cell": text(cell),
             "measure": text(measure),
             "status": Entry(value="missing", text="missing", tone="bad"),
-            "reason": text("planned, but no record was written"),
+            "reason": text("planned, but its records are not all there"),
             "later": text("no"),
         }
         for cell, measure in view.missing
@@ -37,7 +37,7 @@ def failures(view: View) -> Table:
     headings = ("cell", "measure", "status", "reason")
     return table(
         name="failures",
-        title="What was not measured",
+        title="Failed and missing measures",
         note="A failed measure is a record with its reason; no number stands in for it.",
         columns=(
             *(Column(key=key, heading=key) for key in headings),
@@ -80,5 +80,5 @@ def evidence(view: View) -> Table:
 
 def _counters(row: Row) -> str | None:
     """The counters that a MAC record names as agreeing with each other."""
-    names = row.detail.get("counters")
+    names = row.evidence.get("agreed")
     return None if not names else " = ".join(map(str, names))

@@ -56,11 +56,10 @@ def _ratio_columns(stem: str) -> Sequence[Column]:
 
 
 def _ratio(stem: str, row: Row | None) -> Line:
-    low, high = (row.interval() if row else None) or (None, None)
-    shown = None
-    if row is not None:
-        ends = "" if low is None else f" [{units.ratio_interval((low, high))}]"
-        shown = f"{row.value:.2f}{ends}"
+    ends = row.interval() if row else None
+    low, high = ends or (None, None)
+    told = f" [{units.ratio_interval(ends)}]" if ends else ""
+    shown = f"{row.value:.2f}{told}" if row else None
     verdict = row.detail.get("verdict") if row else None
     return {
         f"{stem}_ratio": number(row, shown),
@@ -122,11 +121,10 @@ def _shares(view: View, setting: Setting, label: str, frames: int) -> Line:
     fields: dict[str, Entry] = {}
     for key, _ in _SHARES:
         row = view.find(setting, key, label, frames)
-        low, high = (row.interval() if row else None) or (None, None)
-        shown = None
-        if row is not None:
-            ends = "" if low is None else f" [{units.percent_interval((low, high))}]"
-            shown = f"{100 * row.value:.1f}{ends}"
+        ends = row.interval() if row else None
+        low, high = ends or (None, None)
+        told = f" [{units.percent_interval(ends)}]" if ends else ""
+        shown = f"{100 * row.value:.1f}{told}" if row else None
         fields |= {key: number(row, shown), f"{key}_low": text(low), f"{key}_high": text(high)}
     return fields
 
@@ -134,7 +132,7 @@ def _shares(view: View, setting: Setting, label: str, frames: int) -> Line:
 def _training(view: View, setting: Setting, label: str, frames: int) -> Line:
     top1 = view.find(setting, "top1", label, frames)
     detail: Mapping[str, Any] = top1.detail if top1 else {}
-    options: Mapping[str, Any] = top1.options if top1 else {}
+    evidence: Mapping[str, Any] = top1.evidence if top1 else {}
     chance = detail.get("chance")
     shown = units.MISSING if chance is None else f"{100 * chance:.1f}"
     return {
@@ -142,5 +140,5 @@ def _training(view: View, setting: Setting, label: str, frames: int) -> Line:
         "clips": text(detail.get("clips")),
         "training_macs": number(view.find(setting, "training_macs", label, frames)),
         "training_seconds": number(view.find(setting, "training_seconds", label, frames)),
-        "learning_rate": text(detail.get("learning_rate", options.get("learning_rate"))),
+        "learning_rate": text(evidence.get("learning_rate")),
     }

@@ -24,11 +24,9 @@ class Trial:
     settings: dict[str, Any]  # of this measure
     progress: Callable[[float, float, str], None] = field(default=_quiet)
 
-    def build(
-        self, device: str = "cpu", frames: int | None = None, num_classes: int | None = None
-    ) -> "nn.Module":
+    def build(self, device: str = "cpu", frames: int | None = None) -> "nn.Module":
         """A fresh model of this cell's contestant, in train mode, from a fixed seed."""
-        return build(self.cell, device, frames, num_classes)
+        return build(self.cell, device, frames)
 
     def clip(
         self, device: str = "cpu", frames: int | None = None, batch: int | None = None
@@ -44,13 +42,17 @@ class Trial:
 
 
 def build(
-    cell: Cell, device: str = "cpu", frames: int | None = None, num_classes: int | None = None
+    cell: Cell,
+    device: str = "cpu",
+    frames: int | None = None,
+    num_classes: int | None = None,
+    seed: int = 0,
 ) -> "nn.Module":
-    """Build a cell's contestant from seed 0; on meta nothing is initialised."""
+    """Build a cell's contestant from a seed; on meta nothing is initialised."""
     import torch
 
     module = catalogue.models()[cell.model].load()
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     where = torch.device("meta") if device == "meta" else contextlib.nullcontext()
     with where:
         model = module.build(

@@ -35,7 +35,7 @@ _LADDERS: dict[str, tuple[Scale, ...]] = {
         Scale("min", 60.0),
         Scale("h", 3600.0),
     ),
-    "count": tuple(Scale(p, 1000.0**n) for n, p in enumerate(["", "k", "M", "G"])),
+    "parameters": (Scale("M", 1e6),),
 }
 
 
@@ -55,8 +55,8 @@ def significant(value: float, digits: int = 3) -> str:
 def scale_for(values: Iterable[float | None], unit: str) -> Scale:
     """The largest scale at which the smallest value that is not zero still reads as 1 or more.
 
-    `unit` is MAC, B, s or count. Where the values span more than four decades (a tiny and a full
-    scale in one column), the median decides instead of the smallest.
+    `unit` is MAC, B, s or parameters (always millions). Where the values span more than four
+    decades (a tiny and a full scale in one column), the median decides instead of the smallest.
     """
     sizes = sorted(abs(value) for value in values if value)
     if not sizes:
@@ -112,7 +112,13 @@ def whole(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: `1 cell`, `3 cells`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def listed(words: Iterable[str]) -> str:
-    """Words as a sentence lists them: `a, b and c`."""
+    """Words as a sentence lists them: `a, b and c`, with semicolons if one has a comma itself."""
     items = list(words)
-    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+    comma = "; " if any("," in item for item in items) else ", "
+    return " and ".join([comma.join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)

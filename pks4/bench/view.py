@@ -11,7 +11,7 @@ A record that is there twice counts once, the first, as in `store.py`. Records t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ class Row:
     metric: str
     status: str
     reason: str | None
-    value: int | float | None
+    value: Any  # int or float where the status is ok, else None
     unit: str
     kind: str
     options: Mapping[str, Any]
@@ -76,7 +76,8 @@ class Row:
     @property
     def source(self) -> str:
         """Where the number stands: the cell and the metric, with the raw value."""
-        return f"{self.cell} · {self.metric} = {self.value} {self.unit} ({self.kind})"
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"{self.cell} · {self.metric} = {self.value}{unit} ({self.kind})"
 
     def interval(self, key: str = "interval") -> tuple[float, float] | None:
         """The two ends of an interval in the record's detail; None when it holds none."""
@@ -90,10 +91,19 @@ Series = dict[int, Row]
 class View:
     """The records of one run, and the questions that a report asks of them."""
 
-    def __init__(self, frame: pd.DataFrame, header: Mapping[str, Any]) -> None:
-        """Read `frame` (one line a record, columns as in the record schema) and `header`."""
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        header: Mapping[str, Any],
+        missing: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Read `frame` (one line a record, columns as in the record schema) and `header`.
+
+        `missing` names, for each cell, the planned measures without all of their records.
+        """
         records = frame.to_dict("records")
         self.header = header
+        self.missing = [(cell, name) for cell, left in (missing or {}).items() for name in left]
         self.rows = tuple(_row(number, record) for number, record in enumerate(records, start=1))
         self.contestants = _contestants([*header.get("cells", []), *records])
 
@@ -111,16 +121,9 @@ class View:
         """Every record whose status is not ok, in the order of the file."""
         return [row for row in self.rows if row.status != OK]
 
-    @property
-    def missing(self) -> list[tuple[str, str]]:
-        """(cell, measure) that was planned and left no record: the run was cut before it."""
-        seen = {(row.cell, row.measure) for row in self.rows}
-        planned = [(c["id"], m) for c in self.header.get("cells", []) for m in c["measures"]]
-        return [one for one in planned if one not in seen]
-
     def settings(self, metric: str) -> list[Setting]:
         """The settings that hold at least one number of `metric`, in the order of the file."""
-        return list(dict.fromkeys(setting for setting, found, _ in self._numbers if found == metric))
+        return list(dict.fromkeys(place for place, found, _ in self._numbers if found == metric))
 
     def series(self, setting: Setting, metric: str) -> dict[str, Series]:
         """label -> frames -> row, contestants in the order of the plan, frames ascending."""
@@ -132,10 +135,13 @@ class View:
         return self._numbers.get((setting, metric, label), {}).get(frames)
 
     @cached_property
-    def reference(self) -> str | None:
-        """PKS4 as the report compares with it: the label `pks4`, else the family's first."""
+    def reference(self) -> str:
+        """PKS4 as the report compares with it: the label `pks4`, else the family's first.
+
+        Empty, which is nobody's label, if no PKS4 takes part.
+        """
         labels = [c.label for c in self.contestants.values() if c.family == PKS4_FAMILY]
-        return "pks4" if "pks4" in labels else next(iter(labels), None)
+        return "pks4" if "pks4" in labels else next(iter(labels), "")
 
     @property
     def cost_settings(self) -> list[Setting]:

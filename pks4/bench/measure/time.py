@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ALONE = True
-SETTINGS = {"reference": "frame_mean", "rounds": 20, "sample_ms": 50, "warm_ups": 3}
+SETTINGS = {
+    "reference": "frame_mean",
+    "rounds": 20,
+    "sample_ms": 50,
+    "warm_ups": 3,
+    "kernel": "flash_cpu",
+}
 ARMS = ("reference", "candidate", "again")
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Time both operations of the candidate against the reference contestant."""
     import torch
+
+    from pks4.bench.kernels import declared_attention
 
     clip = trial.clip()
     models = {"candidate": trial.build(), "reference": _reference(trial)}
@@ -34,15 +42,15 @@ def measure(trial: Trial) -> Iterator[Reading]:
         "rule": "paired/v1",
         "device": "cpu",
         "dtype": "float32",
-        "kernel": "as torch picks",
         "scan_backend": scan_backend(models["candidate"]),
         "threads": torch.get_num_threads(),
         "reference": trial.settings["reference"],
     }
     for operation in ("forward", "step"):
         arms = {arm: _operation(operation, models[arm], clip) for arm in ARMS}
-        samples = _rounds(trial, operation, arms)
-        yield from _readings(operation, samples, evidence)
+        with declared_attention(trial.settings["kernel"]) as calls:
+            samples = _rounds(trial, operation, arms)
+        yield from _readings(operation, samples, {**evidence, "kernel": calls.evidence()})
 
 
 def _reference(trial: Trial) -> "nn.Module":

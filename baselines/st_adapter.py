@@ -1,0 +1,192 @@
+"""ST-Adapter (adapters): a frozen CLIP ViT with a small temporal convolution before each MLP.
+
+An adapter goes down to a few channels, mixes three neighbouring frames at every place with a
+depth-wise convolution, and comes back up; the cls token passes by. Only adapters and `fc` train.
+n patches of a frame, a channels of the adapter.
+
+Source: arXiv 2206.13559 and the authors' code (linziyi96/st-adapter). One adapter a block is their
+Kinetics model (12x384), two their Something-Something model (24x384). The adapter before the last
+MLP cannot reach the cls token that is read; it stands there because it stands in theirs.
+"""
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from pks4.backbone import build_vit, check_video, vit_macs
+from pks4.cost import linear_macs
+
+FAMILY = "adapters"
+PAPER = "https://arxiv.org/abs/2206.13559"
+IMAGE_TWIN = "frame_mean"
+IMAGE_TWIN_OPTIONS = {"pool": "both"}
+SCALES = {
+    "paper": {
+        "width": 768,
+        "depth": 12,
+        "heads": 12,
+        "patch_size": 16,
+        "image_size": 224,
+        "adapter_width": 384,
+    },
+    "tiny": {
+        "width": 128,
+        "depth": 4,
+        "heads": 4,
+        "patch_size": 8,
+        "image_size": 64,
+        "adapter_width": 64,
+        "clip": False,  # the tiny image model that all contestants share
+    },
+}
+PLACES = {1: ("pre_mlp",), 2: ("pre_attn", "pre_mlp")}
+OFFICIAL_NAMES = {
+    "trunk.cls_token": "class_embedding",
+    "trunk.pos_embed": "positional_embedding",
+    "trunk.patch_embed.proj.": "conv1.",
+    "trunk.norm_pre.": "ln_pre.",
+    "trunk.norm.": "ln_post.",
+    "trunk.blocks.": "transformer.resblocks.",
+    "adapters.": "transformer.resblocks.",
+    ".pre_": ".adapter_pre_",
+    ".norm1.": ".ln_1.",
+    ".norm2.": ".ln_2.",
+    ".attn.qkv.": ".attn.in_proj_",
+    ".attn.proj.": ".attn.out_proj.",
+    ".mlp.fc1.": ".mlp.c_fc.",
+    ".mlp.fc2.": ".mlp.c_proj.",
+}
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    patch_size: int = 16,
+    image_size: int = 224,
+    adapter_width: int = 384,
+    adapters_per_block: int = 1,
+    clip: bool = True,
+    dropout: float = 0.0,
+) -> "STAdapter":
+    """ST-Adapter for clips of exactly `frames` frames; the paper trains with dropout .5.
+
+    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    """
+    if adapters_per_block not in PLACES:
+        raise ValueError(f"adapters_per_block must be 1 or 2, got {adapters_per_block}")
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    trunk = build_vit(clip=clip, image_size=image_size, **sizes)
+    adapters = [
+        nn.ModuleDict(
+            {place: Adapter(width, adapter_width) for place in PLACES[adapters_per_block]}
+        )
+        for _ in range(depth)
+    ]
+    return STAdapter(frames, num_classes, image_size, trunk, adapters, dropout)
+
+
+def official_key(name: str) -> str:
+    """The name that a parameter of `STAdapter` has in the authors' checkpoints."""
+    for ours, theirs in OFFICIAL_NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+class Adapter(nn.Module):
+    """x (b*t, 1 + n, d) -> x plus a mix of neighbouring frames; the identity at the start."""
+
+    def __init__(self, width: int, adapter_width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, adapter_width)
+        self.conv = nn.Conv3d(
+            adapter_width,
+            adapter_width,
+            kernel_size=(3, 1, 1),
+            padding=(1, 0, 0),
+            groups=adapter_width,
+        )
+        self.fc2 = nn.Linear(adapter_width, width)
+        for silent in (self.conv.weight, self.conv.bias, self.fc1.bias, self.fc2.bias):
+            nn.init.zeros_(silent)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Add the adapter's output to the patches of every frame."""
+        cls, patches = x[:, :1], x[:, 1:]
+        y = self.fc1(patches).unflatten(0, (-1, frames))  # (b, t, n, a)
+        y = self.conv(y.permute(0, 3, 1, 2)[..., None])[..., 0]  # (b, a, t, n)
+        y = self.fc2(y.permute(0, 2, 3, 1).flatten(0, 1))  # (b*t, n, d)
+        return torch.cat([cls, patches + y], 1)
+
+    def macs(self, patches: int) -> int:
+        """MACs on `patches` patch vectors."""
+        d, a = self.fc1.in_features, self.fc1.out_features
+        return 2 * linear_macs(patches, d, a) + linear_macs(patches, 3, a)
+
+
+class STAdapter(nn.Module):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    def __init__(
+        self,
+        frames: int,
+        num_classes: int,
+        image_size: int,
+        trunk: VisionTransformer,
+        adapters: list[nn.ModuleDict],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.frames, self.image_size = frames, image_size
+        self.trunk = trunk.requires_grad_(False).eval()
+        self.adapters = nn.ModuleList(adapters)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(trunk.embed_dim, num_classes)
+        nn.init.normal_(self.fc.weight, std=0.02)
+        nn.init.zeros_(self.fc.bias)
+
+    def train(self, mode: bool = True) -> "STAdapter":
+        """As usual, but the frozen trunk stays in eval mode."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Logits of each clip: mean of the frames' cls tokens, norm, dropout, linear layer."""
+        check_video(video, self.image_size, self.frames)
+        b, t = video.shape[:2]
+        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        for block, adapters in zip(self.trunk.blocks, self.adapters, strict=True):
+            if "pre_attn" in adapters:
+                x = adapters["pre_attn"](x, t)
+            x = x + block.attn(block.norm1(x))
+            x = adapters["pre_mlp"](x, t)
+            x = x + block.mlp(block.norm2(x))
+        cls = x[:, 0].unflatten(0, (b, t)).mean(1)
+        return self.fc(self.dropout(self.trunk.norm(cls)))
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """The trunk below its first block: (b*t, 3, h, w) -> (b*t, 1 + n, d)."""
+        patches = self.trunk.patch_embed(images)
+        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
+        return self.trunk.norm_pre(torch.cat([cls, patches], 1) + self.trunk.pos_embed)
+
+    def macs(self, batch: int = 1) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage."""
+        images = batch * self.frames
+        patches = images * self.trunk.patch_embed.num_patches
+        return {
+            "backbone": vit_macs(self.trunk, images),
+            "temporal": sum(a.macs(patches) for block in self.adapters for a in block.values()),
+            "head": linear_macs(batch, self.fc.in_features, self.fc.out_features),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the ViT of the image twin, all of it; not fc."""
+        prefix = "backbone.net."
+        self.trunk.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )

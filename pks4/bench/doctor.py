@@ -1,0 +1,115 @@
+"""What is here and works, and why the rest does not."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Literal
+
+from pks4.bench import environment
+from pks4.errors import UserError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `absent` is no fault, `wrong` is."""
+
+    what: str
+    state: Literal["ok", "absent", "wrong"]
+    text: str
+
+
+def examine() -> list[Finding]:
+    """Look at everything; takes some seconds, since a ViT-B is really run."""
+    source = environment.provenance()
+    versions = ", ".join(f"{name} {version}" for name, version in source.versions.items())
+    machine = ", ".join(f"{k} {v}" for k, v in source.environment.items())
+    found = [Finding("versions", "ok", versions), Finding("machine", "ok", machine)]
+    found += [_device(), *_scans(), *_kernels(), *_readers(), _counters()]
+    return found
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device cuda", "ok", torch.cuda.get_device_name())
+    return Finding("device cuda", "absent", "no GPU is visible; everything runs on the CPU")
+
+
+def _scans() -> list[Finding]:
+    import torch
+
+    from pks4.scan import BACKENDS, scan_sites
+    from pks4.scan.reference import scan_sites_reference
+
+    u = torch.linspace(-1, 1, 24).view(1, 4, 2, 3)
+    x = (u, u, -torch.ones(3, 2), u[..., :2], u[..., 1:], torch.ones(3), torch.zeros(3))
+    found = []
+    for name in BACKENDS:
+        error = (scan_sites(*x, backend=name) - scan_sites_reference(*x)).abs().max().item()
+        state = "ok" if error < 1e-5 else "wrong"
+        found.append(Finding(f"scan {name}", state, f"differs from the reference by {error:.1e}"))
+    try:
+        importlib.import_module("mamba_ssm")
+    except Exception as error:  # its import fails in many ways without CUDA
+        why = f"{type(error).__name__}: {error}"
+        found.append(Finding("scan mamba_ssm", "absent", f"{why}; pip install 'pks4-bench[cuda]'"))
+    else:
+        found.append(Finding("mamba_ssm", "ok", "installed; no scan backend uses it yet"))
+    return found
+
+
+def _kernels() -> list[Finding]:
+    import torch
+    import torch.nn.functional as F
+
+    from pks4.bench.kernels import KERNELS, declared_attention
+
+    q = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0))
+    want, found = F.scaled_dot_product_attention(q, q, q), []
+    for name in KERNELS:
+        try:
+            with declared_attention(name):
+                error = (F.scaled_dot_product_attention(q, q, q) - want).abs().max().item()
+        except (RuntimeError, NotImplementedError):
+            text = "does not run on this device; simulated on meta tensors only"
+            found.append(Finding(f"attention {name}", "absent", text))
+            continue
+        state = "ok" if error < 1e-5 else "wrong"
+        found.append(Finding(f"attention {name}", state, f"differs from torch by {error:.1e}"))
+    return found
+
+
+def _readers() -> list[Finding]:
+    from pks4.data.readers import READERS, reader_info
+
+    found = []
+    for name in READERS:
+        try:
+            info = reader_info(name)
+        except UserError as error:
+            found.append(Finding(f"reader {name}", "absent", str(error)))
+        else:
+            found.append(Finding(f"reader {name}", "ok", str(info)))
+    return found
+
+
+def _counters() -> Finding:
+    """fvcore, torch and the closed form on one frame of ViT-B/16: 17.563 GMAC."""
+    import torch
+
+    from pks4.backbone import build_vit, vit_macs
+    from pks4.bench.counters import count_on_meta, count_with_fvcore
+
+    clip = torch.zeros(1, 3, 224, 224)
+    fvcore = count_with_fvcore(build_vit(), clip)
+    with torch.device("meta"):
+        vit = build_vit()
+    counts = {
+        "fvcore": fvcore.macs,
+        "torch on meta": count_on_meta(vit, clip.to("meta"), backward=False),
+        "closed form": vit_macs(vit, 1),
+    }
+    agree = len(set(counts.values())) == 1
+    text = ", ".join(f"{who} {macs:,}" for who, macs in counts.items())
+    plain = f"; fvcore without handles {fvcore.plain_macs:,}"
+    return Finding("counters on ViT-B/16", "ok" if agree else "wrong", text + plain + " MACs")

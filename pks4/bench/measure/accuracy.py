@@ -1,0 +1,190 @@
+"""Accuracy after a short training on the embedded task, from a shared image model.
+
+Each contestant starts from its image twin (pre-trained on still digits), is trained by one recipe
+on the train split, and is scored on `split`: top-1, and within reversal pairs, where a bag of
+frames can only guess. Seeded; per-clip predictions are kept. Training compute is counted, not
+timed: MACs of a training step, backward included, times clips seen.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pks4.bench import catalogue
+from pks4.bench.record import Reading
+from pks4.bench.trial import Trial, build, scan_backend
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pks4.data.dataset import Dataset
+    from pks4.train.fit import Recipe
+    from pks4.train.pretrain import ImageModel
+
+SETTINGS = {
+    "learning_rate": 1e-3,
+    "epochs": 8,
+    "batch_size": 16,
+    "weight_decay": 0.05,
+    "warmup_epochs": 1.0,
+    "seed": 0,
+    "split": "test",
+    "reader": "decord",
+    "kernel": "flash_cpu",
+    "clip_frames": 16,
+    "clips": {"train": 720, "val": 180, "test": 360},
+    "image_clips": {"train": 800, "val": 100},
+    "image_epochs": 4,
+    "image_learning_rate": 1e-3,
+}
+STILLS_PER_CLIP = 4
+
+
+def data_needed(cell: Any) -> list[dict[str, Any]]:
+    """Arguments of `pks4.data.make.make` for the data sets that this cell reads."""
+    settings, size = cell.settings["accuracy"], cell.options["image_size"]
+    shared = {"size": size, "frames": settings["clip_frames"]}
+    return [
+        {"task": "spatial", "counts": settings["image_clips"], **shared},
+        {"task": cell.task, "counts": settings["clips"], **shared},
+    ]
+
+
+def measure(trial: Trial) -> Iterator[Reading]:
+    """Pre-train or fetch the image model, train, score."""
+    from pks4.bench.counters import count_on_meta
+    from pks4.bench.kernels import declared_attention
+    from pks4.data.clips import load_split
+    from pks4.data.make import make
+    from pks4.train.fit import fit, predict
+
+    cell, settings = trial.cell, trial.settings
+    stills, dataset = (make(**wanted) for wanted in data_needed(cell))
+    classes = len(dataset.classes)
+    with declared_attention(settings["kernel"]) as calls:
+        image = _image_model(trial, stills)
+        model = build(cell, num_classes=classes, seed=settings["seed"])
+        model.load_image_weights(image.state)
+        train = load_split(dataset, "train", cell.frames, reader=settings["reader"])
+        held_out = load_split(dataset, settings["split"], cell.frames, reader=settings["reader"])
+        started = time.perf_counter()
+        history = fit(model, train.video, train.label, _recipe(settings), trial.progress)
+        seconds = time.perf_counter() - started
+        logits = predict(model, held_out.video)
+        meta = build(cell, "meta", num_classes=classes)
+        step_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
+    evidence = {
+        "how": "measured",
+        "rule": "accuracy/v1",
+        "device": "cpu",
+        "dtype": "float32",
+        "kernel": calls.evidence(),
+        "scan_backend": scan_backend(model),
+        "reader": train.reader,
+        "data": dataset.digest,
+        "split": settings["split"],
+        "seed": settings["seed"],
+        "learning_rate": settings["learning_rate"],
+    }
+    yield from _scores(cell.task, logits, held_out.label, evidence)
+    yield from _costs(history, seconds, step_macs, image, evidence)
+
+
+def _recipe(settings: dict[str, Any]) -> "Recipe":
+    from pks4.train.fit import Recipe
+
+    names = ("learning_rate", "epochs", "batch_size", "weight_decay", "warmup_epochs", "seed")
+    return Recipe(**{name: settings[name] for name in names})
+
+
+def _image_model(trial: Trial, stills: "Dataset") -> "ImageModel":
+    """The contestant's image twin, trained on still frames."""
+    from pks4.data.clips import load_split
+    from pks4.data.dataset import cache_root
+    from pks4.train.fit import Recipe
+    from pks4.train.pretrain import image_model
+
+    cell, settings = trial.cell, trial.settings
+    models = catalogue.models()
+    facts = models[cell.model].facts
+    twin = catalogue.find("image twin", facts["IMAGE_TWIN"], models)
+    sizes = {k: v for k, v in cell.options.items() if k in twin.options and k != "frozen"}
+    options = {**sizes, **facts.get("IMAGE_TWIN_OPTIONS", {})}
+    twin_cell = cell.model_copy(update={"model": twin.name, "options": options, "frames": 1})
+
+    def frames_of(split: str) -> "tuple[Tensor, Tensor]":
+        clips = load_split(stills, split, STILLS_PER_CLIP, reader=settings["reader"])
+        return clips.video.flatten(0, 1)[:, None], clips.label.repeat_interleave(STILLS_PER_CLIP)
+
+    recipe = Recipe(
+        learning_rate=settings["image_learning_rate"],
+        epochs=settings["image_epochs"],
+        batch_size=64,
+    )
+    key = {
+        "model": twin.name,
+        "options": options,
+        "data": stills.digest,
+        "reader": settings["reader"],
+    }
+    return image_model(
+        key,
+        lambda: build(twin_cell, num_classes=len(stills.classes)),
+        frames_of,
+        recipe,
+        cache_root(),
+        trial.progress,
+    )
+
+
+def _scores(
+    task: str, logits: "Tensor", label: "Tensor", evidence: dict[str, Any]
+) -> Iterator[Reading]:
+    from pks4.train.score import top1, within_pair
+
+    scores = {"top1": top1(logits, label)}
+    if task == "temporal":
+        scores["within_pair"] = within_pair(logits, label)
+        scores |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
+    for metric, score in scores.items():
+        detail = {"interval": score.interval, "clips": score.clips, "chance": score.chance}
+        if metric == "top1":
+            detail |= {"predicted": logits.argmax(1).tolist(), "label": label.tolist()}
+        yield Reading(
+            metric=metric,
+            value=score.value,
+            unit="1",
+            kind="sampled",
+            evidence=evidence,
+            detail=detail,
+        )
+
+
+def _costs(history, seconds, step_macs, image, evidence) -> Iterator[Reading]:
+    from pks4.cost import RULE
+
+    counted = {**evidence, "how": "simulated", "rule": RULE, "device": "meta"}
+    yield Reading(
+        metric="training_macs",
+        value=step_macs * history.clips,
+        unit="MAC",
+        kind="exact",
+        evidence=counted,
+        detail={"macs_per_clip": step_macs, "clips": history.clips, "image_model": image.facts},
+    )
+    yield Reading(
+        metric="training_seconds",
+        value=seconds,
+        unit="s",
+        kind="noisy",
+        evidence=evidence,
+        detail={"steps": history.steps},
+    )
+    yield Reading(
+        metric="final_train_loss",
+        value=history.losses[-1],
+        unit="nat",
+        kind="sampled",
+        evidence=evidence,
+        detail={"losses": history.losses},
+    )

@@ -1,0 +1,254 @@
+"""The command line: data on stdout, chatter and progress on stderr, errors in one line.
+
+Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use or bad input;
+130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pks4.bench import catalogue
+from pks4.errors import UserError, unknown_name
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Measure PKS4 against temporal attention, adapters, video Mamba and 2D floors: accuracy, "
+    "MACs, activation memory and wall-clock, every number with its evidence.\n\n"
+    "Start with: pks4-bench run quick",
+)
+data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
+app.add_typer(data_app, name="data")
+note = Console(stderr=True)
+
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Run the command line; a UserError becomes one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        note.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
+    out: Out = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with this suite's latest run.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Cells beside each other; default: one a core.")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
+) -> None:
+    """Run a suite: plan, prepare data, measure every cell, write the report."""
+    from pks4.bench import run as runner
+    from pks4.bench import store
+    from pks4.progress import Watch, prepare_data
+
+    parsed, text = _suite(suite)
+    folder = out or _runs_folder()
+    session = (runner.resume if resume else runner.start)(parsed, text, folder)
+    for line in session.notes:
+        note.print(f"[yellow]note:[/] {_escaped(line)}", soft_wrap=True)
+    note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "
+               f"{len(session.header.cells)} cells to do")  # fmt: skip
+    try:
+        prepare_data(session.cells(), note)
+        with Watch(session, note) as watch:
+            runner.execute(session, jobs or _cores(), watch)
+    except KeyboardInterrupt:
+        note.print(f"interrupted; what was measured is kept in {session.path}. "
+                   f"Go on with: pks4-bench run {suite} --resume", soft_wrap=True)  # fmt: skip
+        sys.exit(130)
+    records = store.read(session.path).records
+    failures = [r for r in records if r.status != "ok"]
+    for r in failures:
+        note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {_escaped(r.reason or '')}")
+    if report:
+        print(_write_report(session.path, None))
+    else:
+        print(session.path)
+    sys.exit(1 if failures else 0)
+
+
+@app.command()
+def plan(
+    suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the cells of a suite, without running any."""
+    from pks4.bench.plan import plan as make_plan
+
+    cells = make_plan(_suite(suite)[0])
+    if as_json:
+        print(json.dumps([c.model_dump() for c in cells], indent=1))
+        return
+    rows = [
+        (c.id, c.model, c.scale, c.frames, c.batch, c.task or "", ", ".join(c.measures),
+         "alone" if c.alone else "")
+        for c in cells
+    ]  # fmt: skip
+    _table(("cell", "model", "scale", "frames", "batch", "task", "measures", ""), rows)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")],
+    out: Out = None,
+) -> None:
+    """Write tables, figures and report.html of a run; print the path of the report."""
+    from pks4.bench import store
+
+    print(_write_report(store.find_run(run, [_runs_folder(), _reference_folder()]), out))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="suites, models, measures or runs.")],
+    as_json: AsJson = False,
+) -> None:
+    """List what there is."""
+    kinds = {"suites": _suites, "models": _models, "measures": _measures, "runs": _runs}
+    if what not in kinds:
+        raise UserError(unknown_name("list", what, kinds))
+    columns, rows = kinds[what]()
+    if as_json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+    else:
+        _table(columns, rows)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is here and works: versions, backends, kernels, readers, the counters' agreement."""
+    from pks4.bench.doctor import examine
+
+    with note.status("examining"):
+        findings = examine()
+    if as_json:
+        print(json.dumps([vars(f) for f in findings], indent=1))
+    else:
+        marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "wrong": "[red]wrong[/]"}
+        rows = [(f.what, marks[f.state], _escaped(f.text)) for f in findings]
+        _table(("what", "state", "finding"), rows)
+    sys.exit(1 if any(f.state == "wrong" for f in findings) else 0)
+
+
+@data_app.command("make")
+def data_make(
+    task: Annotated[str, typer.Argument(help="temporal or spatial.")],
+    size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
+    frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 16,
+    train: Annotated[int, typer.Option(help="Clips to train on.")] = 3600,
+    val: Annotated[int, typer.Option(help="Clips to choose by.")] = 360,
+    test: Annotated[int, typer.Option(help="Clips to score on.")] = 1080,
+    seed: Annotated[int, typer.Option(help="Another seed gives other clips.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Render kinetic digits to H.264 clips in a cache; print the folder."""
+    from pks4.data.make import make
+    from pks4.progress import bar
+
+    counts = {"train": train, "val": val, "test": test}
+    with bar(note, f"rendering {task}") as update:
+        dataset = make(
+            task, size=size, frames=frames, counts={k: v for k, v in counts.items() if v},
+            seed=seed, cache=cache, workers=workers, progress=update,
+        )  # fmt: skip
+    print(dataset.model_dump_json(indent=1) if as_json else dataset.root)
+
+
+def _suite(name: str) -> tuple[Any, str]:
+    from pks4.bench.suite import read_suite
+
+    if name.endswith(".toml"):
+        return read_suite(Path(name))
+    return read_suite(catalogue.find("suite", name, catalogue.suites()))
+
+
+def _runs_folder() -> Path:
+    base = catalogue.root() if catalogue.is_checkout() else Path.cwd()
+    return base / "results" / "runs"
+
+
+def _reference_folder() -> Path:
+    return catalogue.root() / "results" / "reference"
+
+
+def _write_report(run: Path, out: Path | None) -> Path:
+    from pks4.bench.report import write
+
+    base = catalogue.root() if catalogue.is_checkout() else Path.cwd()
+    with note.status("writing the report"):
+        return write(run, out or base / "reports" / run.stem)
+
+
+def _suites() -> tuple[tuple[str, ...], list[tuple]]:
+    from pks4.bench.suite import read_suite
+
+    suites = {name: read_suite(path)[0] for name, path in catalogue.suites().items()}
+    return ("suite", "title", "summary"), [(n, s.title, s.summary) for n, s in suites.items()]
+
+
+def _models() -> tuple[tuple[str, ...], list[tuple]]:
+    rows = [
+        (m.name, m.facts.get("FAMILY", ""), ", ".join(m.facts.get("SCALES", {})),
+         m.facts.get("PAPER", ""), m.summary)
+        for m in catalogue.models().values()
+    ]  # fmt: skip
+    return ("model", "family", "scales", "paper", "summary"), rows
+
+
+def _measures() -> tuple[tuple[str, ...], list[tuple]]:
+    return ("measure", "summary"), [(m.name, m.summary) for m in catalogue.measures().values()]
+
+
+def _runs() -> tuple[tuple[str, ...], list[tuple]]:
+    from pks4.bench import store
+
+    rows = []
+    for folder in (_runs_folder(), _reference_folder()):
+        for path in store.runs(folder):
+            run = store.read(path)
+            left = len(run.missing())
+            state = "complete" if not left else f"{left} cells left"
+            rows.append((run.header.run, run.header.suite, run.header.created,
+                         (run.header.commit or "")[:7], len(run.records), state))  # fmt: skip
+    return ("run", "suite", "created", "commit", "records", "state"), rows
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cores() -> int:
+    from pks4.bench.environment import cores
+
+    return cores()
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,73 @@
+"""Kinetic digits: the tasks, their classes and the time-reversal pairs.  Names only, nothing heavy.
+
+Task `temporal`, 18 classes: seven pairs, in which one class is the other played backwards, and
+osc1..osc4, an oscillation with 1..4 cycles a clip.  Within a pair, one frame at a known time and
+the unordered set of all frames have the same law in both classes: only the order of the frames
+tells them apart.  A bag of frames does tell which pair it is, so report the accuracy within pairs
+(chance 1/2) beside the 18-way accuracy.  The osc classes have no such guarantee.
+
+A pair is of kind `motion` when the displacement between two neighbouring frames tells its classes
+apart, of kind `order` when it takes the order of the displacements:
+
+* accelerate/decelerate, blink_hop/hop_blink: two neighbouring frames at a known time have the same
+  law in both classes;
+* move_stop/stop_move: two neighbouring frames have the same law when their time is not known.
+
+Task `spatial`, 10 classes: the digit shown; its motion is a nuisance.
+No horizontal flip on `temporal`: left and right, rotate_cw and rotate_ccw would swap.
+"""
+
+from typing import Literal, NamedTuple
+
+from pks4.data.errors import DataError
+from pks4.errors import unknown_name
+
+GENERATOR_VERSION = 1  # raise it whenever any frame of any clip changes
+FPS = 16
+
+
+class Pair(NamedTuple):
+    """Two classes of `temporal`, the second the time reversal of the first."""
+
+    first: str
+    second: str
+    kind: Literal["motion", "order"]
+
+
+PAIRS: tuple[Pair, ...] = (
+    Pair("left", "right", "motion"),
+    Pair("up", "down", "motion"),
+    Pair("approach", "recede", "motion"),
+    Pair("rotate_cw", "rotate_ccw", "motion"),
+    Pair("accelerate", "decelerate", "order"),
+    Pair("blink_hop", "hop_blink", "order"),
+    Pair("move_stop", "stop_move", "order"),
+)
+OSCILLATIONS = ("osc1", "osc2", "osc3", "osc4")
+SPLITS = ("train", "val", "test")
+
+_CLASSES: dict[str, tuple[str, ...]] = {
+    "temporal": (*(name for pair in PAIRS for name in pair[:2]), *OSCILLATIONS),
+    "spatial": tuple(f"digit{digit}" for digit in range(10)),
+}
+TASKS = tuple(_CLASSES)
+
+
+def class_names(task: str) -> tuple[str, ...]:
+    """The class names of `task`, in the order of their labels 0, 1, ...
+
+    Raises DataError (a ValueError) for an unknown task.
+    """
+    if task not in _CLASSES:
+        raise DataError(unknown_name("task", task, TASKS))
+    return _CLASSES[task]
+
+
+def pair_of(name: str) -> Pair | None:
+    """The pair that class `name` of `temporal` belongs to, or None for osc1..osc4.
+
+    Raises DataError (a ValueError) for a name that is no class of `temporal`.
+    """
+    if name not in _CLASSES["temporal"]:
+        raise DataError(unknown_name("class of task 'temporal'", name, _CLASSES["temporal"]))
+    return next((pair for pair in PAIRS if name in pair[:2]), None)

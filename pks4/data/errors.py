@@ -1,0 +1,67 @@
+"""The errors of the data room: each one line, each naming its remedy."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pks4.errors import UserError
+
+VideoErrorKind = Literal[
+    "missing", "open", "no_video", "no_frames", "truncated", "decode", "inexact", "backend"
+]
+VIDEO_ERROR_KINDS: tuple[VideoErrorKind, ...] = get_args(VideoErrorKind)
+
+
+class DataError(UserError, ValueError):
+    """A setting that no data set can be made with or read by."""
+
+
+class ManifestError(DataError):
+    """A line of a manifest that cannot be used; the message starts with file:line."""
+
+
+class CacheError(UserError, OSError):
+    """A cache folder that cannot be written to."""
+
+
+class BadClipsError(DataError):
+    """Clips of a split that could not be read exactly.
+
+    `errors` holds every one of them, in the order of the manifest.
+    """
+
+    def __init__(self, message: str, errors: list[Exception]) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class VideoError(UserError):
+    """A video that could not be read exactly.
+
+    `kind` is one of
+    missing (no such file), open (not a video the reader can open), no_video (no video stream),
+    no_frames (no frame in it), truncated (fewer frames than asked for or declared),
+    decode (the decoder failed), inexact (this reader would return wrong frames, or the file holds
+    more than declared), backend (the reader is not installed).
+    """
+
+    def __init__(self, path: Path | str, kind: VideoErrorKind, message: str) -> None:
+        super().__init__(f"{path}: {message} [{kind}]")
+        self.path = Path(path)
+        self.kind: VideoErrorKind = kind
+
+    def __reduce__(self) -> tuple:
+        return _video_error, (self.args[0], self.path, self.kind)
+
+
+def wrong_count(path: Path | str, found: int, declared: int) -> VideoError:
+    """The error for a file that holds another number of frames than was declared."""
+    kind: VideoErrorKind = "truncated" if found < declared else "inexact"
+    remedy = "restore the file, or correct num_frames"
+    return VideoError(path, kind, f"{found} frames where {declared} were declared; {remedy}")
+
+
+def _video_error(line: str, path: Path, kind: VideoErrorKind) -> VideoError:
+    """Rebuild an error that travelled between processes."""
+    error = VideoError(path, kind, "")
+    error.args = (line,)
+    return error

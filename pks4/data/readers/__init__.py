@@ -1,0 +1,79 @@
+"""Video readers behind one door: the frames that were asked for, exactly, or a VideoError.
+
+A reader is a file of this folder, loaded by name when first used, with three functions:
+
+    read_frames(path, indices, num_frames=None) -> uint8 array (t, h, w, 3), RGB
+    count_frames(path) -> int
+    info() -> dict
+
+`pyav` is exact on everything FFmpeg opens and is the default.  `decord` refuses, with a VideoError
+of kind `inexact`, the files on which it is known to return wrong frames.  The two convert YUV to
+RGB by slightly different arithmetic, so their pixels differ by a few grey levels on the same
+frame: compare results only between records that name the same reader.  No reader ever returns
+fewer, other or substituted frames.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pks4.data.errors import DataError, VideoError
+from pks4.errors import unknown_name
+
+READERS = ("pyav", "decord")
+
+__all__ = [
+    "READERS", "Reader", "VideoError", "count_frames", "open_reader", "read_frames", "reader_info",
+]  # fmt: skip
+
+
+class Reader(Protocol):
+    """What a file of this folder offers; a reader keeps no state between calls."""
+
+    def read_frames(
+        self, path: Path | str, indices: Sequence[int], num_frames: int | None = None
+    ) -> NDArray[np.uint8]: ...
+
+    def count_frames(self, path: Path | str) -> int: ...
+
+    def info(self) -> dict[str, Any]: ...
+
+
+def open_reader(name: str) -> Reader:
+    """The reader called `name`.  Raises DataError, with a near name, for an unknown one."""
+    if name not in READERS:
+        raise DataError(unknown_name("reader", name, READERS))
+    return cast(Reader, import_module(f"pks4.data.readers.{name}"))
+
+
+def read_frames(
+    path: Path | str,
+    indices: Sequence[int],
+    reader: str = "pyav",
+    *,
+    num_frames: int | None = None,
+) -> NDArray[np.uint8]:
+    """Frames `indices` of a video in that order, (t, h, w, 3) uint8 RGB.
+
+    Indices count frames in order of presentation from 0; they may repeat and stand in any order.
+    With `num_frames`, the file must hold exactly that many.
+    Raises VideoError if any frame cannot be had exactly, DataError for a negative index.
+    """
+    wanted = [int(index) for index in indices]
+    if not wanted or min(wanted) < 0:
+        raise DataError(f"indices are {wanted}; give at least one, counting from 0")
+    return open_reader(reader).read_frames(path, wanted, num_frames)
+
+
+def count_frames(path: Path | str, reader: str = "pyav") -> int:
+    """The number of frames a video decodes to.  Raises VideoError if it cannot be decoded."""
+    return open_reader(reader).count_frames(path)
+
+
+def reader_info(name: str) -> dict[str, Any]:
+    """The reader's name and versions, for a record.  Raises VideoError if it is not installed."""
+    return open_reader(name).info()

@@ -1,0 +1,113 @@
+"""The packet index of a video: what a file holds, learnt from its packets without decoding.
+
+pts is the time a frame is shown, dts the time it is decoded, both in the stream's own unit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from pks4.data.errors import VideoError, wrong_count
+
+
+@dataclass(frozen=True)
+class Packet:
+    """Times of one packet, whether it is flagged as key, and whether it starts afresh.
+
+    In H.264 a key packet may be a mere point of recovery (open GOP, intra refresh); only an IDR
+    picture cuts every reference to what came before.  In other codecs the two are taken as one.
+    """
+
+    pts: int | None
+    dts: int | None
+    key: bool
+    afresh: bool
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A container and its first video stream; every failure becomes a VideoError."""
+    path = Path(path)
+    if not path.exists():
+        raise VideoError(path, "missing", "no such file; restore it or correct the path")
+    if not path.is_file():
+        raise VideoError(path, "open", "not a file; give the path of a video")
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = f"{path.stat().st_size} bytes, {reason_of(error)}"
+        raise VideoError(path, "open", f"not a readable video ({reason}); restore it") from error
+    with container:
+        if not container.streams.video:
+            raise VideoError(path, "no_video", "no video stream in this file")
+        stream = container.streams.video[0]
+        # One thread: clips are read in parallel, and frame threads would only add a delay.
+        stream.codec_context.thread_count = 1
+        try:
+            yield container, stream
+        except av.error.FFmpegError as error:
+            message = f"decoding failed ({reason_of(error)}); restore the file"
+            raise VideoError(path, "decode", message) from error
+
+
+def reason_of(error: Exception) -> str:
+    """The library's own words, in short."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
+    """All packets that will be shown, in the order they are decoded.
+
+    Raises VideoError for a stream without any, or with fewer packets than its header declares.
+    Packets that an edit list hides (a clip trimmed without encoding) count as declared, not shown.
+    """
+    context = stream.codec_context
+    extra = context.extradata if context.codec.canonical_name == "h264" else None
+    packets, found = [], 0
+    for packet in container.demux(stream):
+        found += packet.dts is not None or packet.pts is not None  # else the end's empty packet
+        if packet.size and not packet.is_discard:
+            key = packet.is_keyframe
+            afresh = key and (extra is None or has_idr(bytes(packet), extra))
+            packets.append(Packet(packet.pts, packet.dts, key, afresh))
+    if found < stream.frames:
+        raise wrong_count(path, found, stream.frames)
+    if not packets:
+        raise VideoError(path, "no_frames", "the video stream holds no frame")
+    return packets
+
+
+def has_idr(content: bytes, extra: bytes) -> bool:
+    """Whether an H.264 packet holds an IDR picture (NAL unit type 5).
+
+    `extra` is the stream's configuration: if it starts with 1 (ISO/IEC 14496-15), units are
+    preceded by their length, in as many bytes as it says; else by the start code 00 00 01.
+    """
+    if not extra.startswith(b"\x01"):
+        units = content.split(b"\x00\x00\x01")[1:]
+        return any(unit and unit[0] & 31 == 5 for unit in units)
+    width, position = (extra[4] & 3) + 1, 0
+    while position + width < len(content):
+        if content[position + width] & 31 == 5:
+            return True
+        position += width + int.from_bytes(content[position : position + width], "big")
+    return False
+
+
+def leading_pictures(packets: list[Packet]) -> list[int]:
+    """Positions of packets shown before the key packet they are decoded after.
+
+    They are the sign of an open GOP: decoding that starts at the key packet cannot show them.
+    """
+    found, key_pts = [], None
+    for position, packet in enumerate(packets):
+        if packet.key:
+            key_pts = packet.pts
+        elif key_pts is not None and packet.pts is not None and packet.pts < key_pts:
+            found.append(position)
+    return found

@@ -1,0 +1,130 @@
+"""PyAV: exact on every file FFmpeg decodes; the default for users' files.
+
+Frames are found by an index of the packets and a seek: packets are read once, without decoding, for
+(pts, dts, key); the sorted pts number the frames.  For each wanted frame the reader seeks to the
+last key packet shown no later than it and decodes until that very pts comes out.  Where the index
+cannot be trusted (missing or double pts, leading pictures at the start, a key packet that decodes
+to no intra picture) or decoding does not meet it, the file is decoded once from its start instead,
+which is what defines the frames' numbers.  Both ways give the same pixels; only the time differs.
+
+Colour goes through swscale, which differs from decord's filter chain by a few grey levels.
+A rotation noted in the file is applied, as players do.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.packets import Packet, index, opened
+
+Frames = dict[int, NDArray[np.uint8]]
+
+
+class _IndexMismatchError(Exception):
+    """Decoding did not give the frames that the index announced."""
+
+
+def info() -> dict[str, Any]:
+    """Name and versions of this reader."""
+    libraries = {name: ".".join(map(str, v)) for name, v in av.library_versions.items()}
+    return {"name": "pyav", "version": av.__version__, "libavcodec": libraries["libavcodec"]}
+
+
+def count_frames(path: Path | str) -> int:
+    """The number of frames, by decoding all of them."""
+    with opened(path) as (container, stream):
+        index(path, container, stream)
+    with opened(path) as (container, stream):
+        found = sum(1 for _ in container.decode(stream))
+    if not found:
+        raise VideoError(path, "no_frames", "no frame of the video stream can be decoded")
+    return found
+
+
+def read_frames(
+    path: Path | str, indices: Sequence[int], num_frames: int | None = None
+) -> NDArray[np.uint8]:
+    """Frames `indices` (t, h, w, 3) RGB; see the package's `read_frames`."""
+    with opened(path) as (container, stream):
+        packets = index(path, container, stream)
+        try:
+            frames = _by_index(container, stream, packets, indices)
+            found = len(packets)
+        except _IndexMismatchError:
+            frames, found = None, 0
+    if frames is None:
+        with opened(path) as (container, stream):
+            frames, found = _by_decoding_all(container, stream, indices)
+    if num_frames is not None and found != num_frames:
+        raise wrong_count(path, found, num_frames)
+    for wanted in indices:
+        if wanted not in frames:
+            message = f"frame {wanted} was asked for but the file holds {found}"
+            raise VideoError(path, "truncated", message)
+    if len({frame.shape for frame in frames.values()}) > 1:
+        raise VideoError(path, "decode", "the frame size changes within the file")
+    return np.stack([frames[wanted] for wanted in indices])
+
+
+def _by_index(container: InputContainer, stream: VideoStream, packets: list[Packet],
+              indices: Sequence[int]) -> Frames:  # fmt: skip
+    """Seek to the wanted frames; raises _IndexMismatchError where the index does not hold."""
+    times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    if len(set(times)) != len(packets) or not packets[0].key:
+        raise _IndexMismatchError
+    keys = sorted((p for p in packets if p.key), key=lambda p: p.pts)
+    starts = [key.pts for key in keys]
+    if any(packet.pts < starts[0] for packet in packets):
+        raise _IndexMismatchError  # leading pictures at the start: a decoder may drop them
+    frames, colour = {}, VideoReformatter()
+    section = -1
+    for wanted in sorted({i for i in indices if i < len(times)}):
+        if (key := bisect_right(starts, times[wanted]) - 1) != section:
+            start, section = keys[key], key
+            target = start.pts if start.dts is None else min(start.pts, start.dts)
+            container.seek(target, stream=stream, backward=True)
+            decoding = container.decode(stream)
+            frame = _decode_until(decoding, start.pts)
+            if frame.pict_type != PictureType.I:
+                raise _IndexMismatchError  # a point of recovery only, as in intra refresh
+        if frame.pts != times[wanted]:
+            frame = _decode_until(decoding, times[wanted])
+        frames[wanted] = _rgb(frame, colour)
+    return frames
+
+
+def _decode_until(decoding: Iterator[av.VideoFrame], pts: int) -> av.VideoFrame:
+    for frame in decoding:
+        if frame.pts == pts:
+            return frame
+        if frame.pts is None or frame.pts > pts:
+            break
+    raise _IndexMismatchError
+
+
+def _by_decoding_all(
+    container: InputContainer, stream: VideoStream, indices: Sequence[int]
+) -> tuple[Frames, int]:
+    """One pass from the start; the wanted frames that exist, and how many there are."""
+    wanted, frames, found, colour = set(indices), {}, 0, VideoReformatter()
+    for position, frame in enumerate(container.decode(stream)):
+        found = position + 1
+        if position in wanted:
+            frames[position] = _rgb(frame, colour)
+    return frames, found
+
+
+def _rgb(frame: av.VideoFrame, colour: VideoReformatter) -> NDArray[np.uint8]:
+    """(h, w, 3), turned upright; `colour` is shared, as making one costs more than using it."""
+    image = colour.reformat(frame, format="rgb24").to_ndarray()
+    return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image

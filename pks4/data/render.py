@@ -1,0 +1,147 @@
+"""Frames of one clip of kinetic digits: background, two distractors, the sprite, noise.
+
+Everything but the sprite's trajectory follows one law for all classes, and that law does not change
+when time is reversed: the background pans along a line through a random centre, distractors move at
+constant velocity on the torus, the noise is independent in every frame.  So only the trajectory
+(see trajectory.py) can tell a class.
+
+A clip depends on (generator version, seed, task, split, index, label) alone, through one seeded
+numpy Generator.  Frames are equal wherever numpy and scipy round alike; the hash of the frames
+in the manifest is the authority.
+
+Letters: t frames, h w rows and columns; sizes in pixels unless a name says otherwise.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from pks4.data.digits import GENERATOR_VERSION, class_names
+from pks4.data.material import backgrounds, sprite_indices, sprites
+from pks4.data.trajectory import Trajectory, drift, trajectory
+
+Floats = NDArray[np.float64]
+
+SPRITE_SIZE = 0.32  # of the frame side, at scale 1
+NOISE_SIGMA = 6.0  # grey levels
+CROP_PIXELS = (80, 120)  # side of the square cut from a photograph; a band is 128 wide
+PAN_SIZE = 0.2  # the largest pan of the background along one axis in a clip, of the frame side
+DIM = (0.35, 0.65)  # the background's brightness, so that the sprite stands out
+
+
+class Clip(NamedTuple):
+    """Frames (t, h, w, 3) uint8 RGB, the label, and the sprite's index in `load_digits`."""
+
+    frames: NDArray[np.uint8]
+    label: int
+    sprite: int
+
+
+def render(task: str, split: str, index: int, *, size: int, frames: int, seed: int) -> Clip:
+    """Render clip `index` of a split; labels go round, so label = index modulo the classes."""
+    names = class_names(task)
+    label = index % len(names)
+    rng = clip_rng(seed, task, split, index, label)
+    pool = sprite_indices(split, label if task == "spatial" else None)
+    sprite = int(rng.choice(pool))
+    path = drift(frames, rng) if task == "spatial" else trajectory(names[label], frames, rng)
+    video = _background(split, size, frames, rng)
+    for _ in range(2):
+        _draw_disc(video, rng)
+    colour = rng.uniform(215, 255, size=3)
+    _draw_sprite(video, sprites()[0][sprite], path, colour)
+    video += NOISE_SIGMA * rng.standard_normal(video.shape, dtype=np.float32)
+    return Clip(np.clip(np.rint(video), 0, 255).astype(np.uint8), label, sprite)
+
+
+def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.random.Generator:
+    """The generator that belongs to one clip."""
+    words = [int.from_bytes(name.encode(), "big") for name in (task, split)]
+    entropy = [GENERATOR_VERSION, seed, *words, index, label]
+    return np.random.default_rng(np.random.SeedSequence(entropy))
+
+
+def _background(
+    split: str, size: int, frames: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A photograph panning in whole pixels along a line, (t, h, w, 3)."""
+    photographs = backgrounds(split)
+    photograph = photographs[rng.integers(len(photographs))]
+    side = rng.uniform(*CROP_PIXELS)
+    top, left = rng.uniform(0, np.subtract(photograph.shape[:2], side))
+    margin = int(np.ceil(PAN_SIZE * size))
+    steps = np.linspace(0, side - 1, size + margin)
+    canvas = _bilinear(photograph, top + steps, left + steps) * np.float32(rng.uniform(*DIM))
+    pan = rng.uniform(-margin / 2, margin / 2, size=2)
+    tau = np.linspace(-1, 1, frames)[:, None]  # symmetric about 0: the pan backwards is -pan
+    rows, columns = np.rint(margin / 2 + tau * pan).astype(int).T
+    return np.stack(
+        [canvas[y : y + size, x : x + size] for y, x in zip(rows, columns, strict=True)]
+    )
+
+
+def _bilinear(
+    image: NDArray[np.uint8], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """`image` at the grid rows x columns, all inside it."""
+    y = np.minimum(rows.astype(int), image.shape[0] - 2)
+    x = np.minimum(columns.astype(int), image.shape[1] - 2)
+    fy = (rows - y).astype(np.float32)[:, None, None]
+    fx = (columns - x).astype(np.float32)[None, :, None]
+    patch = image.astype(np.float32)
+    top = patch[y][:, x] * (1 - fx) + patch[y][:, x + 1] * fx
+    bottom = patch[y + 1][:, x] * (1 - fx) + patch[y + 1][:, x + 1] * fx
+    return top * (1 - fy) + bottom * fy
+
+
+def _draw_disc(video: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """A distractor: a coloured disc at constant velocity on the torus."""
+    frames, size = video.shape[:2]
+    radius = rng.uniform(0.06, 0.1) * size
+    colour = rng.uniform(30, 170, size=3)
+    velocity = rng.uniform(-0.7, 0.7, size=2)  # of the frame side per clip
+    tau = np.arange(frames)[:, None] / frames
+    centres = (rng.random(2) + velocity * tau) % 1 * size  # (t, 2)
+
+    def opacity(dy: Floats, dx: Floats) -> Floats:
+        return np.clip(radius + 0.5 - np.hypot(dy, dx), 0, 1)
+
+    _blend(video, centres, int(radius) + 2, colour, opacity)
+
+
+def _draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Trajectory,
+                 colour: Floats) -> None:  # fmt: skip
+    """The digit, scaled, turned and placed on the torus in every frame."""
+    size, side = video.shape[1], len(digit)
+    pixels = SPRITE_SIZE * size * path.scale / side  # screen pixels per pixel of the digit, (t,)
+    reach = int(np.ceil(pixels.max() * side / np.sqrt(2))) + 1
+    reach = min(reach, (size - 1) // 2)  # a window never overlaps itself on the torus
+    cos, sin = ((f(path.angle) / pixels)[:, None, None] for f in (np.cos, np.sin))
+
+    def opacity(dy: Floats, dx: Floats) -> Floats:
+        where = np.stack([cos * dy - sin * dx, cos * dx + sin * dy]) + (side - 1) / 2
+        drawn = map_coordinates(digit, where, order=1, mode="grid-constant", prefilter=False)
+        return drawn * path.visible[:, None, None]
+
+    _blend(video, np.stack([path.y, path.x], axis=1) * size, reach, colour, opacity)
+
+
+def _blend(video: NDArray[np.float32], centres: Floats, reach: int, colour: Floats,
+           opacity: Callable[[Floats, Floats], Floats]) -> None:  # fmt: skip
+    """Mix `colour` into windows of +-reach pixels around `centres` (t, 2), on the torus.
+
+    `opacity(dy, dx)` gives 0..1, (t, window, window), at offsets (t, window, 1), (t, 1, window).
+    """
+    frames, size = video.shape[:2]
+    pixels = np.rint(centres).astype(int)[:, :, None] + np.arange(-reach, reach + 1)
+    offsets = pixels - centres[:, :, None]  # (t, 2, window)
+    alpha = opacity(offsets[:, 0, :, None], offsets[:, 1, None, :])[..., None].astype(np.float32)
+    window = (
+        np.arange(frames)[:, None, None],
+        pixels[:, 0, :, None] % size,
+        pixels[:, 1, None, :] % size,
+    )
+    video[window] += alpha * (colour.astype(np.float32) - video[window])

@@ -1,0 +1,1 @@
+"""Training: one recipe for all contestants, image pre-training of their backbones, scores."""

@@ -1,0 +1,54 @@
+"""Scores of predictions on the embedded tasks, with Wilson intervals over clips."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from pks4.data.digits import PAIRS, class_names
+
+
+@dataclass(frozen=True)
+class Score:
+    """A share of clips: right of all, and its 95 % Wilson interval."""
+
+    right: int
+    clips: int
+    chance: float
+
+    @property
+    def value(self) -> float:
+        """The share that is right."""
+        return self.right / self.clips
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval."""
+        found = binomtest(self.right, self.clips).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+
+def top1(logits: Tensor, label: Tensor) -> Score:
+    """Share of clips whose largest logit (n, classes) is the label's."""
+    return Score(int((logits.argmax(1) == label).sum()), len(label), 1 / logits.shape[1])
+
+
+def within_pair(logits: Tensor, label: Tensor, kind: str | None = None) -> Score:
+    """Share right when only the two classes of the clip's reversal pair may be named.
+
+    Which of a class and its time reversal it is: a bag of frames cannot know, so chance is 1/2
+    whatever is seen in single frames. Clips of the oscillations have no partner and are left out.
+    `kind` keeps only "motion" or "order" pairs.
+    """
+    names = class_names("temporal")
+    right, clips = 0, 0
+    for pair in PAIRS:
+        if kind not in (None, pair.kind):
+            continue
+        both = torch.tensor([names.index(pair.first), names.index(pair.second)])
+        mine = (label[:, None] == both).any(1)
+        named = both[logits[mine][:, both].argmax(1)]
+        right += int((named == label[mine]).sum())
+        clips += int(mine.sum())
+    return Score(right, clips, 0.5)

@@ -1,0 +1,88 @@
+"""A split in memory: the right frames, the right labels, no clip substituted."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from pks4.data import make
+from pks4.data.clips import load_split, segment_centres
+from pks4.data.errors import BadClipsError, DataError, VideoError
+from pks4.data.probe import probe
+from pks4.data.readers import READERS, read_frames
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    counts = {"train": 126, "test": 36}
+    return make.make("temporal", cache=tmp_path_factory.mktemp("cache"), counts=counts, workers=1)
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    counts = {"val": 18}
+    made = make.make("temporal", cache=tmp_path, counts=counts, size=32, frames=4, workers=1)
+    (made.root / "val" / "000002.mp4").write_bytes(b"")
+    whole = (made.root / "val" / "000003.mp4").read_bytes()
+    (made.root / "val" / "000004.mp4").write_bytes(whole[: len(whole) // 2])
+    return made
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_split_becomes_one_tensor_with_its_labels(dataset, reader):
+    calls = []
+    clips = load_split(dataset, "test", 4, reader=reader, limit=20,
+                       progress=lambda *call: calls.append(call))  # fmt: skip
+    assert clips.video.shape == (20, 4, 3, 64, 64)
+    assert clips.video.dtype == torch.uint8
+    assert clips.label.tolist() == [*range(18), 0, 1]
+    assert clips.reader["name"] == reader
+    assert calls == [(done, 20) for done in range(1, 21)]
+    frames = read_frames(clips.paths[5], [2, 6, 10, 14], reader)
+    assert np.array_equal(clips.video[5].permute(0, 2, 3, 1).numpy(), frames)
+
+
+def test_frames_are_the_centres_of_equal_segments():
+    assert segment_centres(16, 4) == [2, 6, 10, 14]
+    assert segment_centres(16, 16) == list(range(16))
+    assert segment_centres(5, 2) == [1, 3]
+    assert segment_centres(7, 1) == [3]
+
+
+def test_bad_clips_are_raised_together_and_never_substituted(damaged):
+    with pytest.raises(BadClipsError, match="2 of 18 clips cannot be used") as caught:
+        load_split(damaged, "val", 4)
+    assert [error.path.name for error in caught.value.errors] == ["000002.mp4", "000004.mp4"]
+    assert all(isinstance(error, VideoError) for error in caught.value.errors)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_split_that_is_not_there_or_too_large_is_refused(dataset):
+    with pytest.raises(DataError, match="did you mean 'train'"):
+        load_split(dataset, "trains", 4)
+    with pytest.raises(DataError, match="lower limit or frames"):
+        load_split(dataset, "test", 4, max_bytes=10_000)
+    with pytest.raises(DataError, match="has 16"):
+        load_split(dataset, "test", 17)
+    with pytest.raises(DataError, match="limit is 0"):
+        load_split(dataset, "test", 4, limit=0)
+
+
+def test_a_video_error_survives_the_way_between_processes():
+    error = VideoError("clip.mp4", "truncated", "too short")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.path, copy.kind) == (str(error), error.path, error.kind)
+
+
+def test_the_probe_finds_the_motion_in_its_order_only(dataset):
+    scores = probe(dataset)
+    assert scores["clips"] == 28
+    assert scores["motion"]["mean"] > 0.8
+    for view in ("frame", "bag"):
+        assert abs(scores[view]["mean"] - 0.5) < 4 * scores["standard_error"]
+
+
+def test_a_task_without_pairs_cannot_be_probed(dataset):
+    with pytest.raises(DataError, match="no time-reversal pairs"):
+        probe(dataset.model_copy(update={"task": "spatial"}))

@@ -1,0 +1,82 @@
+"""Frames and files: seeded, split without overlap, the same bytes twice."""
+
+import numpy as np
+import pytest
+
+from pks4.data.digits import FPS, SPLITS
+from pks4.data.encode import encode, frames_sha256, rgb_to_yuv420
+from pks4.data.material import backgrounds, sprite_indices, sprites
+from pks4.data.render import render
+
+
+def clip(task="temporal", split="train", index=0, size=64, frames=8, seed=0):
+    return render(task, split, index, size=size, frames=frames, seed=seed)
+
+
+def test_a_clip_is_the_same_every_time():
+    first, second = clip(index=4), clip(index=4)
+    assert np.array_equal(first.frames, second.frames)
+    assert first[1:] == second[1:]
+    assert first.frames.shape == (8, 64, 64, 3)
+    assert first.frames.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"split": "val"}, {"index": 18}, {"task": "spatial"}], ids=str
+)
+def test_every_part_of_the_seed_changes_the_clip(other):
+    assert not np.array_equal(clip().frames, clip(**other).frames)
+
+
+def test_labels_go_round_the_classes():
+    assert [clip(index=i, frames=2).label for i in (0, 17, 18, 37)] == [0, 17, 0, 1]
+
+
+def test_a_spatial_clip_shows_the_digit_it_is_labelled_with():
+    for index in range(10):
+        shown = clip("spatial", "test", index, frames=2)
+        assert shown.label == index == sprites()[1][shown.sprite]
+
+
+def test_splits_share_no_sprite():
+    pools = [set(sprite_indices(split).tolist()) for split in SPLITS]
+    assert [round(len(pool) / len(sprites()[0]), 1) for pool in pools] == [0.6, 0.2, 0.2]
+    assert len(set.union(*pools)) == sum(map(len, pools)) == len(sprites()[0])
+
+
+def test_splits_share_no_column_of_a_background():
+    widths = [[band.shape[1] for band in backgrounds(split)] for split in SPLITS]
+    assert np.sum(widths, axis=0).tolist() == [640, 640]
+
+
+def test_the_sprite_moves_visibly_and_wraps():
+    moving = clip(index=0, frames=16).frames.min(axis=3) > 175  # class left
+    columns = np.arange(64) * 2 * np.pi / 64
+    centre = np.angle((moving.sum(axis=1) * np.exp(1j * columns)).sum(axis=1))
+    steps = np.angle(np.exp(1j * np.diff(centre))) * 64 / (2 * np.pi)
+    assert -5 < np.median(steps) < -2  # pixels a frame, to the left
+
+
+def test_grey_levels_map_to_limited_range_luma_and_neutral_chroma():
+    frames = np.repeat(np.array([0, 128, 255], np.uint8), 4 * 4 * 3).reshape(3, 4, 4, 3)
+    planes = rgb_to_yuv420(frames).reshape(3, -1)
+    assert planes[:, :16].min(axis=1).tolist() == [16, 126, 235]
+    assert (planes[:, 16:] == 128).all()
+
+
+def test_pure_colours_map_to_the_table_of_bt601():
+    red = np.zeros((1, 2, 2, 3), np.uint8)
+    red[..., 0] = 255
+    assert rgb_to_yuv420(red).ravel().tolist() == [82, 82, 82, 82, 90, 240]
+
+
+def test_two_encodings_give_equal_bytes():
+    frames = clip(index=6, frames=16).frames
+    assert encode(frames, FPS) == encode(frames, FPS)
+
+
+def test_the_hash_of_frames_depends_on_every_pixel():
+    frames = clip(frames=2).frames
+    changed = frames.copy()
+    changed[1, 63, 63, 2] ^= 1
+    assert frames_sha256(frames) == frames_sha256(frames.copy()) != frames_sha256(changed)
