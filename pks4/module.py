@@ -25,6 +25,8 @@ from pks4.cost import linear_macs, scan_macs
 from pks4.prior import KinematicPriorEncoder, ReadOut
 from pks4.scan import scan_sites
 
+GATE_GAIN = 10.0  # Adam's steps have a fixed size: so the gate opens in tens of steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -154,7 +156,7 @@ class PKS4(nn.Module):
         priors = None if self.prior is None else self.prior(normed).flatten(2, 3)
         u, z = self.in_proj(normed).flatten(2, 3).chunk(2, -1)  # (b, t, s, inner)
         y = self._scan(u, priors) * F.silu(z)
-        return x + self.gate * self.out_proj(y).view_as(x)
+        return x + GATE_GAIN * self.gate * self.out_proj(y).view_as(x)
 
     def _scan(self, u: Tensor, priors: Tensor | None) -> Tensor:
         y = self.scanners[0](u, priors)

@@ -83,7 +83,7 @@ def test_st_adapter_with_adapters_before_the_mlp(video):
 @torch.no_grad()
 @pytest.mark.parametrize("backend", ["reference", "recompute"])
 def test_mamba_mixer(backend):
-    mixer = fill(video_mamba.Mixer(16, backend=backend))
+    mixer = fill(video_mamba.Mixer(16, scan_backend=backend))
     first = [-2.03474, 2.43046, -0.6205, -1.75257, 2.53516]
     out = 100 * mixer(5 * sine((2, 7, 16), 0.37))
     assert_golden(out, (2, 7, 16), first, -16.3619, 1255.1248)

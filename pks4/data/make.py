@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from importlib.metadata import version
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -30,6 +32,7 @@ DEFAULT_COUNTS = {"train": 3600, "val": 360, "test": 1080}
 MIN_SIZE = 32  # below it a digit is no longer legible
 JOURNAL = "journal.jsonl"
 _CHUNK = 16  # clips a worker renders between two reports
+_WRITING = threading.Lock()  # a worker told to end first finishes the file it writes
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
@@ -183,11 +186,15 @@ def _rendered(jobs: list[_Job], workers: int | None) -> Iterator[Row]:
         return
     # spawn: a fork would copy the threads' locks of whatever the caller has loaded
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_parent)
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, initializer=_follow_parent, initargs=(reader,))
     try:
         for future in as_completed([pool.submit(_render_chunk, chunk) for chunk in chunks]):
             yield from future.result()
-    finally:  # not `with`, whose exit would render every chunk still waiting
+    except BaseException:
+        writer.close()
+        raise
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -196,8 +203,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _leave_interrupts_to_parent() -> None:
+def _follow_parent(reader: Connection) -> None:
+    """Leave interrupts to the parent; end when it closes its side of the pipe, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
+
+
+def _end_with_parent(reader: Connection) -> None:
+    reader.poll(None)
+    with _WRITING:
+        os._exit(1)
 
 
 def _render_chunk(jobs: list[_Job]) -> list[Row]:
@@ -208,7 +223,8 @@ def _render(job: _Job) -> Row:
     """Render, encode and write one clip; returns its row of the manifest."""
     clip = render(job.task, job.split, job.index, size=job.size, frames=job.frames, seed=job.seed)
     content = encode(clip.frames, FPS)
-    write_whole(job.root / job.path, content)
+    with _WRITING:
+        write_whole(job.root / job.path, content)
     return {
         "path": job.path,
         "label": clip.label,
