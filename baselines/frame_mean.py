@@ -8,16 +8,14 @@ from torch import Tensor, nn
 
 from pks4.backbone import PerFrameBackbone
 from pks4.cost import linear_macs
-from pks4.errors import unknown_name
 from pks4.video import load_backbone
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1608.00859"
 IMAGE_TWIN = "frame_mean"
-IMAGE_TWIN_OPTIONS = {"pool": "both"}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 8, "image_size": 64},
+    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 16, "image_size": 64},
 }
 
 
@@ -32,38 +30,34 @@ def build(
     image_size: int = 224,
     backbone: str = "vit",
     frozen: bool = False,
-    pool: str = "mean",
 ) -> "FrameMean":
-    """The floor on clips of any number of frames; trained whole unless `frozen`.
-
-    `pool`: the head reads the "mean" over places, or "both", the mean plus the cls token; so that
-    an image model trained with it has taught both to speak.
-    """
-    if pool not in ("mean", "both"):
-        raise ValueError(unknown_name("pool", pool, ("mean", "both")))
+    """The floor on clips of any number of frames; trained whole unless `frozen`."""
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     net = PerFrameBackbone(backbone, frozen=frozen, image_size=image_size, **sizes)
-    return FrameMean(net, num_classes, frames, pool)
+    return FrameMean(net, num_classes, frames)
 
 
 class FrameMean(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), the same for every order of frames."""
 
-    def __init__(
-        self, backbone: PerFrameBackbone, num_classes: int, frames: int, pool: str
-    ) -> None:
+    def __init__(self, backbone: PerFrameBackbone, num_classes: int, frames: int) -> None:
         super().__init__()
-        self.frames, self.pool = frames, pool
+        self.frames = frames
         self.backbone = backbone
         self.head = nn.Linear(backbone.dim, num_classes)
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip."""
-        features, cls = self.backbone.with_prefix(video)
-        pooled = features.mean((1, 2, 3))
-        if self.pool == "both" and cls is not None:
-            pooled = pooled + cls.mean(1)
-        return self.head(pooled)
+        return self.head(self.backbone(video).mean((1, 2, 3)))
+
+    def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Of images (n, 3, h, w): one vector each (n, d), and the grid (n, h', w', d).
+
+        The vector is mean plus cls token, so that pre-training teaches both to speak.
+        """
+        grid, cls = self.backbone.with_prefix(images[:, None])
+        pooled = grid.mean((1, 2, 3))
+        return pooled if cls is None else pooled + cls[:, 0], grid[:, 0]
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""

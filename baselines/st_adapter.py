@@ -19,7 +19,6 @@ from pks4.cost import linear_macs
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2206.13559"
 IMAGE_TWIN = "frame_mean"
-IMAGE_TWIN_OPTIONS = {"pool": "both"}
 SCALES = {
     "paper": {
         "width": 768,
@@ -33,7 +32,7 @@ SCALES = {
         "width": 128,
         "depth": 4,
         "heads": 4,
-        "patch_size": 8,
+        "patch_size": 16,
         "image_size": 64,
         "adapter_width": 64,
         "clip": False,  # the tiny image model that all contestants share

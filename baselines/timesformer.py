@@ -20,10 +20,9 @@ from pks4.errors import unknown_name
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2102.05095"
 IMAGE_TWIN = "frame_mean"
-IMAGE_TWIN_OPTIONS = {"pool": "both"}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 8, "image_size": 64},
+    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 16, "image_size": 64},
 }
 ATTENTION_TYPES = ("divided", "joint")
 ATTENTION_KERNELS = ("sdpa", "eager")

@@ -25,7 +25,6 @@ from pks4.scan import scan_sites
 FAMILY = "video Mamba"
 PAPER = "https://arxiv.org/abs/2403.06977"
 IMAGE_TWIN = "video_mamba"
-IMAGE_TWIN_OPTIONS = {}
 SCALES = {
     "paper": {"width": 576, "depth": 32, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "patch_size": 16, "image_size": 64, "state": 8},
@@ -163,7 +162,7 @@ class VideoMamba(nn.Module):
         self, frames: int, num_classes: int, patch_size: int, image_size: int, layers: list[Layer]
     ) -> None:
         super().__init__()
-        self.frames, self.image_size = frames, image_size
+        self.frames, self.image_size, self.patch_size = frames, image_size, patch_size
         self.patches = (image_size // patch_size) ** 2
         width = layers[0].mixer.out_proj.out_features
         size = (1, patch_size, patch_size)
@@ -177,12 +176,20 @@ class VideoMamba(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip, read from the cls token."""
+        return self.head(self.norm_f(self._tokens(video)[:, 0]))
+
+    def _tokens(self, video: Tensor) -> Tensor:
+        """All tokens after the last layer, (b, 1 + t*h*w, d)."""
         check_video(video, self.image_size, self.frames)
         x = self.patch_embed(video.transpose(1, 2)).flatten(3).permute(0, 2, 3, 1)  # (b, t, h*w, d)
         x = x + self.pos_embed[:, None, 1:] + self.temporal_pos_embedding[:, :, None]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
-        x = self.layers(torch.cat([cls, x.flatten(1, 2)], 1))  # (b, 1 + t*h*w, d)
-        return self.head(self.norm_f(x[:, 0]))
+        return self.layers(torch.cat([cls, x.flatten(1, 2)], 1))
+
+    def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Of images (n, 3, h, w), at one frame: the cls token (n, d) and the grid (n, h, w, d)."""
+        x, side = self.norm_f(self._tokens(images[:, None])), self.image_size // self.patch_size
+        return x[:, 0], x[:, 1:].unflatten(1, (side, side))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage.

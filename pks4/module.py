@@ -45,7 +45,6 @@ class Options:
     radius: int = 3  # 7 x 7 window, CorrNet and PWC-Net use 3-4
     dilation: int = 1
     readout: ReadOut = "soft_argmax"  # MotionSqueeze
-    step_range: tuple[float, float] = (0.05, 1.0)  # delta at the start; clips have few frames
     scan_backend: str = "recompute"
 
     def __post_init__(self) -> None:
@@ -74,7 +73,7 @@ class Scanner(nn.Module):
         self.scan_backend = options.scan_backend
         self.x_proj = nn.Linear(d, rank + 2 * n, bias=False)
         self.dt_proj = nn.Linear(rank, d, bias=False)
-        self.dt_bias = nn.Parameter(_inverse_softplus_of_log_uniform(d, *options.step_range))
+        self.dt_bias = nn.Parameter(_inverse_softplus_of_log_uniform(d))
         self.A_log = nn.Parameter(torch.arange(1.0, n + 1).log().repeat(d, 1))
         self.D = nn.Parameter(torch.ones(d))
         sizes = {"delta": d, "B": n, "C": n}
@@ -174,7 +173,10 @@ class PKS4(nn.Module):
         return total + (self.prior.macs(b, t, h, w) if self.prior is not None else 0)
 
 
-def _inverse_softplus_of_log_uniform(d: int, low: float, high: float) -> Tensor:
-    """Biases whose softplus is log-uniform in [low, high], as Mamba starts delta."""
+def _inverse_softplus_of_log_uniform(d: int, low: float = 1e-3, high: float = 0.1) -> Tensor:
+    """Biases whose softplus is log-uniform in [low, high]: Mamba's start for delta.
+
+    Slow at first: places update fast only where the priors learn to say so.
+    """
     step = torch.exp(torch.empty(d).uniform_(log(low), log(high)))
     return step + torch.log(-torch.expm1(-step))

@@ -14,10 +14,18 @@ from pks4.module import PKS4, Options
 FAMILY = "PKS4"
 PAPER = "https://arxiv.org/abs/2604.26461"
 IMAGE_TWIN = "frame_mean"
-IMAGE_TWIN_OPTIONS = {"pool": "both"}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 8, "image_size": 64},
+    "tiny": {
+        "width": 128,
+        "depth": 4,
+        "heads": 4,
+        "patch_size": 16,
+        "image_size": 64,
+        "expand": 1.0,
+        "state": 8,
+        "radius": 2,
+    },
 }
 MORE_OPTIONS = (  # the fields of pks4.module.Options, as a literal for readers without torch
     "state",
@@ -33,7 +41,6 @@ MORE_OPTIONS = (  # the fields of pks4.module.Options, as a literal for readers 
     "radius",
     "dilation",
     "readout",
-    "step_range",
     "scan_backend",
 )
 

@@ -186,7 +186,7 @@ def image_twin(module):
     sizes = SMALL_MAMBA if module is video_mamba else SMALL_VIT
     twin_of = {"frame_mean": frame_mean, "video_mamba": video_mamba}[module.IMAGE_TWIN]
     torch.manual_seed(5)
-    twin = twin_of.build(frames=1, num_classes=7, **sizes, **module.IMAGE_TWIN_OPTIONS)
+    twin = twin_of.build(frames=1, num_classes=7, **sizes)
     return shake(twin).eval(), twin.state_dict()
 
 

@@ -102,7 +102,7 @@ def test_bad_shapes_are_named():
 
 
 def test_the_literal_list_of_options_is_the_dataclass():
-    assert video.MORE_OPTIONS == tuple(f.name for f in fields(Options))
+    assert tuple(f.name for f in fields(Options)) == video.MORE_OPTIONS
 
 
 def test_a_frozen_backbone_keeps_nothing_and_stays_in_eval_mode():

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pks4.bench import figures, findings, headline, palette, store, summary, tables, units
@@ -50,9 +49,7 @@ def write(run_path: Path, out_dir: Path) -> Path:
     out = Path(out_dir).absolute()
     _refuse_foreign(out)
     run = store.read(Path(run_path))
-    exact = pd.Series([record.value for record in run.records], dtype=object)  # ints stay ints
-    frame = store.frame(run.records).assign(value=exact)
-    report = build(View(frame, run.header.model_dump(), run.missing()), run.torn)
+    report = build(View(store.frame(run.records), run.header.model_dump(), run.missing()), run.torn)
     building = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         building.mkdir(parents=True)

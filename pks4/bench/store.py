@@ -129,4 +129,6 @@ def frame(records: list[Record]) -> "pd.DataFrame":
     import pandas as pd
 
     columns = list(Record.model_fields)
-    return pd.DataFrame([r.model_dump() for r in records], columns=columns)
+    table = pd.DataFrame([r.model_dump() for r in records], columns=columns)
+    exact = pd.Series([r.value for r in records], dtype=object)  # integers above 2^53 stay exact
+    return table.assign(value=exact)

@@ -96,7 +96,9 @@ _MODELS: dict[str, type[Settings]] = {"contestants": Contestant, "grids": Grid}
 
 def _first_problem(error: ValidationError) -> str:
     """One line for the first problem: where it is, and the near name of an unknown key."""
-    problem = error.errors()[0]
+    problems = error.errors()
+    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
+    problem = (unknown or problems)[0]  # a misspelt key is also a missing one: tell the cause
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         owner = _MODELS.get(str(problem["loc"][0]), Suite) if len(problem["loc"]) > 1 else Suite

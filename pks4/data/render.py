@@ -48,13 +48,19 @@ def render(task: str, split: str, index: int, *, size: int, frames: int, seed: i
     pool = sprite_indices(split, label if task == "spatial" else None)
     sprite = int(rng.choice(pool))
     path = drift(frames, rng) if task == "spatial" else trajectory(names[label], frames, rng)
-    video = _background(split, size, frames, rng)
+    return Clip(compose(split, sprites()[0][sprite], path, size, rng), label, sprite)
+
+
+def compose(
+    split: str, digit: NDArray[np.float32], path: Trajectory, size: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Frames (t, h, w, 3): `digit` on its path over a background, with distractors and noise."""
+    video = _background(split, size, len(path.x), rng)
     for _ in range(2):
         _draw_disc(video, rng)
-    colour = rng.uniform(215, 255, size=3)
-    _draw_sprite(video, sprites()[0][sprite], path, colour)
+    draw_sprite(video, digit, path, rng.uniform(215, 255, size=3))
     video += NOISE_SIGMA * rng.standard_normal(video.shape, dtype=np.float32)
-    return Clip(np.clip(np.rint(video), 0, 255).astype(np.uint8), label, sprite)
+    return np.clip(np.rint(video), 0, 255).astype(np.uint8)
 
 
 def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.random.Generator:
@@ -112,7 +118,7 @@ def _draw_disc(video: NDArray[np.float32], rng: np.random.Generator) -> None:
     _blend(video, centres, int(radius) + 2, colour, opacity)
 
 
-def _draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Trajectory,
+def draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Trajectory,
                  colour: Floats) -> None:  # fmt: skip
     """The digit, scaled, turned and placed on the torus in every frame."""
     size, side = video.shape[1], len(digit)

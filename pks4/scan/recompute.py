@@ -9,11 +9,15 @@ so that it holds no more than 2 CHUNK + t / CHUNK states of one block at a time.
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 1 << 18  # state elements of a block: 1 MiB in float32
 CHUNK = 64  # steps between two kept states in backward
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp x) without overflow; from vectorised parts, which torch's own is not."""
+    return torch.log1p(torch.exp(-x.abs())).add_(torch.relu(x))
 
 
 def _blocks(b: int, s: int, d: int, n: int) -> Iterator[tuple[slice, slice]]:
@@ -36,7 +40,7 @@ class _Block:
         self.A = A.to(dtype)
         self.u, self.B, self.C = (x[i, :, j].to(dtype) for x in (u, B, C))
         self.raw = delta[i, :, j].to(dtype) + delta_bias.to(dtype)
-        self.step = F.softplus(self.raw)
+        self.step = _softplus(self.raw)
         self.write = self.step * self.u
 
     def empty_state(self) -> Tensor:

@@ -7,6 +7,7 @@ learning rate. Built on accelerate, so that devices and processes are its busine
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +51,14 @@ def pixels(video: Tensor) -> Tensor:
 
 
 def fit(
-    model: nn.Module, video: Tensor, label: Tensor, recipe: Recipe, progress: Progress
+    model: nn.Module,
+    video: Tensor,
+    label: Tensor,
+    recipe: Recipe,
+    progress: Progress,
+    loss: Callable[[Any, Tensor], Tensor] = F.cross_entropy,
 ) -> History:
-    """Train model on video (n, t, 3, h, w) uint8 with label (n,), in place.
+    """Train model on video (n, …, 3, h, w) uint8 with label (n, …), in place.
 
     Raises Diverged when a loss is not finite.
     """
@@ -70,15 +76,15 @@ def fit(
     for epoch in range(recipe.epochs):
         total = 0.0
         for batch, target in loader:
-            loss = F.cross_entropy(model(pixels(batch)), target)
-            if not torch.isfinite(loss):
-                raise Diverged(f"loss {loss.item()} in epoch {epoch + 1}; lower learning_rate")
+            value = loss(model(pixels(batch)), target)
+            if not torch.isfinite(value):
+                raise Diverged(f"loss {value.item()} in epoch {epoch + 1}; lower learning_rate")
             optimiser.zero_grad()
-            accelerator.backward(loss)
+            accelerator.backward(value)
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            total += loss.item() * len(target)
+            total += value.item() * len(target)
         losses.append(total / len(label))
         progress(epoch + 1, recipe.epochs, f"loss {losses[-1]:.3f}")
     return History(losses, steps, recipe.epochs * len(label))

@@ -17,36 +17,37 @@ from pks4.bench.trial import Trial, build, scan_backend
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pks4.data.dataset import Dataset
     from pks4.train.fit import Recipe
     from pks4.train.pretrain import ImageModel
 
 SETTINGS = {
     "learning_rate": 1e-3,
-    "epochs": 8,
-    "batch_size": 16,
+    "epochs": 6,
+    "batch_size": 8,
     "weight_decay": 0.05,
-    "warmup_epochs": 1.0,
+    "warmup_epochs": 0.5,
     "seed": 0,
     "split": "test",
     "reader": "decord",
     "kernel": "flash_cpu",
     "clip_frames": 16,
-    "clips": {"train": 720, "val": 180, "test": 360},
-    "image_clips": {"train": 800, "val": 100},
-    "image_epochs": 4,
-    "image_learning_rate": 1e-3,
+    "clips": {"train": 1440, "val": 360, "test": 720},
+    "images": 4000,
+    "image_epochs": 5,
+    "image_learning_rate": 1.5e-3,
 }
-STILLS_PER_CLIP = 4
 
 
 def data_needed(cell: Any) -> list[dict[str, Any]]:
     """Arguments of `pks4.data.make.make` for the data sets that this cell reads."""
-    settings, size = cell.settings["accuracy"], cell.options["image_size"]
-    shared = {"size": size, "frames": settings["clip_frames"]}
+    settings = cell.settings["accuracy"]
     return [
-        {"task": "spatial", "counts": settings["image_clips"], **shared},
-        {"task": cell.task, "counts": settings["clips"], **shared},
+        {
+            "task": cell.task,
+            "counts": settings["clips"],
+            "size": cell.options["image_size"],
+            "frames": settings["clip_frames"],
+        }
     ]
 
 
@@ -59,10 +60,10 @@ def measure(trial: Trial) -> Iterator[Reading]:
     from pks4.train.fit import fit, predict
 
     cell, settings = trial.cell, trial.settings
-    stills, dataset = (make(**wanted) for wanted in data_needed(cell))
+    (dataset,) = (make(**wanted) for wanted in data_needed(cell))
     classes = len(dataset.classes)
     with declared_attention(settings["kernel"]) as calls:
-        image = _image_model(trial, stills)
+        image = _image_model(trial)
         model = build(cell, num_classes=classes, seed=settings["seed"])
         model.load_image_weights(image.state)
         train = load_split(dataset, "train", cell.frames, reader=settings["reader"])
@@ -97,43 +98,24 @@ def _recipe(settings: dict[str, Any]) -> "Recipe":
     return Recipe(**{name: settings[name] for name in names})
 
 
-def _image_model(trial: Trial, stills: "Dataset") -> "ImageModel":
-    """The contestant's image twin, trained on still frames."""
-    from pks4.data.clips import load_split
+def _image_model(trial: Trial) -> "ImageModel":
+    """The contestant's image twin, trained on stills or taken from the cache."""
     from pks4.data.dataset import cache_root
     from pks4.train.fit import Recipe
     from pks4.train.pretrain import image_model
 
-    cell, settings = trial.cell, trial.settings
-    models = catalogue.models()
-    facts = models[cell.model].facts
-    twin = catalogue.find("image twin", facts["IMAGE_TWIN"], models)
-    sizes = {k: v for k, v in cell.options.items() if k in twin.options and k != "frozen"}
-    options = {**sizes, **facts.get("IMAGE_TWIN_OPTIONS", {})}
+    cell, settings, models = trial.cell, trial.settings, catalogue.models()
+    twin = catalogue.find("image twin", models[cell.model].facts["IMAGE_TWIN"], models)
+    options = {k: v for k, v in cell.options.items() if k in twin.options and k != "frozen"}
     twin_cell = cell.model_copy(update={"model": twin.name, "options": options, "frames": 1})
-
-    def frames_of(split: str) -> "tuple[Tensor, Tensor]":
-        clips = load_split(stills, split, STILLS_PER_CLIP, reader=settings["reader"])
-        return clips.video.flatten(0, 1)[:, None], clips.label.repeat_interleave(STILLS_PER_CLIP)
-
     recipe = Recipe(
         learning_rate=settings["image_learning_rate"],
         epochs=settings["image_epochs"],
-        batch_size=64,
+        batch_size=32,
     )
-    key = {
-        "model": twin.name,
-        "options": options,
-        "data": stills.digest,
-        "reader": settings["reader"],
-    }
+    key = {"model": twin.name, "options": options}
     return image_model(
-        key,
-        lambda: build(twin_cell, num_classes=len(stills.classes)),
-        frames_of,
-        recipe,
-        cache_root(),
-        trial.progress,
+        key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
     )
 
 

@@ -1,0 +1,53 @@
+"""Shared by all tests: one torch thread, a cache of their own, and suites made on the spot."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SUITE = """
+name = "{name}"
+title = "Test"
+
+[[contestants]]
+label = "floor"
+model = "frame_mean"
+options = {{ width = 24, depth = 1, heads = 3 }}
+
+[[contestants]]
+label = "ours"
+model = "pks4"
+options = {{ width = 24, depth = 1, heads = 3, state = 2, radius = 1 }}
+
+[[grids]]
+name = "cost"
+scale = "tiny"
+frames = [2]
+num_classes = 5
+measures = ["params", "macs", "saved_bytes"]
+{more}
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path):
+    """A function that writes a small suite and gives its path."""
+
+    def write(name: str = "small", more: str = "", text: str | None = None) -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(SUITE.format(name=name, more=more) if text is None else text)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep the tests' data out of the user's cache."""
+    before = os.environ.get("PKS4_CACHE")
+    os.environ.setdefault("PKS4_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    if before is None:
+        del os.environ["PKS4_CACHE"]

@@ -1,0 +1,105 @@
+"""Runs on disk: append-only, tolerant of a torn end, nothing twice."""
+
+import pytest
+
+from pks4.bench import store
+from pks4.bench.plan import plan
+from pks4.bench.record import Record, RunHeader
+from pks4.bench.suite import read_suite
+from pks4.errors import UserError
+
+SOURCE = {"versions": {}, "commit": None, "dirty": None, "environment": {}}
+
+
+@pytest.fixture
+def header(suite_file):
+    """The header of a run of the small suite."""
+    path = suite_file()
+    suite, text = read_suite(path)
+    return RunHeader(
+        run="small-1", suite="small", suite_text=text, created="2026-01-01T00:00:00Z",
+        cells=plan(suite), **SOURCE,
+    )  # fmt: skip
+
+
+def record(cell="cost/floor/t2", metric="params_total", parts=2, value=2**60 + 1, **more):
+    """A record of the small suite."""
+    fields = {
+        "run": "small-1", "cell": cell, "grid": "cost", "label": "floor", "title": "floor",
+        "model": "frame_mean", "family": "2D floor", "options": {}, "scale": "tiny", "frames": 2,
+        "batch": 1, "task": None, "measure": "params", "metric": metric, "parts": parts,
+        "status": "ok", "value": value, "unit": "1", "kind": "exact",
+        "created": "2026-01-01T00:00:00Z", "seconds": 0.1, **SOURCE,
+    }  # fmt: skip
+    return Record(**fields | more)
+
+
+def write(path, *entries):
+    """Append entries to a run's file."""
+    writer = store.Writer(path)
+    writer.append(*entries)
+    writer.close()
+
+
+def test_what_is_written_is_read(tmp_path, header):
+    path = tmp_path / "run.jsonl"
+    write(path, header, record(), record(metric="params_trainable"))
+    run = store.read(path)
+    assert run.header == header
+    assert [r.metric for r in run.records] == ["params_total", "params_trainable"]
+    assert run.records[0].value == 2**60 + 1
+    assert store.frame(run.records)["value"][0] == 2**60 + 1  # no float in between
+
+
+def test_a_torn_end_at_any_byte_loses_nothing_before_it(tmp_path, header):
+    path = tmp_path / "run.jsonl"
+    write(path, header, record(), record(metric="params_trainable"))
+    whole = path.read_bytes()
+    start = whole.rstrip(b"\n").rindex(b"\n") + 1
+    for cut in range(start, len(whole) + 1, 7):
+        path.write_bytes(whole[:cut])
+        write(path, record(metric="later", parts=1))
+        run = store.read(path)
+        torn = start < cut < len(whole) - 1
+        metrics = [r.metric for r in run.records]
+        assert metrics[0] == "params_total"
+        assert metrics[-1] == "later"
+        assert ("params_trainable" in metrics) == (cut >= len(whole) - 1)
+        assert bool(run.torn) == torn
+
+
+def test_a_record_that_is_there_twice_counts_once(tmp_path, header):
+    path = tmp_path / "run.jsonl"
+    write(path, header, record(value=1), record(value=2))
+    assert [r.value for r in store.read(path).records] == [1]
+
+
+def test_what_is_missing_is_known_by_parts(tmp_path, header):
+    path = tmp_path / "run.jsonl"
+    write(path, header, record())  # one of two parts
+    assert store.read(path).missing()["cost/floor/t2"] == ["params", "macs", "saved_bytes"]
+    write(path, record(metric="params_trainable"))
+    assert store.read(path).missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
+
+
+@pytest.mark.parametrize("content", ["", "not json\n", '{"type": "record"}\n', "[]\n"])
+def test_a_file_that_is_no_run_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "run.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"run\.jsonl") as error:
+        store.read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unwritable_folder_names_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out"):
+        store.Writer(tmp_path / "file" / "run.jsonl")
+
+
+def test_a_run_is_found_by_name_and_a_near_name_is_told(tmp_path, header):
+    write(tmp_path / "small-1.jsonl", header)
+    assert store.find_run("small-1", [tmp_path]) == tmp_path / "small-1.jsonl"
+    assert store.find_run("latest", [tmp_path]) == tmp_path / "small-1.jsonl"
+    with pytest.raises(UserError, match="did you mean 'small-1'"):
+        store.find_run("smal-1", [tmp_path])

@@ -1,0 +1,112 @@
+"""Suites and plans: what is written is what runs, and every mistake is named."""
+
+import pytest
+
+from pks4.bench import catalogue
+from pks4.bench.plan import plan
+from pks4.bench.suite import parse_suite, read_suite
+from pks4.errors import UserError
+
+
+def planned(path):
+    """The plan of the suite in a file."""
+    return plan(read_suite(path)[0])
+
+
+def test_a_plan_has_one_cell_per_contestant_and_frames(suite_file):
+    cells = planned(suite_file())
+    assert [c.id for c in cells] == ["cost/floor/t2", "cost/ours/t2"]
+    assert cells[1].options["patch_size"] == 8  # of the scale
+    assert cells[1].options["width"] == 24  # of the contestant, over the scale's
+    assert cells[0].settings["macs"] == {"kernel": "flash_cpu", "check_frames": 2}
+    assert not cells[0].alone
+
+
+def test_timing_cells_run_alone(suite_file):
+    text = suite_file().read_text().replace('"saved_bytes"]', '"time"]')
+    assert all(c.alone for c in planned(suite_file(text=text)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('title = "Test"', 'titel = "Test"', "did you mean 'title'"),
+        ('model = "pks4"', 'modle = "pks4"', "did you mean 'model'"),
+        ('model = "pks4"', 'model = "psk4"', "did you mean 'pks4'"),
+        ('"saved_bytes"]', '"saved_byte"]', "did you mean 'saved_bytes'"),
+        ("frames = [2]", "frames = [0]", "frames.0"),
+        ("frames = [2]", "frames = [2, 2]", "named twice"),
+        ("frames = [2]", "frames = []", "frames"),
+        ("state = 2", "sate = 2", "did you mean 'state'"),
+        ('scale = "tiny"', 'scale = "tinny"', "did you mean 'tiny'"),
+        ('label = "ours"', 'label = "floor"', "used twice"),
+        ('label = "ours"', 'label = "../ours"', "label"),
+        ("num_classes = 5", 'num_classes = "5x"', "num_classes"),
+        ("num_classes = 5", "num_clases = 5", "did you mean 'num_classes'"),
+        ("[[grids]]", '[[grids]]\ncontestants = ["our"]', "did you mean 'ours'"),
+        ('title = "Test"', "title = ", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(suite_file, old, new, said):
+    path = suite_file()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=said) as error:
+        planned(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('[grids.settings.macs]\nkernal = "math"', "did you mean 'kernel'"),
+        ("[grids.settings.macs]\nkernel = 3", "must be like 'flash_cpu'"),
+        ("[grids.settings.macs]\ncheck_frames = true", "must be like 2"),
+        ("[grids.settings.mac]\nkernel = 3", "did you mean 'macs'"),
+    ],
+)
+def test_a_mistake_in_a_measures_settings_is_named(suite_file, more, said):
+    with pytest.raises(UserError, match=said):
+        planned(suite_file(more=more))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.toml: cannot be read"):
+        read_suite(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.suites()))
+def test_every_shipped_suite_plans(name):
+    path = catalogue.suites()[name]
+    suite, text = read_suite(path)
+    assert suite.name == name
+    assert plan(suite)
+    assert parse_suite(text, "text") == suite
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.models()))
+def test_every_model_states_its_facts(name):
+    entry = catalogue.models()[name]
+    assert entry.facts["FAMILY"] in (
+        "PKS4", "temporal attention", "adapters", "video Mamba", "2D floor"
+    )  # fmt: skip
+    assert set(entry.facts["SCALES"]) == {"paper", "tiny"}
+    assert entry.facts["PAPER"].startswith("https://")
+    assert entry.facts["IMAGE_TWIN"] in catalogue.models()
+    assert {"frames", "num_classes"} <= set(entry.options)
+
+
+def test_a_new_baseline_is_one_file(tmp_path, monkeypatch):
+    source = catalogue.models()["frame_mean"].path.read_text()
+    for folder in ("baselines", "suites"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "baselines" / "mine.py").write_text(source)
+    monkeypatch.setattr(catalogue, "root", lambda: tmp_path)
+    assert set(catalogue.models()) == {"pks4", "mine"}
+    assert catalogue.models()["mine"].load().build(frames=1, num_classes=2, width=24, depth=1,
+                                                   heads=3).frames == 1  # fmt: skip
+
+
+def test_data_folders_hold_no_python():
+    root = catalogue.root()
+    for folder in ("suites", "results", "reports"):
+        assert not list((root / folder).rglob("*.py"))
