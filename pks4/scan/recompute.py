@@ -1,9 +1,14 @@
 """The selective scan as a custom operator that keeps only its inputs for backward.
 
-The loop runs along time over blocks of sites small enough for a core's cache. Backward computes the
-states again: once through to note the state every `CHUNK` steps, then chunk by chunk from the end,
-so that it holds no more than 2 CHUNK + t / CHUNK states of one block at a time. Equations as in
-`pks4.scan.reference`; the state is float32 at least.
+Clips and sites are cut into blocks, time into chunks, so that the states of a chunk of a block stay
+near a core's cache. Within a chunk everything that has no memory is done at once, and the loop over
+time is one multiply-add a step. Backward first notes the state at the start of each chunk, then
+goes through the chunks from the last, computing their states again: it holds the states of one
+chunk of one block, and one state a chunk. Equations as in `pks4.scan.reference`; the state is
+float32 at least.
+
+Shapes within a block, time first: k steps, then b' clips, s' sites; a state is (n, d), channels
+last, so that products of a d-vector and an n-vector run along d.
 """
 
 from collections.abc import Iterator
@@ -11,129 +16,124 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 18  # state elements of a block: 1 MiB in float32
-CHUNK = 64  # steps between two kept states in backward
+BLOCK = 1 << 19  # state elements of a chunk of a block: 2 MiB in float32
+CHUNK = 32  # steps of a chunk
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+Where = tuple[slice, slice, slice]  # clips, steps, sites
+
+
+def _blocks(inputs: Inputs) -> Iterator[list[Where]]:
+    """Blocks of clips x sites, each as the list of its chunks of time."""
+    (b, t, s, d), n = inputs[0].shape, inputs[2].shape[1]
+    rows = max(1, BLOCK // (min(t, CHUNK) * d * n))
+    clips, sites = max(1, rows // s), min(s, rows)
+    for i in range(0, b, clips):
+        for j in range(0, s, sites):
+            yield [
+                (slice(i, i + clips), slice(k, min(k + CHUNK, t)), slice(j, j + sites))
+                for k in range(0, t, CHUNK)
+            ]
+
+
+class _Chunk:
+    """The inputs of one chunk of one block, time first, in the working precision."""
+
+    def __init__(self, inputs: Inputs, where: Where) -> None:
+        u, delta, A, B, C, D, delta_bias = inputs
+        self.dtype = torch.promote_types(u.dtype, torch.float32)
+        self.A, self.D = A.to(self.dtype).T.contiguous(), D.to(self.dtype)  # A as (n, d)
+        self.u, raw, self.B, self.C = (
+            x[where].transpose(0, 1).to(self.dtype) for x in (u, delta, B, C)
+        )
+        self.raw = raw + delta_bias.to(self.dtype)
+        self.step = _softplus(self.raw)  # (k, b', s', d)
+        self.write = self.step * self.u
+        self.decay = (self.step[..., None, :] * self.A).exp_()  # (k, b', s', n, d)
+
+    def states(self, start: Tensor | None) -> Tensor:
+        """The state before the chunk (None: zeros) and after each of its steps, k + 1 of them."""
+        all_states = self.decay.new_empty(len(self.decay) + 1, *self.decay.shape[1:])
+        if start is None:
+            all_states[0].zero_()
+        else:
+            all_states[0].copy_(start)
+        torch.mul(self.write[..., None, :], self.B[..., None], out=all_states[1:])
+        for i, decay in enumerate(self.decay):
+            all_states[i + 1].addcmul_(all_states[i], decay)
+        return all_states
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp x) without overflow; from vectorised parts, which torch's own is not."""
-    return torch.log1p(torch.exp(-x.abs())).add_(torch.relu(x))
+    """log(1 + exp x) without overflow, from vectorised parts; torch's log1p is not.
+
+    Kahan: log(1 + e) = log(w) e / (w - 1) with w = 1 + e as rounded, and e itself where w is 1.
+    """
+    e = torch.exp(-x.abs())
+    w = 1 + e
+    log1p = torch.where(w == 1, e, torch.log(w) * e / (w - 1))
+    return log1p.add_(torch.relu(x))
 
 
-def _blocks(b: int, s: int, d: int, n: int) -> Iterator[tuple[slice, slice]]:
-    """Cut clips x sites into blocks of about BLOCK state elements."""
-    rows = max(1, BLOCK // (d * n))
-    clips = max(1, rows // s)
-    sites = min(s, rows)
-    for i in range(0, b, clips):
-        for j in range(0, s, sites):
-            yield slice(i, i + clips), slice(j, j + sites)
-
-
-class _Block:
-    """One block's inputs in the working precision; every tensor (b', t, s', d or n)."""
-
-    def __init__(self, inputs: tuple[Tensor, ...], where: tuple[slice, slice]) -> None:
-        u, delta, A, B, C, _, delta_bias = inputs
-        i, j = where
-        dtype = torch.promote_types(u.dtype, torch.float32)
-        self.A = A.to(dtype)
-        self.u, self.B, self.C = (x[i, :, j].to(dtype) for x in (u, B, C))
-        self.raw = delta[i, :, j].to(dtype) + delta_bias.to(dtype)
-        self.step = _softplus(self.raw)
-        self.write = self.step * self.u
-
-    def empty_state(self) -> Tensor:
-        """A state of zeros, (b', s', d, n)."""
-        b, _, s, d = self.u.shape
-        return self.u.new_zeros(b, s, d, self.A.shape[1])
-
-    def decay(self, t: int, out: Tensor | None = None) -> Tensor:
-        """exp(delta_t A), (b', s', d, n)."""
-        return torch.mul(self.step[:, t, :, :, None], self.A, out=out).exp_()
-
-    def advance(self, h: Tensor, decay: Tensor, t: int) -> Tensor:
-        """The next state, in place of h."""
-        return h.mul_(decay).addcmul_(self.write[:, t, :, :, None], self.B[:, t, :, None, :])
-
-
-def _forward(inputs: tuple[Tensor, ...]) -> Tensor:
-    u, _, A, _, _, D, _ = inputs
-    y = torch.empty_like(u, memory_format=torch.contiguous_format)
-    b, frames, s, d = u.shape
-    for where in _blocks(b, s, d, A.shape[1]):
-        block = _Block(inputs, where)
-        h = block.empty_state()
-        decay = torch.empty_like(h)
-        for t in range(frames):
-            h = block.advance(h, block.decay(t, out=decay), t)
-            read = torch.matmul(h, block.C[:, t, :, :, None]).squeeze(-1)  # (b', s', d)
-            y[where[0], t, where[1]] = read.addcmul_(D.to(h.dtype), block.u[:, t]).to(y.dtype)
+def _forward(inputs: Inputs) -> Tensor:
+    y = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
+    for chunks in _blocks(inputs):
+        state = None
+        for where in chunks:
+            chunk = _Chunk(inputs, where)
+            states = chunk.states(state)
+            read = torch.matmul(chunk.C[..., None, :], states[1:]).squeeze(-2)  # (k, b', s', d)
+            y[where] = read.addcmul_(chunk.D, chunk.u).transpose(0, 1).to(y.dtype)
+            state = states[-1]
     return y
 
 
 class _Gradients:
-    """Accumulates the gradients of all seven inputs, in the working precision."""
+    """Gradients of all seven inputs; those that sum over everything in the working precision."""
 
-    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, inputs: Inputs) -> None:
         u, delta, A, B, C, D, delta_bias = inputs
-        self.dtype = torch.promote_types(u.dtype, torch.float32)
+        dtype = torch.promote_types(u.dtype, torch.float32)
         self.u, self.delta, self.B, self.C = (
             torch.empty_like(x, memory_format=torch.contiguous_format) for x in (u, delta, B, C)
         )
-        self.A, self.D, self.bias = (
-            torch.zeros_like(x, dtype=self.dtype) for x in (A, D, delta_bias)
-        )
+        self.A, self.D, self.bias = (torch.zeros_like(x, dtype=dtype) for x in (A, D, delta_bias))
+
+    def add(self, chunk: _Chunk, states: Tensor, g: Tensor, g_state: Tensor, where: Where) -> None:
+        """Take a chunk's share, given the gradients g of y and g_state of its states."""
+
+        def put(target: Tensor, value: Tensor) -> None:
+            target[where] = value.transpose(0, 1).to(target.dtype)
+
+        put(self.C, torch.matmul(states[1:], g[..., None]).squeeze(-1))
+        put(self.B, torch.matmul(g_state, chunk.write[..., None]).squeeze(-1))
+        g_write = torch.matmul(chunk.B[..., None, :], g_state).squeeze(-2)
+        g_exponent = g_state.mul_(chunk.decay).mul_(states[:-1])  # of delta_t A
+        g_step = (g_exponent * chunk.A).sum(-2).addcmul_(g_write, chunk.u)
+        self.A += g_exponent.mul_(chunk.step[..., None, :]).sum((0, 1, 2)).T
+        g_raw = g_step * torch.sigmoid(chunk.raw)
+        put(self.delta, g_raw)
+        put(self.u, g_write * chunk.step + g * chunk.D)
+        self.bias += g_raw.sum((0, 1, 2))
+        self.D += (g * chunk.u).sum((0, 1, 2))
 
 
-def _backward_block(
-    grads: _Gradients, inputs: tuple[Tensor, ...], g: Tensor, where: tuple[slice, slice]
-) -> None:
-    block, (i, j) = _Block(inputs, where), where
-    frames = block.u.shape[1]
-    g = g[i, :, j].to(block.u.dtype)
-    g_write, g_step = torch.empty_like(block.u), torch.empty_like(block.u)
-    starts = _states_at_chunk_starts(block)
-    g_h = block.empty_state()
-    for start in reversed(range(0, frames, CHUNK)):
-        h_prev = starts.pop()
-        steps = range(start, min(start + CHUNK, frames))
-        decays = [block.decay(t) for t in steps]
-        states = [h_prev]
-        for decay, t in zip(decays, steps, strict=True):
-            states.append(block.advance(states[-1].clone(), decay, t))
-        for k in reversed(range(len(steps))):
-            t = steps[k]
-            g_h.addcmul_(g[:, t, :, :, None], block.C[:, t, :, None, :])
-            grads.C[i, t, j] = _outer_sum(g[:, t], states[k + 1]).to(grads.C.dtype)
-            grads.B[i, t, j] = _outer_sum(block.write[:, t], g_h).to(grads.B.dtype)
-            g_write[:, t] = torch.matmul(g_h, block.B[:, t, :, :, None]).squeeze(-1)
-            g_h.mul_(decays[k])  # now the gradient of the previous state, through this step
-            g_exponent = g_h * states[k]
-            g_step[:, t] = (g_exponent * block.A).sum(-1)
-            grads.A += (g_exponent * block.step[:, t, :, :, None]).sum((0, 1))
-    g_step.addcmul_(g_write, block.u)
-    g_raw = g_step * torch.sigmoid(block.raw)
-    grads.delta[i, :, j] = g_raw.to(grads.delta.dtype)
-    grads.bias += g_raw.sum((0, 1, 2))
-    grads.u[i, :, j] = (g_write * block.step + g * inputs[5].to(g.dtype)).to(grads.u.dtype)
-    grads.D += (g * block.u).sum((0, 1, 2))
-
-
-def _states_at_chunk_starts(block: _Block) -> list[Tensor]:
-    """The state before each chunk of steps, one forward run without outputs."""
-    frames, h = block.u.shape[1], block.empty_state()
-    starts = [h.clone()]
-    for t in range((frames - 1) // CHUNK * CHUNK):
-        h = block.advance(h, block.decay(t), t)
-        if (t + 1) % CHUNK == 0:
-            starts.append(h.clone())
-    return starts
-
-
-def _outer_sum(x: Tensor, h: Tensor) -> Tensor:
-    """Sum over channels of x_d h_dn: (b', s', d), (b', s', d, n) -> (b', s', n)."""
-    return torch.matmul(x[:, :, None, :], h).squeeze(-2)
+def _backward_block(grads: _Gradients, inputs: Inputs, g: Tensor, chunks: list[Where]) -> None:
+    starts: list[Tensor | None] = [None]
+    for where in chunks[:-1]:
+        starts.append(_Chunk(inputs, where).states(starts[-1])[-1].clone())
+    later = None  # gradient of the state that a chunk hands on
+    for where, start in zip(reversed(chunks), reversed(starts), strict=True):
+        chunk = _Chunk(inputs, where)
+        states = chunk.states(start)
+        g_chunk = g[where].transpose(0, 1).to(chunk.dtype)
+        g_state = g_chunk[..., None, :] * chunk.C[..., None]  # (k, b', s', n, d)
+        if later is not None:
+            g_state[-1] += later
+        for i in reversed(range(len(g_state) - 1)):
+            g_state[i].addcmul_(g_state[i + 1], chunk.decay[i + 1])
+        later = g_state[0] * chunk.decay[0]
+        grads.add(chunk, states, g_chunk, g_state, where)
 
 
 @torch.library.custom_op("pks4::scan_recompute", mutates_args=())
@@ -158,8 +158,8 @@ def scan_recompute_backward(
     """Gradients of all inputs of `scan_recompute` from the gradient g of its output."""
     inputs = (u, delta, A, B, C, D, delta_bias)
     grads = _Gradients(inputs)
-    for where in _blocks(u.shape[0], u.shape[2], u.shape[3], A.shape[1]):
-        _backward_block(grads, inputs, g, where)
+    for chunks in _blocks(inputs):
+        _backward_block(grads, inputs, g, chunks)
     small = (grads.A.to(A.dtype), grads.D.to(D.dtype), grads.bias.to(delta_bias.dtype))
     return grads.u, grads.delta, small[0], grads.B, grads.C, small[1], small[2]
 
