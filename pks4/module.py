@@ -93,9 +93,7 @@ class Scanner(nn.Module):
             delta = delta + self.prior_proj["delta"](priors)
         B, C = self._modulate("B", B, priors), self._modulate("C", C, priors)
         A = -torch.exp(self.A_log)
-        return scan_sites(
-            u, delta, A, B, C, self.D, self.dt_bias, backend=self.scan_backend
-        )
+        return scan_sites(u, delta, A, B, C, self.D, self.dt_bias, backend=self.scan_backend)
 
     def _modulate(self, name: str, x: Tensor, priors: Tensor | None) -> Tensor:
         if name not in self.prior_proj:

@@ -18,7 +18,11 @@ def test_a_plan_has_one_cell_per_contestant_and_frames(suite_file):
     assert [c.id for c in cells] == ["cost/floor/t2", "cost/ours/t2"]
     assert cells[1].options["patch_size"] == 8  # of the scale
     assert cells[1].options["width"] == 24  # of the contestant, over the scale's
-    assert cells[0].settings["macs"] == {"kernel": "flash_cpu", "check_frames": 2}
+    assert cells[0].settings["macs"] == {
+        "kernel": "flash_cpu",
+        "check_frames": 2,
+        "check_up_to": 8,
+    }
     assert not cells[0].alone
 
 

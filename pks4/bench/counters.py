@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count
@@ -120,6 +118,8 @@ class FvcoreCount:
 
 def _handle(macs: Callable[[list, list], int]) -> Callable[[list, list], int]:
     def count(inputs: list, outputs: list) -> int:
+        from fvcore.nn.jit_handles import get_shape
+
         shapes = [s for s in map(get_shape, inputs) if s is not None]
         return macs(shapes, get_shape(outputs[0]))
 
@@ -149,7 +149,9 @@ def count_with_fvcore(model: nn.Module, clip: Tensor) -> FvcoreCount:
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     model = model.eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer, about shape checks in Python
+        warnings.simplefilter("ignore")  # of the tracer, about shape checks, and of fvcore itself
+        from fvcore.nn import FlopCountAnalysis
+
         plain = FlopCountAnalysis(model, clip)
         plain.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         plain_macs = int(plain.total())

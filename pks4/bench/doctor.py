@@ -7,14 +7,20 @@ from typing import Literal
 from pks4.bench import environment
 from pks4.errors import UserError
 
+State = Literal["ok", "absent", "wrong"]  # absent is no fault, wrong is
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `absent` is no fault, `wrong` is."""
+    """One thing looked at."""
 
     what: str
-    state: Literal["ok", "absent", "wrong"]
+    state: State
     text: str
+
+
+def _right(condition: bool) -> State:
+    return "ok" if condition else "wrong"
 
 
 def examine() -> list[Finding]:
@@ -46,8 +52,11 @@ def _scans() -> list[Finding]:
     found = []
     for name in BACKENDS:
         error = (scan_sites(*x, backend=name) - scan_sites_reference(*x)).abs().max().item()
-        state = "ok" if error < 1e-5 else "wrong"
-        found.append(Finding(f"scan {name}", state, f"differs from the reference by {error:.1e}"))
+        found.append(
+            Finding(
+                f"scan {name}", _right(error < 1e-5), f"differs from the reference by {error:.1e}"
+            )
+        )
     try:
         importlib.import_module("mamba_ssm")
     except Exception as error:  # its import fails in many ways without CUDA
@@ -74,8 +83,9 @@ def _kernels() -> list[Finding]:
             text = "does not run on this device; simulated on meta tensors only"
             found.append(Finding(f"attention {name}", "absent", text))
             continue
-        state = "ok" if error < 1e-5 else "wrong"
-        found.append(Finding(f"attention {name}", state, f"differs from torch by {error:.1e}"))
+        found.append(
+            Finding(f"attention {name}", _right(error < 1e-5), f"differs from torch by {error:.1e}")
+        )
     return found
 
 
@@ -112,4 +122,4 @@ def _counters() -> Finding:
     agree = len(set(counts.values())) == 1
     text = ", ".join(f"{who} {macs:,}" for who, macs in counts.items())
     plain = f"; fvcore without handles {fvcore.plain_macs:,}"
-    return Finding("counters on ViT-B/16", "ok" if agree else "wrong", text + plain + " MACs")
+    return Finding("counters on ViT-B/16", _right(agree), text + plain + " MACs")

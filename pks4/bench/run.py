@@ -6,6 +6,7 @@ sleeps until a child says something. A child that fails, runs out of memory or o
 leaves a record with the reason.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -222,6 +223,8 @@ class _Child:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C reaches the parent only, which ends its children
         )
+        stdin, self.stderr = self.process.stdin, self.process.stderr
+        assert stdin is not None
         with self.crew.lock:
             self.crew.children.add(self.process)
             if self.crew.stopped:
@@ -231,8 +234,8 @@ class _Child:
         self.reader = threading.Thread(target=self._drain, daemon=True)
         self.reader.start()
         try:
-            self.process.stdin.write(json.dumps(self.job) + "\n")
-            self.process.stdin.flush()
+            stdin.write(json.dumps(self.job) + "\n")
+            stdin.flush()
         except BrokenPipeError:
             pass  # it died at once; how is told by `ended`
         return self.process, self.ended
@@ -244,18 +247,17 @@ class _Child:
         self.reader.join()
         with self.crew.lock:
             self.crew.children.discard(self.process)
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            try:
-                stream.close()
-            except BrokenPipeError:
-                continue
+        for stream in (self.process.stdin, self.process.stdout, self.stderr):
+            with contextlib.suppress(BrokenPipeError):  # of what a dead child did not read
+                if stream is not None:
+                    stream.close()
 
     def _expire(self) -> None:
         self.timed_out = True
         self.process.kill()
 
     def _drain(self) -> None:
-        for line in self.process.stderr:
+        for line in self.stderr or ():
             self.errors.append(line.rstrip())
 
     def ended(self) -> tuple[str, str]:
@@ -276,7 +278,7 @@ class _Child:
 
 def _events(child: subprocess.Popen) -> Iterator[dict[str, Any]]:
     """What a child says, until it stops; a line cut by its death is not an event."""
-    for line in child.stdout:
+    for line in child.stdout or ():
         try:
             yield json.loads(line)
         except json.JSONDecodeError:

@@ -24,8 +24,11 @@ class Trial:
     settings: dict[str, Any]  # of this measure
     progress: Callable[[float, float, str], None] = field(default=_quiet)
 
-    def build(self, device: str = "cpu", frames: int | None = None) -> "nn.Module":
-        """A fresh model of this cell's contestant, in train mode, from a fixed seed."""
+    def build(self, device: str = "cpu", frames: int | None = None) -> Any:
+        """A fresh model of this cell's contestant, in train mode, from a fixed seed.
+
+        An nn.Module with the methods of the contract in CONTRIBUTING.md, such as macs().
+        """
         return build(self.cell, device, frames)
 
     def clip(
@@ -47,7 +50,7 @@ def build(
     frames: int | None = None,
     num_classes: int | None = None,
     seed: int = 0,
-) -> "nn.Module":
+) -> Any:
     """Build a cell's contestant from a seed; on meta nothing is initialised."""
     import torch
 
@@ -65,5 +68,5 @@ def build(
 
 def scan_backend(model: "nn.Module") -> str | None:
     """The scan backend that a model's layers name, or None where there is no scan."""
-    names = {getattr(m, "scan_backend", None) for m in model.modules()} - {None}
+    names = {str(m.scan_backend) for m in model.modules() if hasattr(m, "scan_backend")}
     return "+".join(sorted(names)) or None

@@ -120,7 +120,7 @@ def _image_model(trial: Trial) -> "ImageModel":
 
 
 def _scores(
-    task: str, logits: "Tensor", label: "Tensor", evidence: dict[str, Any]
+    task: str | None, logits: "Tensor", label: "Tensor", evidence: dict[str, Any]
 ) -> Iterator[Reading]:
     from pks4.train.score import top1, within_pair
 

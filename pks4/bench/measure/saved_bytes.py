@@ -7,7 +7,7 @@ kernel's own workspace and what backward allocates for a moment are not in this 
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial, scan_backend
@@ -80,7 +80,8 @@ class _whereabouts:
     """While open, the last entry of `where` is the module that runs: (class, top-level child)."""
 
     def __init__(self, model: "nn.Module", where: list[tuple[str, str]]) -> None:
-        self.model, self.where, self.handles = model, where, []
+        self.model, self.where = model, where
+        self.handles: list[Any] = []
 
     def __enter__(self) -> None:
         for name, module in self.model.named_modules():

@@ -99,7 +99,8 @@ def _rounds(
             call()
         wall, _ = _sample(call, 1)
         loops[arm] = max(1, round(trial.settings["sample_ms"] / 1000 / wall))
-    order, samples = random.Random(0), {arm: [] for arm in arms}
+    order = random.Random(0)
+    samples: dict[str, list[tuple[float, float]]] = {arm: [] for arm in arms}
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,0 +1,222 @@
+"""Measures: exact numbers that real runs confirm, and the silent traps, each sprung on purpose."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pks4.bench import catalogue
+from pks4.bench.counters import Uncounted, count_on_meta, count_with_fvcore
+from pks4.bench.kernels import declared_attention
+from pks4.bench.measure import macs, params, saved_bytes
+from pks4.bench.plan import Cell
+from pks4.bench.trial import Trial
+
+VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
+CONTESTANTS = {
+    "pks4": ("pks4", VIT | {"state": 3, "radius": 1, "expand": 1.0}),
+    "pks4 tuned": ("pks4", VIT | {"frozen": False, "readout": "squeeze"}),
+    "pks4 bidirectional": ("pks4", VIT | {"direction": "bidirectional"}),
+    "pks4 without priors": ("pks4", VIT | {"modulate": []}),
+    "pks4 on a CNN": ("pks4", {"backbone": "test_resnet", "image_size": 64, "frozen": False}),
+    "frame_mean": ("frame_mean", VIT),
+    "divided": ("timesformer", VIT | {"attention_type": "divided"}),
+    "joint": ("timesformer", VIT | {"attention_type": "joint"}),
+    "joint eager": ("timesformer", VIT | {"attention_type": "joint", "attention": "eager"}),
+    "st_adapter": ("st_adapter", VIT | {"adapter_width": 8, "adapters_per_block": 2}),
+    "video_mamba": (
+        "video_mamba",
+        {"width": 24, "depth": 2, "patch_size": 16, "image_size": 32, "state": 3},
+    ),
+}
+
+
+def trial(name, frames=3, settings=None, batch=1, **options):
+    """A trial of a contestant small enough for a test."""
+    model, own = CONTESTANTS[name]
+    cell = Cell(
+        id="cell", grid="grid", label=name, title=name, model=model, family="", scale="tiny",
+        frames=frames, batch=batch, num_classes=5, task=None, options={**own, **options},
+        measures=[], settings={}, time_limit_seconds=60, alone=False,
+    )  # fmt: skip
+    return Trial(cell, settings or macs.SETTINGS)
+
+
+def test_every_contestant_is_in_this_contract():
+    assert {model for model, _ in CONTESTANTS.values()} == set(catalogue.models())
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+@pytest.mark.parametrize("frames", [1, 3])
+def test_three_counters_agree_to_the_unit(name, frames):
+    forward, train, _ = macs.measure(trial(name, frames))
+    assert forward.evidence["agreed"] == ["torch on meta", "closed form", "fvcore"]
+    assert isinstance(forward.value, int)
+    assert train.value > forward.value
+
+
+def test_beyond_check_up_to_no_agreement_with_fvcore_is_claimed():
+    forward, _ = macs.measure(trial("frame_mean", 9))
+    assert forward.evidence["agreed"] == ["torch on meta", "closed form"]
+
+
+@pytest.mark.parametrize("kernel", ["flash_cpu", "math"])
+@pytest.mark.parametrize("frames", [1, 4])
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_saved_bytes_on_meta_equal_a_real_run_to_the_byte(name, frames, kernel):
+    t = trial(name, frames, batch=2)
+    simulated = saved_bytes.saved_bytes(t.build("meta"), t.clip("meta"), kernel)
+    assert simulated == saved_bytes.saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_parameters_on_meta_are_those_of_the_real_model(name):
+    total, trained = (r.value for r in params.measure(trial(name)))
+    real = list(trial(name).build().parameters())
+    assert total == sum(p.numel() for p in real)
+    assert trained == sum(p.numel() for p in real if p.requires_grad)
+
+
+def second_difference(name, measured):
+    """Second difference of a number over three equally spaced T."""
+    low, middle, high = (measured(trial(name, frames)) for frames in (4, 8, 12))
+    return high - 2 * middle + low
+
+
+def forward_macs(t):
+    """MACs of a forward, on meta."""
+    with declared_attention("flash_cpu"):
+        return count_on_meta(t.build("meta"), t.clip("meta"), backward=False)
+
+
+def kept(t):
+    """Bytes kept for backward, on meta."""
+    return sum(saved_bytes.saved_bytes(t.build("meta"), t.clip("meta"), "flash_cpu")[0].values())
+
+
+def test_pks4_is_exactly_affine_in_frames_and_joint_attention_is_not():
+    assert second_difference("pks4", forward_macs) == 0
+    assert second_difference("pks4", kept) == 0
+    assert second_difference("joint", forward_macs) > 0
+    assert second_difference("joint", kept) == 0  # with a fused kernel: linear in bytes
+
+
+def test_a_frozen_backbone_keeps_less_than_a_tuned_one():
+    assert kept(trial("pks4")) < kept(trial("pks4", frozen=False)) / 2
+
+
+class Closed(nn.Module):
+    """A module with a closed form that a test may get wrong on purpose."""
+
+    def __init__(self, layer, stated):
+        super().__init__()
+        self.layer, self.stated, self.frames = layer, stated, 1
+
+    def forward(self, video):
+        return self.layer(video.flatten(1))
+
+    def macs(self, batch=1):
+        return {"backbone": self.stated}
+
+
+class Planted(Trial):
+    """A trial of a planted model."""
+
+    def build(self, device="cpu", frames=None):
+        return self.settings["model"]().to(device)
+
+
+def planted(model):
+    """A trial whose model is what `model()` gives; its clip has 3*32*32 numbers a frame."""
+    settings = {**macs.SETTINGS, "check_frames": 1, "model": model}
+    return Planted(trial("frame_mean", 1).cell, settings)
+
+
+def test_a_wrong_closed_form_fails_the_measure():
+    right, wrong = 3072 * 2, 3072 * 2 + 1
+    assert next(iter(macs.measure(planted(lambda: Closed(nn.Linear(3072, 2), right))))).value
+    with pytest.raises(macs.Disagreement, match="closed form 6,145"):
+        list(macs.measure(planted(lambda: Closed(nn.Linear(3072, 2), wrong))))
+
+
+def test_a_contraction_written_as_a_product_and_a_sum_fails_the_measure():
+    class Hidden(nn.Module):
+        def forward(self, x):
+            return (x[:, :, None] * x.new_ones(3072, 2)).sum(1)
+
+    with pytest.raises(macs.Disagreement, match="torch on meta 0"):
+        list(macs.measure(planted(lambda: Closed(Hidden(), 3072 * 2))))
+
+
+@torch.library.custom_op("pks4_test::unknown", mutates_args=())
+def unknown(x: torch.Tensor) -> torch.Tensor:
+    """An operator without a formula."""
+    return x * 2
+
+
+@unknown.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def test_an_operator_without_a_formula_is_named():
+    class Foreign(nn.Module):
+        def forward(self, x):
+            return unknown(x)
+
+    x = torch.zeros(1, 4)
+    with pytest.raises(Uncounted, match="pks4_test::unknown"):
+        count_on_meta(Foreign(), x.to("meta"), backward=False)
+    with pytest.raises(Uncounted, match="pks4_test::unknown"):
+        count_with_fvcore(Foreign(), x)
+
+
+class Attention(nn.Module):
+    """Fused attention on 10 tokens of 4 channels: 2 * 10 * 10 * 4 = 800 MACs."""
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x)
+
+
+def test_public_counters_miss_fused_attention_on_a_cpu_and_ours_do_not():
+    x = torch.zeros(1, 1, 10, 4)
+    with FlopCounterMode(display=False) as plain, torch.no_grad():
+        Attention()(x)
+    assert plain.get_total_flops() == 0
+    found = count_with_fvcore(Attention(), x)
+    assert found.plain_macs == 0
+    assert found.missed == {"aten::scaled_dot_product_attention": 1}
+    assert found.macs == 800
+    assert count_on_meta(Attention(), x.to("meta"), backward=False) == 800
+
+
+@pytest.mark.parametrize("kernel", ["flash_cpu", "efficient", "flash", "math"])
+def test_every_declared_kernel_is_counted_alike_and_named(kernel):
+    x = torch.zeros(1, 1, 16, 8, device="meta")
+    x = x.half() if kernel == "flash" else x
+    with declared_attention(kernel) as calls:
+        assert count_on_meta(Attention(), x, backward=False) == 2 * 16 * 16 * 8
+    assert calls.evidence() == kernel
+    assert F.scaled_dot_product_attention.__name__ == "scaled_dot_product_attention"
+
+
+def test_norms_are_not_contractions():
+    layer = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 2))
+    found = count_with_fvcore(layer, torch.zeros(3, 8))
+    assert found.macs == 3 * 8 * 2
+    assert found.plain_macs > found.macs  # left alone, fvcore counts the norm
+
+
+def test_a_mask_is_refused_rather_than_counted_wrong():
+    x = torch.zeros(1, 1, 4, 4)
+    with declared_attention("math"), pytest.raises(ValueError, match="masks"):
+        F.scaled_dot_product_attention(x, x, x, attn_mask=torch.ones(4, 4))
+
+
+def test_without_a_call_no_kernel_is_claimed():
+    with declared_attention("math") as calls:
+        pass
+    assert calls.evidence() == "no fused attention"
+    with pytest.raises(ValueError, match="did you mean 'flash'"), declared_attention("flush"):
+        pass

@@ -1,0 +1,165 @@
+"""Runs: killed and resumed without a loss, failures kept as records, wrong use told in a line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pks4.bench import run, store
+from pks4.bench.suite import read_suite
+from pks4.errors import UserError
+
+MEASURES = {
+    "params": ["params_total", "params_trainable"],
+    "macs": ["macs_forward", "macs_train", "macs_fvcore_plain"],
+    "saved_bytes": ["saved_bytes"],
+}
+WHOLE = {
+    (f"cost/{label}/t2", measure, metric)
+    for label in ("floor", "ours")
+    for measure, metrics in MEASURES.items()
+    for metric in metrics
+}
+
+
+def silent(cell, event):
+    """A listener that says nothing."""
+
+
+def start(path, folder):
+    """A new run of a suite file."""
+    return run.start(*read_suite(path), folder)
+
+
+def command(*args):
+    """A pks4-bench process."""
+    code = "from pks4.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, args)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_records(folder, count, process):
+    """Wait until a run's file in the folder has so many records."""
+    for _ in range(600):
+        files = list(folder.glob("*.jsonl"))
+        if files and len(files[0].read_bytes().splitlines()) > count:
+            return files[0]
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError("no record came")
+
+
+def test_a_killed_run_resumes_to_the_same_records_none_twice_none_lost(suite_file, tmp_path):
+    path, folder = suite_file(), tmp_path / "runs"
+    process = command("run", path, "--out", folder, "--no-report", "--jobs", 1)
+    results = wait_for_records(folder, 1, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = store.read(results).records
+    assert len(before) < len(WHOLE)
+    again = command("run", path, "--out", folder, "--no-report", "--resume")
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert out.strip() == str(results)
+    lines = [json.loads(line) for line in results.read_text().splitlines()[1:]]
+    keys = [(line["cell"], line["measure"], line["metric"]) for line in lines]
+    assert sorted(keys) == sorted(WHOLE)
+    assert store.read(results).records[: len(before)] == before
+
+
+def test_ctrl_c_leaves_a_valid_file_and_says_how_to_go_on(suite_file, tmp_path):
+    path, folder = suite_file(), tmp_path / "runs"
+    process = command("run", path, "--out", folder, "--no-report", "--jobs", 1)
+    results = wait_for_records(folder, 1, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert store.read(results).missing()
+
+
+def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_file, tmp_path):
+    text = suite_file().read_text()
+    text = text.replace(
+        "width = 24, depth = 1, heads = 3 }", "width = 25, depth = 1, heads = 3 }", 1
+    )
+    more = """
+[[grids]]
+name = "late"
+scale = "tiny"
+frames = [2]
+contestants = ["ours"]
+measures = ["params"]
+time_limit_seconds = 0.2
+"""
+    session = start(suite_file(text=text + more), tmp_path)
+    run.execute(session, 2, silent)
+    records = store.read(session.path).records
+    by_cell = {cell: [r for r in records if r.cell == cell] for cell in session.todo}
+    failed = by_cell["cost/floor/t2"]
+    assert [(r.measure, r.metric, r.status) for r in failed] == [
+        (measure, "*", "failed") for measure in MEASURES
+    ]
+    assert failed[0].reason == "width 25 is not a multiple of heads 3"
+    assert all(r.status == "ok" for r in by_cell["cost/ours/t2"])
+    (late,) = by_cell["late/ours/t2"]
+    assert late.status == "timeout"
+    assert "time limit of 0.2 s" in late.reason
+    assert store.read(session.path).missing() == {}
+
+
+def test_a_worker_that_dies_leaves_a_record_and_the_next_measure_runs(
+    suite_file, tmp_path, monkeypatch
+):
+    session = start(suite_file(), tmp_path)
+    real = subprocess.Popen
+    deaths = iter([True])
+
+    def fragile(args, **kwargs):
+        if next(deaths, False):
+            args = [sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"]
+        return real(args, **kwargs)
+
+    monkeypatch.setattr(run.subprocess, "Popen", fragile)
+    run.execute(session, 1, silent)
+    records = store.read(session.path).records
+    assert [(r.metric, r.reason) for r in records if r.status != "ok"] == [
+        ("*", "the worker was killed by signal 11.")
+    ]
+    assert len(records) == len(WHOLE) - 1  # params are two numbers, their failure is one record
+
+
+def test_a_worker_stops_when_its_parent_is_gone(tmp_path):
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "pks4.bench.worker"], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    job = {"cell": {}, "measures": [], "threads": 1}
+    os.write(worker.stdin.fileno(), (json.dumps(job) + "\n").encode())
+    worker.stdin.close()
+    assert worker.wait(timeout=60) != 0
+
+
+def test_resume_refuses_another_plan_and_a_folder_without_a_run(suite_file, tmp_path):
+    path = suite_file()
+    start(path, tmp_path / "runs")
+    path.write_text(path.read_text().replace("frames = [2]", "frames = [2, 3]"))
+    with pytest.raises(UserError, match="has changed since"):
+        run.resume(*read_suite(path), tmp_path / "runs")
+    with pytest.raises(UserError, match="without --resume"):
+        run.resume(*read_suite(path), tmp_path)
+
+
+def test_resume_reports_a_torn_line(suite_file, tmp_path):
+    path = suite_file()
+    session = start(path, tmp_path)
+    session.path.write_bytes(session.path.read_bytes() + b'{"type": "record", "ru')
+    resumed = run.resume(*read_suite(path), tmp_path)
+    assert "torn" in resumed.notes[0]
+    assert len(resumed.cells()) == 2
