@@ -31,7 +31,7 @@ SETTINGS = {
     "reader": "decord",
     "kernel": "flash_cpu",
     "clip_frames": 16,
-    "clips": {"train": 1440, "val": 360, "test": 720},
+    "clips": {"train": 1206, "val": 360, "test": 720},
     "images": 5000,
     "image_epochs": 8,
     "image_learning_rate": 1.5e-3,
