@@ -15,7 +15,7 @@ PAPER = "https://arxiv.org/abs/1608.00859"
 IMAGE_TWIN = "frame_mean"
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 16, "image_size": 64},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
 
 

@@ -29,9 +29,9 @@ SCALES = {
         "adapter_width": 384,
     },
     "tiny": {
-        "width": 128,
+        "width": 96,
         "depth": 4,
-        "heads": 4,
+        "heads": 3,
         "patch_size": 16,
         "image_size": 64,
         "adapter_width": 64,

@@ -22,7 +22,7 @@ PAPER = "https://arxiv.org/abs/2102.05095"
 IMAGE_TWIN = "frame_mean"
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 128, "depth": 4, "heads": 4, "patch_size": 16, "image_size": 64},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
 ATTENTION_TYPES = ("divided", "joint")
 ATTENTION_KERNELS = ("sdpa", "eager")

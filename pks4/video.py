@@ -17,9 +17,9 @@ IMAGE_TWIN = "frame_mean"
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {
-        "width": 128,
+        "width": 96,
         "depth": 4,
-        "heads": 4,
+        "heads": 3,
         "patch_size": 16,
         "image_size": 64,
         "expand": 1.0,

@@ -12,6 +12,7 @@ from pks4.bench.kernels import declared_attention
 from pks4.bench.measure import macs, params, saved_bytes
 from pks4.bench.plan import Cell
 from pks4.bench.trial import Trial
+from pks4.cost import scan_backward_macs, scan_macs
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 CONTESTANTS = {
@@ -199,6 +200,28 @@ def test_every_declared_kernel_is_counted_alike_and_named(kernel):
         assert count_on_meta(Attention(), x, backward=False) == 2 * 16 * 16 * 8
     assert calls.evidence() == kernel
     assert F.scaled_dot_product_attention.__name__ == "scaled_dot_product_attention"
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_backward_of_a_convolution_costs_twice_its_forward_with_groups_too(groups):
+    conv = nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=False).to("meta")
+    x = torch.zeros(1, 8, 5, 5, device="meta", requires_grad=True)
+    forward = 8 * 25 * 9 * 8 // groups
+    assert count_on_meta(conv, x, backward=True) == 3 * forward
+    with FlopCounterMode(display=False) as plain:
+        conv(x).sum().backward()
+    assert (plain.get_total_flops() == 6 * forward) == (groups == 1)  # torch forgets the groups
+
+
+def test_a_training_step_of_video_mamba_is_what_its_parts_add_up_to():
+    t, (n, d, directions, layers) = trial("video_mamba", 4), (3, 48, 2, 2)
+    model, tokens = t.build("meta"), 4 * 4 + 1
+    patches = 4 * 4 * 3 * 16 * 16 * 24  # their input needs no gradient
+    scan = directions * layers * scan_macs(tokens, d, n)
+    scan_back = directions * layers * scan_backward_macs(tokens, d, n)
+    forward = sum(model.macs().values())
+    expected = 3 * (forward - scan) - patches + scan + scan_back
+    assert count_on_meta(model, t.clip("meta"), backward=True) == expected
 
 
 def test_norms_are_not_contractions():

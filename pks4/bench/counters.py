@@ -42,6 +42,17 @@ def _attention_backward_flops(g, q, k, v, *args, out_shape=None, **kwargs) -> in
     return sdpa_backward_flop_count(g, q, k, v)
 
 
+def _convolution_backward_flops(
+    g, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, mask,
+    out_shape=None,
+) -> int:  # fmt: skip
+    """Gradients of input and weight cost what the forward did, each; torch ignores the groups."""
+    if transposed:
+        raise Uncounted("no formula under macs/v1 for a transposed convolution's backward")
+    forward = 2 * prod(g) * prod(weight[1:])
+    return forward * (bool(mask[0]) + bool(mask[1]))
+
+
 def _own_op_flops(name: str) -> Callable[..., int]:
     def flops(*shapes, out_shape=None, **kwargs) -> int:
         tensors = [s for s in shapes if isinstance(s, torch.Size | list | tuple)]
@@ -51,10 +62,11 @@ def _own_op_flops(name: str) -> Callable[..., int]:
 
 
 def _own_ops() -> dict[object, Callable[..., int]]:
-    """Formulas that PyTorch's counter lacks: CPU attention and this project's operators."""
+    """Formulas that PyTorch's counter lacks or has wrong, and those of this project's operators."""
     formulas: dict[object, Callable[..., int]] = {
         aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+        aten.convolution_backward: _convolution_backward_flops,
     }
     for name in OP_MACS:
         namespace, op = name.split("::")

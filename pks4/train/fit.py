@@ -67,7 +67,8 @@ def fit(
     loader = DataLoader(
         TensorDataset(video, label), recipe.batch_size, shuffle=True, generator=order
     )
-    optimiser = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    groups = _groups(model, recipe.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     steps = recipe.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _shape(recipe, len(loader), steps))
     model, optimiser, loader = accelerator.prepare(model, optimiser, loader)

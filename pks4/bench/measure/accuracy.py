@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "learning_rate": 1e-3,
-    "epochs": 5,
+    "epochs": 6,
     "batch_size": 8,
     "weight_decay": 0.05,
     "warmup_epochs": 0.5,
@@ -33,7 +33,7 @@ SETTINGS = {
     "clip_frames": 16,
     "clips": {"train": 1206, "val": 360, "test": 720},
     "images": 5000,
-    "image_epochs": 8,
+    "image_epochs": 6,
     "image_learning_rate": 1.5e-3,
 }
 
