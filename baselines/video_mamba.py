@@ -7,6 +7,9 @@ r = ceil(d/16) channels of the step size, k taps of the causal convolution, n st
 
 Source: arXiv 2403.06977 and the authors' code (OpenGVLab/VideoMamba; the mixer "v2"), whose
 parameter names stand here. The default sizes are VideoMamba-M.
+
+Bytes kept for backward are those of this implementation, an upper bound for the authors': their
+fused CUDA kernel computes the convolution and the step size again in backward, here they are kept.
 """
 
 from collections import OrderedDict

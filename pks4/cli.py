@@ -193,8 +193,11 @@ def _reference_folder() -> Path:
 
 def _write_report(run: Path, out: Path | None) -> Path:
     from pks4.bench.report import write
+    from pks4.bench.store import read
 
     base = catalogue.root() if catalogue.is_checkout() else Path.cwd()
+    for line in read(run).torn:
+        note.print(f"[yellow]note:[/] {_escaped(line)}", soft_wrap=True)
     with note.status("writing the report"):
         return write(run, out or base / "reports" / run.stem)
 
@@ -225,7 +228,11 @@ def _runs() -> tuple[tuple[str, ...], list[tuple]]:
     rows = []
     for folder in (_runs_folder(), _reference_folder()):
         for path in store.runs(folder):
-            run = store.read(path)
+            try:
+                run = store.read(path)
+            except UserError as error:
+                rows.append((path.stem, "", "", "", "", f"unreadable: {error}"))
+                continue
             left = len(run.missing())
             state = "complete" if not left else f"{left} cells left"
             rows.append((run.header.run, run.header.suite, run.header.created,

@@ -8,8 +8,9 @@ counters of `pks4.bench.measure.macs` use `OP_MACS` for operators that no public
 The scan, per site, step and channel, forward: delta*A, (delta*u)*B, the state's multiply-add and
 the read-out with C are n multiplications each; delta*u and D*u are one each: 4n + 2. Backward: the
 states are computed again (3n), then nine n-sized products for the gradients of delta, u, A, B, C
-and the state (12n in all) and four single ones. The form used by the authors of Mamba, 9n + 2, is
-in FLOPs; `scan_flops` gives it for comparison.
+and the state (12n in all) and five single ones. The rule counts one recomputation; a backend may do
+more (`recompute` goes through all but the last 32 steps twice). The form used by the authors of
+Mamba, 9n + 2, is in FLOPs; `scan_flops` gives it for comparison.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ def scan_macs(steps: int, d: int, n: int) -> int:
 
 def scan_backward_macs(steps: int, d: int, n: int) -> int:
     """MACs of the scan's backward, its recomputation of the states included."""
-    return steps * d * (12 * n + 4)
+    return steps * d * (12 * n + 5)
 
 
 def scan_flops(steps: int, d: int, n: int) -> int:

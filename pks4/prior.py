@@ -8,8 +8,8 @@ Two cues for every site and frame, each against the frame before it, so that the
 - motion boundary: difference of reduced features, smoothed by a depthwise 3x3 filter; the map is
   kept, not pooled.
 
-Both are fused to `channels` values without bias, so that the first frame, which has no frame
-before it, has the prior 0. Offsets off the grid never win: they are -inf before the softmax.
+Both are fused to `channels` values; the first frame, which has no frame before it, has the prior 0.
+Offsets off the grid never win: they are -inf before the softmax.
 
 Sources of the forms (the abstract of arXiv 2604.26461 names the cues, not the forms): MotionSqueeze
 (arXiv 2007.09933) for correlation at 64 channels and soft-argmax with confidence; SELFY (arXiv
@@ -57,6 +57,8 @@ class KinematicPriorEncoder(nn.Module):
         super().__init__()
         if not (correlation or difference):
             raise ValueError("KinematicPriorEncoder: correlation or difference must be on")
+        if radius < 1 or dilation < 1:
+            raise ValueError(f"radius and dilation must be 1 or more, got {radius} and {dilation}")
         if readout not in ("soft_argmax", "squeeze"):
             raise ValueError(f"readout must be 'soft_argmax' or 'squeeze', got {readout!r}")
         self.dim, self.channels, self.readout = dim, channels, readout

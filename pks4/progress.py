@@ -18,6 +18,7 @@ from rich.progress import (
 from pks4.bench import catalogue
 from pks4.bench.plan import Cell
 from pks4.bench.run import Session
+from pks4.errors import UserError
 
 
 def _progress(console: Console) -> Progress:
@@ -51,8 +52,11 @@ def prepare_data(cells: list[Cell], console: Console) -> None:
     for need in wanted:
         from pks4.data.make import make
 
-        with bar(console, f"data: {need['task']}") as update:
-            make(**need, progress=update)
+        try:
+            with bar(console, f"data: {need['task']}") as update:
+                make(**need, progress=update)
+        except UserError as error:  # the cells that need it will say so; the others go on
+            console.print(f"[red]data:[/] {escape(str(error))}", soft_wrap=True)
 
 
 class Watch:

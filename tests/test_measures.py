@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from pks4.bench import catalogue
-from pks4.bench.counters import Uncounted, count_on_meta, count_with_fvcore
+from pks4.bench.counters import Uncounted, contracts, count_on_meta, count_with_fvcore
 from pks4.bench.kernels import declared_attention
 from pks4.bench.measure import macs, params, saved_bytes
 from pks4.bench.plan import Cell
@@ -52,7 +53,12 @@ def test_every_contestant_is_in_this_contract():
 @pytest.mark.parametrize("frames", [1, 3])
 def test_three_counters_agree_to_the_unit(name, frames):
     forward, train, _ = macs.measure(trial(name, frames))
-    assert forward.evidence["agreed"] == ["torch on meta", "closed form", "fvcore"]
+    assert forward.evidence["agreed"] == [
+        "torch on meta",
+        "closed form",
+        f"fvcore at {min(frames, 2)} frames",
+    ]
+    assert train.evidence["agreed"] == []  # nothing but the torch counter sees the backward
     assert isinstance(forward.value, int)
     assert train.value > forward.value
 
@@ -222,6 +228,68 @@ def test_a_training_step_of_video_mamba_is_what_its_parts_add_up_to():
     forward = sum(model.macs().values())
     expected = 3 * (forward - scan) - patches + scan + scan_back
     assert count_on_meta(model, t.clip("meta"), backward=True) == expected
+
+
+class Product(nn.Module):
+    """A layer that is one expression of its input."""
+
+    def __init__(self, expression):
+        super().__init__()
+        self.expression = expression
+
+    def forward(self, x):
+        return self.expression(x)
+
+
+def test_where_fvcore_miscounts_a_broadcast_the_counters_disagree():
+    x = torch.ones(4, 8)
+    broadcast = Product(lambda x: x @ x.new_ones(16, 8, 4))
+    assert count_on_meta(broadcast, x.to("meta"), backward=False) == 16 * 4 * 8 * 4
+    assert count_with_fvcore(broadcast, x).macs == 4 * 8 * 4  # so a cell with it fails
+
+
+def test_baddbmm_has_no_handle_and_is_named():
+    batch = Product(lambda x: torch.baddbmm(x[:, :, :1], x, x.transpose(1, 2)))
+    with pytest.raises(Uncounted, match="aten::baddbmm"):
+        count_with_fvcore(batch, torch.ones(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "op", ["_fft_r2c", "_cdist_forward", "_addmm_activation", "_transformer_encoder_layer_fwd"]
+)
+def test_operators_that_contract_under_other_names_must_have_a_formula(op):
+    assert contracts(f"aten::{op}")
+    assert not contracts("aten::native_layer_norm")
+
+
+def test_the_declared_kernel_also_runs_when_checkpointing_computes_again():
+    x = torch.randn(1, 1, 8, 4, requires_grad=True)
+    with declared_attention("math") as calls:
+        checkpoint(Attention(), x, use_reentrant=False).sum().backward()
+    assert calls.count == 2
+
+
+def test_two_views_of_one_storage_count_once():
+    class Views(nn.Module):
+        def forward(self, x):
+            y = x * 2  # (2, 6): 48 bytes, kept as two views of one storage
+            return y[0].sin() + y[1].sin()
+
+    x = torch.randn(2, 6, requires_grad=True)
+    assert saved_bytes.saved_bytes(Views(), x, "math")[0].total() == 48
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fake_kernels_give_the_dtype_and_shape_of_the_real_ones(dtype):
+    x = torch.randn(2, 3, 4, 8, dtype=dtype)
+    A, D = -torch.ones(8, 2, dtype=dtype), torch.ones(8, dtype=dtype)
+    for op, args in (
+        (torch.ops.pks4.scan_recompute, (x, x, A, x[..., :2], x[..., 2:4], D, D)),
+        (torch.ops.pks4.local_correlation, (x, x, 1, 1)),
+    ):
+        real = op(*args)
+        fake = op(*(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args))
+        assert (real.dtype, real.shape, real.stride()) == (fake.dtype, fake.shape, fake.stride())
 
 
 def test_norms_are_not_contractions():

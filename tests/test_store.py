@@ -97,6 +97,17 @@ def test_an_unwritable_folder_names_the_remedy(tmp_path):
         store.Writer(tmp_path / "file" / "run.jsonl")
 
 
+def test_only_one_process_writes_a_run_and_a_new_one_must_be_new(tmp_path):
+    path = tmp_path / "run.jsonl"
+    first = store.Writer(path, new=True)
+    with pytest.raises(UserError, match="another process"):
+        store.Writer(path)
+    first.close()
+    with pytest.raises(UserError, match="exists already"):
+        store.Writer(path, new=True)
+    store.Writer(path).close()
+
+
 def test_a_run_is_found_by_name_and_a_near_name_is_told(tmp_path, header):
     write(tmp_path / "small-1.jsonl", header)
     assert store.find_run("small-1", [tmp_path]) == tmp_path / "small-1.jsonl"

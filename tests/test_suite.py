@@ -16,7 +16,7 @@ def planned(path):
 def test_a_plan_has_one_cell_per_contestant_and_frames(suite_file):
     cells = planned(suite_file())
     assert [c.id for c in cells] == ["cost/floor/t2", "cost/ours/t2"]
-    assert cells[1].options["patch_size"] == 8  # of the scale
+    assert cells[1].options["patch_size"] == 16  # of the scale
     assert cells[1].options["width"] == 24  # of the contestant, over the scale's
     assert cells[0].settings["macs"] == {
         "kernel": "flash_cpu",
@@ -43,6 +43,11 @@ def test_timing_cells_run_alone(suite_file):
         ("frames = [2]", "frames = []", "frames"),
         ("state = 2", "sate = 2", "did you mean 'state'"),
         ('scale = "tiny"', 'scale = "tinny"', "did you mean 'tiny'"),
+        ('["params", ', '["params", "params", ', "named twice"),
+        ("[[grids]]", '[[grids]]\ncontestants = ["ours", "ours"]', "named twice"),
+        ('"saved_bytes"]', '"accuracy"]', "needs a task"),
+        ('model = "pks4"', 'model = "pks4"\nrecipe = { epoch = 1 }', "did you mean 'epochs'"),
+        ('name = "small"', 'name = "smal"', "it must be the file's"),
         ('label = "ours"', 'label = "floor"', "used twice"),
         ('label = "ours"', 'label = "../ours"', "label"),
         ("num_classes = 5", 'num_classes = "5x"', "num_classes"),
@@ -66,6 +71,7 @@ def test_a_mistake_is_one_line_that_names_it(suite_file, old, new, said):
         ("[grids.settings.macs]\nkernel = 3", "must be like 'flash_cpu'"),
         ("[grids.settings.macs]\ncheck_frames = true", "must be like 2"),
         ("[grids.settings.mac]\nkernel = 3", "did you mean 'macs'"),
+        ("[grids.settings.macs]\ncheck_frames = 0", "must be above 0"),
     ],
 )
 def test_a_mistake_in_a_measures_settings_is_named(suite_file, more, said):

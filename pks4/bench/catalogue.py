@@ -11,7 +11,7 @@ import importlib.util
 import sys
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,10 +54,19 @@ def models() -> dict[str, Entry]:
     files = {"pks4": PACKAGE / "video.py"}
     files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
     for point in entry_points(group="pks4.models"):
-        spec = importlib.util.find_spec(point.value)
-        if spec and spec.origin:
-            files.setdefault(point.name, Path(spec.origin))
+        files.setdefault(point.name, _origin(point))
     return {name: _read(name, path) for name, path in files.items()}
+
+
+def _origin(point: EntryPoint) -> Path:
+    """The file of a module that another package registered as a model."""
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise UserError(f"entry point {point.name!r} = {point.value!r} of pks4.models has no file")
+    return Path(spec.origin)
 
 
 def measures() -> dict[str, Entry]:
@@ -117,5 +126,9 @@ def _load(path: Path) -> ModuleType:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]  # or the next import would find it half made
+            raise
     return sys.modules[name]

@@ -25,8 +25,11 @@ aten = torch.ops.aten
 # Operators that contract: each must have a formula, or the count would be short without a word.
 CONTRACTIONS = (
     "mm", "bmm", "addmm", "addbmm", "baddbmm", "addmv", "mv", "dot", "vdot", "matmul", "einsum",
-    "linear", "bilinear", "convolution", "conv1d", "conv2d", "conv3d", "attention", "cdist",
-    "lstm", "gru", "fft",
+    "linear", "bilinear", "conv1d", "conv2d", "conv3d",
+)  # fmt: skip
+CONTRACTING_PARTS = (
+    "convolution", "attention", "transformer_encoder", "fft", "cdist", "lstm", "gru", "rnn",
+    "trilinear", "addmm", "scaled_mm", "linear_backward",
 )  # fmt: skip
 
 
@@ -91,8 +94,7 @@ def contracts(name: str) -> bool:
     namespace, op = name.split("::")
     if namespace not in ("aten", "prim", "prims"):
         return True
-    op = op.strip("_")
-    return any(op == c or (c in ("convolution", "attention") and c in op) for c in CONTRACTIONS)
+    return op.strip("_") in CONTRACTIONS or any(part in op for part in CONTRACTING_PARTS)
 
 
 def count_on_meta(model: nn.Module, clip: Tensor, *, backward: bool) -> int:

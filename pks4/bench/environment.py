@@ -12,8 +12,10 @@ from pks4.bench.record import Provenance
 
 PACKAGES = (
     "torch", "torchvision", "timm", "transformers", "fvcore", "numpy", "pandas", "matplotlib",
-    "accelerate", "av", "decord", "scikit-learn", "mamba-ssm",
+    "accelerate", "av", "decord", "scikit-learn", "scipy", "mamba-ssm",
 )  # fmt: skip
+
+CODE = ("pks4", "baselines", "suites", "pyproject.toml")  # what a number rests on
 
 
 def versions() -> dict[str, str]:
@@ -28,13 +30,16 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit and whether tracked files differ from it; None outside a checkout."""
+    """The checkout's commit, and whether any file that a number rests on differs from it.
+
+    None, None outside a checkout of this project's own.
+    """
     if not catalogue.is_checkout():
         return None, None
-    head = _git("rev-parse", "HEAD")
-    if head is None:
+    head, top = _git("rev-parse", "HEAD"), _git("rev-parse", "--show-toplevel")
+    if head is None or top is None or Path(top).resolve() != catalogue.root().resolve():
         return None, None
-    return head, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    return head, bool(_git("status", "--porcelain", "--", *CODE))
 
 
 def provenance() -> Provenance:

@@ -1,7 +1,7 @@
 """The plan: a suite becomes cells, one per contestant and number of frames, before anything runs.
 
-Here every name and option that the suite gives is checked against the catalogue, so that a run
-does not fail an hour later on a typing mistake.
+Every model, measure, option and setting that the suite names is checked here against the catalogue,
+so that a run does not fail an hour later on a typing mistake.
 """
 
 from typing import Any
@@ -36,11 +36,16 @@ def plan(suite: Suite) -> list[Cell]:
     """All cells of a suite, in the order in which they are to run."""
     known_models, known_measures = catalogue.models(), catalogue.measures()
     by_label = {c.label: c for c in suite.contestants}
+    for contestant in suite.contestants:
+        recipe = known_measures["accuracy"].facts["SETTINGS"]
+        _only_known(f"contestant {contestant.label!r}: recipe key", contestant.recipe, recipe)
     cells = []
     for grid in suite.grids:
         for name in grid.measures:
             catalogue.find("measure", name, known_measures)
         _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
+        if "accuracy" in grid.measures and grid.task is None:
+            raise UserError(f'grid {grid.name!r}: accuracy needs a task; add task = "temporal"')
         labels = grid.contestants or list(by_label)
         _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
         for label in labels:
@@ -94,12 +99,19 @@ def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> d
 
 
 def _same_kind(where: str, value: Any, default: Any) -> None:
-    """Raise unless value has the default's kind (a whole number may stand for a real one)."""
+    """Raise unless value has the default's kind and, where that is positive, is positive too.
+
+    A whole number may stand for a real one; seeds and the like, 0 by default, may be 0.
+    """
     wanted = (int, float) if isinstance(default, float) else type(default)
     if default is not None and (
         not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
     ):
         raise UserError(f"{where} must be like {default!r}, got {value!r}")
+    if isinstance(default, int | float) and default > 0 >= value:
+        raise UserError(f"{where} must be above 0, got {value!r}")
+    if isinstance(default, dict):
+        _only_known(f"{where}: key", value, default)
 
 
 def _only_known(what: str, names: Any, known: Any) -> None:

@@ -8,6 +8,8 @@ leaves a record with the reason.
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -59,9 +61,7 @@ def start(suite: Suite, text: str, folder: Path) -> Session:
         **source.model_dump(),
     )
     path = folder / f"{name}.jsonl"
-    if path.exists():
-        raise UserError(f"{path}: exists already; wait a second and start again")
-    writer = store.Writer(path)
+    writer = store.Writer(path, new=True)
     writer.append(header)
     writer.close()
     return Session(path, header, source, {c.id: list(c.measures) for c in cells}, [])
@@ -70,7 +70,8 @@ def start(suite: Suite, text: str, folder: Path) -> Session:
 def resume(suite: Suite, text: str, folder: Path) -> Session:
     """Go on with the latest run of a suite: what is recorded is skipped."""
     paths = [p for p in store.runs(folder) if p.stem.startswith(f"{suite.name}-")]
-    own = [p for p in paths if _suite_of(p) == suite.name]
+    names = {p: _suite_of(p) for p in paths}
+    own = [p for p in paths if names[p] == suite.name]
     if not own:
         raise UserError(f"{folder}: no run of {suite.name!r} to resume; run it without --resume")
     run = store.read(own[-1])
@@ -81,6 +82,7 @@ def resume(suite: Suite, text: str, folder: Path) -> Session:
             f"{run.path}: suite {suite.name!r} has changed since this run began; start a new run"
         )
     source, notes = environment.provenance(), list(run.torn)
+    notes += [f"{p}: unreadable, left alone" for p in paths if names[p] is None]
     if source.commit != run.header.commit or source.dirty != run.header.dirty:
         notes.append("the code has changed since this run began; each record names its commit")
     if source.versions != run.header.versions:
@@ -135,7 +137,7 @@ class _Crew:
         with self.lock:
             self.stopped = True
             for child in self.children:
-                child.kill()
+                _kill(child)
 
     def run(self, cell: Cell) -> None:
         """Run one cell in a child and record what it says and how it ends."""
@@ -165,12 +167,13 @@ class _Crew:
 
     def _note(self, cell: Cell, event: dict[str, Any]) -> None:
         if event["event"] in ("done", "failed"):
-            records = [r for r in self._records(cell, event) if r.key not in self.known]
+            records = self._records(cell, event)
             with self.lock:
                 if self.stopped:
                     return
-                self.writer.append(*records)
-                self.known |= {r.key for r in records}
+                new = [r for r in records if r.key not in self.known]
+                self.writer.append(*new)
+                self.known |= {r.key for r in new}
         self.listen(cell, event)
 
     def _records(self, cell: Cell, event: dict[str, Any]) -> list[Record]:
@@ -228,7 +231,7 @@ class _Child:
         with self.crew.lock:
             self.crew.children.add(self.process)
             if self.crew.stopped:
-                self.process.kill()
+                _kill(self.process)
         self.timer = threading.Timer(self.limit, self._expire)
         self.timer.start()
         self.reader = threading.Thread(target=self._drain, daemon=True)
@@ -242,7 +245,7 @@ class _Child:
 
     def __exit__(self, *_: object) -> None:
         self.timer.cancel()
-        self.process.kill()
+        _kill(self.process)
         self.process.wait()
         self.reader.join()
         with self.crew.lock:
@@ -254,7 +257,7 @@ class _Child:
 
     def _expire(self) -> None:
         self.timed_out = True
-        self.process.kill()
+        _kill(self.process)
 
     def _drain(self) -> None:
         for line in self.stderr or ():
@@ -274,6 +277,14 @@ class _Child:
             hint = " (often the system's out-of-memory killer)" if code == -9 else ""
             return "failed", f"the worker was killed by signal {-code}{hint}. {last}".strip()
         return "failed", f"the worker ended with exit code {code}. {last}".strip()[:500]
+
+
+def _kill(child: subprocess.Popen) -> None:
+    """Kill a child and whatever it started; each child leads a session of its own."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
 
 
 def _events(child: subprocess.Popen) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+try:
+    import fcntl
+except ImportError:  # not on Windows; there two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
 from pydantic import ValidationError
 
 from pks4.bench.record import Record, RunHeader
@@ -80,26 +85,51 @@ def read(path: Path) -> RunFile:
 
 
 class Writer:
-    """Appends lines to a run's file, each batch in one write, on disk before it returns."""
+    """Appends lines to a run's file, each batch in one write, on disk before it returns.
 
-    def __init__(self, path: Path) -> None:
+    Only one process at a time may hold a run's file for writing; `new` refuses one that exists.
+    """
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (os.O_EXCL if new else 0)
+        self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = os.open(path, flags, 0o644)
         except OSError as error:
+            if new and isinstance(error, FileExistsError) and path.is_file():
+                raise UserError(f"{path}: exists already; start again in a second") from error
             raise UserError(
                 f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
             ) from error
+        self._lock()
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             os.write(self._fd, b"\n")
 
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise UserError(f"{self.path}: another process is writing this run; wait for it") from (
+                error
+            )
+
     def append(self, *entries: RunHeader | Record) -> None:
         """Write entries, one line each."""
         data = "".join(entry.model_dump_json() + "\n" for entry in entries).encode()
-        while data:
-            data = data[os.write(self._fd, data) :]
-        os.fsync(self._fd)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+            os.fsync(self._fd)
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written: {error.strerror}; what is there is kept, go on "
+                "with --resume when there is room"
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -107,7 +137,7 @@ class Writer:
 
 
 def runs(folder: Path) -> list[Path]:
-    """Files of runs in a folder, the oldest first (their names begin with suite and time)."""
+    """Files of runs in a folder, the last written to at the end."""
     return sorted(folder.glob("*.jsonl"), key=lambda p: p.stat().st_mtime)
 
 

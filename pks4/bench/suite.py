@@ -44,12 +44,12 @@ class Grid(Settings):
     time_limit_seconds: Annotated[float, Field(gt=0)] = 600
     settings: dict[str, dict[str, Any]] = {}  # measure -> its settings
 
-    @field_validator("frames")
+    @field_validator("frames", "measures", "contestants")
     @classmethod
-    def _distinct(cls, frames: list[int]) -> list[int]:
-        if len(set(frames)) != len(frames):
-            raise ValueError(f"frames are named twice: {frames}")
-        return frames
+    def _distinct(cls, values: list) -> list:
+        if len(set(values)) != len(values):
+            raise ValueError(f"something is named twice: {values}")
+        return values
 
 
 class Suite(Settings):
@@ -68,7 +68,10 @@ def read_suite(path: Path) -> tuple[Suite, str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    return parse_suite(text, str(path)), text
+    suite = parse_suite(text, str(path))
+    if suite.name != path.stem:
+        raise UserError(f"{path}: name is {suite.name!r}; it must be the file's, {path.stem!r}")
+    return suite, text
 
 
 def parse_suite(text: str, where: str) -> Suite:

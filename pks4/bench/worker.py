@@ -55,6 +55,7 @@ def _run_measure(cell: Cell, name: str, events: IO[str]) -> None:
     try:
         module = catalogue.measures()[name].load()
         readings = list(module.measure(trial))
+        _check(readings)
     except Exception as error:  # a failed trial is a record with its reason
         status, reason = _failure(error)
         _send(
@@ -73,6 +74,13 @@ def _run_measure(cell: Cell, name: str, events: IO[str]) -> None:
             readings=_plain(readings),
             seconds=time.perf_counter() - started,
         )
+
+
+def _check(readings: list[Reading]) -> None:
+    """A measure gives at least one number, and each metric once."""
+    metrics = [reading.metric for reading in readings]
+    if not metrics or len(set(metrics)) != len(metrics):
+        raise ValueError(f"a measure must give each metric once and at least one, got {metrics}")
 
 
 def _failure(error: Exception) -> tuple[str, str]:

@@ -4,7 +4,9 @@ The torch counter on meta tensors gives the numbers and must equal the model's c
 number of frames. In cells of up to `check_up_to` frames the same model is also built for
 `check_frames` and run on a CPU under fvcore with handles, and all three must agree there; where
 counters differ the measure fails and says which. What plain fvcore reports is kept beside it, so
-that a reader sees what it leaves out.
+that a reader sees what it leaves out. The agreement is about the forward; of the backward only the
+torch counter knows, with this project's formulas. All of it is for one clip, whatever the cell's
+batch, and `macs_train` is that of the declared kernel: a fused one multiplies q and k once more.
 """
 
 from collections.abc import Iterator
@@ -28,12 +30,15 @@ def measure(trial: Trial) -> Iterator[Reading]:
     with declared_attention(trial.settings["kernel"]) as calls:
         forward, train, stages, evidence = _on_meta(trial)
         check = _cross_check(trial) if checked else None
-    evidence["kernel"] = calls.evidence()
-    evidence["agreed"] = ["torch on meta", "closed form"] + ["fvcore"] * checked
-    yield _reading("macs_forward", forward, evidence, {"by_stage": stages, "check": check})
+    evidence |= {"kernel": calls.evidence(), "batch": 1, "agreed": []}
+    agreed = ["torch on meta", "closed form"]
+    if check:
+        agreed.append(f"fvcore at {check['frames']} frames")
+    detail = {"by_stage": stages, "check": check}
+    yield _reading("macs_forward", forward, {**evidence, "agreed": agreed}, detail)
     yield _reading("macs_train", train, evidence, {"forward": forward})
     if check:
-        plain = {"how": "counted", "rule": "fvcore default", "device": "cpu", "agreed": []}
+        plain = {"how": "counted", "rule": "fvcore default", "device": "cpu"}
         yield _reading("macs_fvcore_plain", check["fvcore_plain"], {**evidence, **plain}, check)
 
 

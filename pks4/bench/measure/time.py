@@ -44,11 +44,14 @@ def measure(trial: Trial) -> Iterator[Reading]:
         "dtype": "float32",
         "scan_backend": scan_backend(models["candidate"]),
         "threads": torch.get_num_threads(),
+        "processes": 1,
         "reference": trial.settings["reference"],
     }
     for operation in ("forward", "step"):
         arms = {arm: _operation(operation, models[arm], clip) for arm in ARMS}
         with declared_attention(trial.settings["kernel"]) as calls:
+            arms["candidate"]()  # alone, to see which kernel it calls
+        with declared_attention(trial.settings["kernel"]):
             samples = _rounds(trial, operation, arms)
         yield from _readings(operation, samples, {**evidence, "kernel": calls.evidence()})
 
