@@ -30,7 +30,7 @@ PAPER = "https://arxiv.org/abs/2403.06977"
 IMAGE_TWIN = "video_mamba"
 SCALES = {
     "paper": {"width": 576, "depth": 32, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 96, "depth": 4, "patch_size": 16, "image_size": 64, "state": 8},
+    "tiny": {"width": 96, "depth": 3, "patch_size": 16, "image_size": 64, "state": 8},
 }
 INITS = ("official", "mamba")
 

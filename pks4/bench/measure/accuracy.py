@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "learning_rate": 1e-3,
-    "epochs": 6,
+    "epochs": 5,
     "batch_size": 8,
     "weight_decay": 0.05,
     "warmup_epochs": 0.5,
@@ -32,8 +32,8 @@ SETTINGS = {
     "kernel": "flash_cpu",
     "clip_frames": 16,
     "clips": {"train": 1206, "val": 360, "test": 720},
-    "images": 5000,
-    "image_epochs": 6,
+    "images": 4000,
+    "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
 }
 
