@@ -38,7 +38,6 @@ class Session:
 
     path: Path
     header: RunHeader
-    provenance: Provenance
     todo: dict[str, list[str]]  # cell id -> measures left
     notes: list[str]  # what a resumed run has to say first
 
@@ -64,7 +63,7 @@ def start(suite: Suite, text: str, folder: Path) -> Session:
     writer = store.Writer(path, new=True)
     writer.append(header)
     writer.close()
-    return Session(path, header, source, {c.id: list(c.measures) for c in cells}, [])
+    return Session(path, header, {c.id: list(c.measures) for c in cells}, [])
 
 
 def resume(suite: Suite, text: str, folder: Path) -> Session:
@@ -85,9 +84,10 @@ def resume(suite: Suite, text: str, folder: Path) -> Session:
     notes += [f"{p}: unreadable, left alone" for p in paths if names[p] is None]
     if source.commit != run.header.commit or source.dirty != run.header.dirty:
         notes.append("the code has changed since this run began; each record names its commit")
-    if source.versions != run.header.versions:
-        notes.append("package versions have changed since this run began; each record names them")
-    return Session(run.path, run.header, source, run.missing(), notes)
+    for name in ("versions", "environment"):
+        if getattr(source, name) != getattr(run.header, name):
+            notes.append(f"{name}: not as when this run began; each record names its own")
+    return Session(run.path, run.header, run.missing(), notes)
 
 
 def _suite_of(path: Path) -> str | None:
@@ -128,6 +128,7 @@ class _Crew:
         self.writer = store.Writer(session.path)
         self.lock = threading.Lock()
         self.children: set[subprocess.Popen] = set()
+        self.sources: dict[str, Provenance] = {}
         self.stopped = False
         # A measure that was cut between its records: those that are there stay as they are.
         self.known = {r.key for r in store.read(session.path).records}
@@ -142,6 +143,7 @@ class _Crew:
     def run(self, cell: Cell) -> None:
         """Run one cell in a child and record what it says and how it ends."""
         left = deque(self.session.todo[cell.id])
+        self.sources[cell.id] = environment.provenance()  # a child imports the code as it is now
         while left and not self.stopped:
             started = time.perf_counter()
             with self._child(cell, list(left)) as (child, ended):
@@ -178,7 +180,7 @@ class _Crew:
 
     def _records(self, cell: Cell, event: dict[str, Any]) -> list[Record]:
         shared = {
-            **self.session.provenance.model_dump(),
+            **self.sources[cell.id].model_dump(),
             **cell.model_dump(include=_CELL_FIELDS),
             "run": self.session.header.run,
             "cell": cell.id,
