@@ -81,7 +81,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
         "dtype": "float32",
         "kernel": calls.evidence(),
         "scan_backend": scan_backend(model),
-        "reader": train.reader,
+        "reader": f"{train.reader['name']} {train.reader['version']}",
         "data": dataset.digest,
         "split": settings["split"],
         "seed": settings["seed"],
