@@ -69,11 +69,11 @@ def start(suite: Suite, text: str, folder: Path) -> Session:
 def resume(suite: Suite, text: str, folder: Path) -> Session:
     """Go on with the latest run of a suite: what is recorded is skipped."""
     paths = [p for p in store.runs(folder) if p.stem.startswith(f"{suite.name}-")]
-    names = {p: _suite_of(p) for p in paths}
-    own = [p for p in paths if names[p] == suite.name]
+    runs = {p: _read_if_sound(p) for p in paths}
+    own = [run for run in runs.values() if run and run.header.suite == suite.name]
     if not own:
         raise UserError(f"{folder}: no run of {suite.name!r} to resume; run it without --resume")
-    run = store.read(own[-1])
+    run = own[-1]
     if run.header.suite_text != text and plan(
         parse_suite(run.header.suite_text, str(run.path))
     ) != plan(suite):
@@ -81,7 +81,7 @@ def resume(suite: Suite, text: str, folder: Path) -> Session:
             f"{run.path}: suite {suite.name!r} has changed since this run began; start a new run"
         )
     source, notes = environment.provenance(), list(run.torn)
-    notes += [f"{p}: unreadable, left alone" for p in paths if names[p] is None]
+    notes += [f"{p}: unreadable, left alone" for p in paths if runs[p] is None]
     if source.commit != run.header.commit or source.dirty != run.header.dirty:
         notes.append("the code has changed since this run began; each record names its commit")
     for name in ("versions", "environment"):
@@ -90,9 +90,9 @@ def resume(suite: Suite, text: str, folder: Path) -> Session:
     return Session(run.path, run.header, run.missing(), notes)
 
 
-def _suite_of(path: Path) -> str | None:
+def _read_if_sound(path: Path) -> store.RunFile | None:
     try:
-        return store.read(path).header.suite
+        return store.read(path)
     except UserError:
         return None
 
@@ -146,7 +146,7 @@ class _Crew:
         self.sources[cell.id] = environment.provenance()  # a child imports the code as it is now
         while left and not self.stopped:
             started = time.perf_counter()
-            with self._child(cell, list(left)) as (child, ended):
+            with _Child(self, cell, list(left)) as (child, ended):
                 for event in _events(child):
                     self._note(cell, event)
                     if event["event"] in ("done", "failed"):
@@ -163,9 +163,6 @@ class _Crew:
                     "seconds": time.perf_counter() - started,
                 }
                 self._note(cell, failure)
-
-    def _child(self, cell: Cell, measures: list[str]) -> "_Child":
-        return _Child(self, cell, measures)
 
     def _note(self, cell: Cell, event: dict[str, Any]) -> None:
         if event["event"] in ("done", "failed"):

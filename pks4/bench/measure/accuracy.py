@@ -53,6 +53,8 @@ def data_needed(cell: Any) -> list[dict[str, Any]]:
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Pre-train or fetch the image model, train, score."""
+    import torch
+
     from pks4.bench.counters import count_on_meta
     from pks4.bench.kernels import declared_attention
     from pks4.data.clips import load_split
@@ -86,6 +88,8 @@ def measure(trial: Trial) -> Iterator[Reading]:
         "split": settings["split"],
         "seed": settings["seed"],
         "learning_rate": settings["learning_rate"],
+        "threads": torch.get_num_threads(),
+        "alone": cell.alone,  # otherwise its seconds were taken beside another cell
     }
     yield from _scores(cell.task, logits, held_out.label, evidence)
     yield from _costs(history, seconds, step_macs, image, evidence)
@@ -161,7 +165,7 @@ def _costs(history, seconds, step_macs, image, evidence) -> Iterator[Reading]:
         value=seconds,
         unit="s",
         kind="noisy",
-        evidence={**evidence, "threads": 1, "beside_others": True},
+        evidence=evidence,
         detail={"steps": history.steps},
     )
     yield Reading(
