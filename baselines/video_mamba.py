@@ -46,7 +46,7 @@ def build(
     state: int = 16,
     expand: int = 2,
     conv_kernel: int = 4,
-    scan_backend: str = "recompute",
+    scan_backend: str = "auto",
     init: str = "official",
     drop_path: float = 0.0,
 ) -> "VideoMamba":
@@ -99,7 +99,7 @@ class Mixer(nn.Module):
         state: int = 16,
         expand: int = 2,
         taps: int = 4,
-        scan_backend: str = "recompute",
+        scan_backend: str = "auto",
     ) -> None:
         super().__init__()
         e, r = expand * width, ceil(width / 16)

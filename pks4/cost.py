@@ -57,6 +57,7 @@ def correlation_macs(pairs: int, sites: int, d: int, offsets: int) -> int:
 
 
 def _scan_op(shapes: Sequence[Sequence[int]], macs: Callable[[int, int, int], int]) -> int:
+    """MACs from the shapes of u, delta, A and on."""
     u, n = shapes[0], shapes[2][1]
     return macs(prod(u[:-1]), u[-1], n)
 
@@ -68,8 +69,12 @@ def _correlation_op(shapes: Sequence[Sequence[int]], offsets: int, products: int
 
 # Operator -> MACs from the shapes of its tensor inputs, in order, and of its first output.
 OP_MACS: dict[str, Callable[[Sequence[Sequence[int]], Sequence[int]], int]] = {
-    "pks4::scan_recompute": lambda ins, out: _scan_op(ins, scan_macs),
-    "pks4::scan_recompute_backward": lambda ins, out: _scan_op(ins[1:], scan_backward_macs),
     "pks4::local_correlation": lambda ins, out: _correlation_op(ins, out[-1], 1),
     "pks4::local_correlation_backward": lambda ins, out: _correlation_op(ins[1:], ins[0][-1], 2),
 }
+for _backend in ("recompute", "numba", "mamba_ssm", "triton"):  # "reference" is plain PyTorch
+    OP_MACS[f"pks4::scan_{_backend}"] = lambda ins, out: _scan_op(ins, scan_macs)
+    # its first inputs are the gradient of y and what forward kept
+    OP_MACS[f"pks4::scan_{_backend}_backward"] = lambda ins, out: _scan_op(
+        ins[2:], scan_backward_macs
+    )

@@ -74,7 +74,7 @@ def test_official_names_stand_in_the_state_dict():
 
 def scan_for_the_counter(*shapes, out_shape, **_):
     """FLOPs of the scan as the counter wants them: two for each multiply-add."""
-    return 2 * OP_MACS["pks4::scan_recompute"](shapes, out_shape)
+    return 2 * OP_MACS["pks4::scan_numba"](shapes, out_shape)
 
 
 @pytest.mark.parametrize("frames", [1, 3, 8])
@@ -84,7 +84,7 @@ def test_closed_form_equals_what_runs_at_tiny_scale(variant, frames):
     with torch.device("meta"):
         sizes = {**module.SCALES["tiny"], **options}
         model = module.build(frames=frames, num_classes=5, **sizes)
-    mapping = {torch.ops.pks4.scan_recompute: scan_for_the_counter}
+    mapping = {torch.ops.pks4.scan_numba: scan_for_the_counter}
     video = torch.empty(2, frames, 3, 64, 64, device="meta")
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.no_grad():
         assert model(video).shape == (2, 5)

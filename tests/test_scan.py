@@ -1,12 +1,19 @@
 """The selective scan: every backend equals the plain loop, in outputs and gradients."""
 
+import subprocess
+import sys
+import threading
+import warnings
+
 import pytest
 import torch
 
-from pks4.scan import BACKENDS, scan_sites
+from pks4 import scan
+from pks4.scan import BACKENDS, resolve, scan_sites, selective_scan
 from pks4.scan.reference import scan_sites_reference
 
-FAST = sorted(set(BACKENDS) - {"reference"})
+HERE = ["recompute", "numba"]  # fast backends that run on a CPU
+SHAPES = [(2, 5, 3, 4, 3), (1, 1, 1, 1, 1), (3, 130, 1, 2, 5), (1, 17, 2, 33, 1), (2, 3, 4, 16, 16)]
 
 
 def inputs(b, t, s, d, n, dtype=torch.float64, seed=0):
@@ -28,61 +35,154 @@ def inputs(b, t, s, d, n, dtype=torch.float64, seed=0):
     return tuple(x.requires_grad_() for x in tensors)
 
 
+def precise(backend):
+    """The widest dtype that a backend takes."""
+    return torch.float64 if not BACKENDS[backend].dtypes else torch.float32
+
+
+def assert_equals_reference(backend, x, softplus=True, reverse=False, tolerance=None, **kwargs):
+    """Outputs, last state and all gradients within a tolerance, relative to the largest value."""
+    exact = [None if v is None else v.detach().double().requires_grad_() for v in x]
+    want = scan_sites_reference(*exact, softplus, reverse)
+    got = scan_sites(
+        *x,
+        backend=backend,
+        delta_softplus=softplus,
+        reverse=reverse,
+        return_last_state=True,
+        **kwargs,
+    )
+    g = torch.linspace(-1, 1, want[0].numel(), dtype=torch.float64).view_as(want[0])
+    mine, theirs = ([v for v in values if v is not None] for values in (x, exact))
+    grads = torch.autograd.grad(got[0], mine, g.to(got[0].dtype))
+    exact_grads = torch.autograd.grad(want[0], theirs, g)
+    tolerance = tolerance or (1e-10 if x[0].dtype == torch.float64 else 2e-6)
+    for a, b in zip((*got, *grads), (*want, *exact_grads), strict=True):
+        assert a.shape == b.shape
+        assert (a.double() - b).abs().max() <= tolerance * b.abs().max().clamp(min=1e-6)
+
+
 def test_reference_equals_a_sum_by_hand_for_one_channel_and_two_steps():
     one = torch.ones(1, 2, 1, 1, dtype=torch.float64)
     A, raw = torch.tensor([[-1.0]], dtype=torch.float64), torch.full_like(one, 0.5)
-    y = scan_sites_reference(
-        one * 2, raw, A, one * 3, one * 5, one.new_ones(1), one.new_zeros(1)
-    ).flatten()
+    y, last = scan_sites_reference(one * 2, raw, A, one * 3, one * 5, one.new_ones(1))
     step = torch.nn.functional.softplus(torch.tensor(0.5, dtype=torch.float64))
     h0 = step * 2 * 3
     h1 = torch.exp(-step) * h0 + step * 2 * 3
-    torch.testing.assert_close(y, torch.stack([h0 * 5 + 2, h1 * 5 + 2]))
+    torch.testing.assert_close(y.flatten(), torch.stack([h0 * 5 + 2, h1 * 5 + 2]))
+    torch.testing.assert_close(last.flatten(), h1[None])
 
 
-@pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("shape", [(2, 5, 3, 4, 3), (1, 1, 1, 1, 1), (3, 130, 1, 2, 5)])
-def test_backend_equals_reference_in_output_and_all_gradients(backend, shape):
-    x = inputs(*shape)
-    g = torch.linspace(-1, 1, x[0].numel(), dtype=torch.float64).view_as(x[0])
-    want = scan_sites_reference(*x)
-    got = scan_sites(*x, backend=backend)
-    torch.testing.assert_close(got, want)
-    for mine, reference in zip(
-        torch.autograd.grad(got, x, g), torch.autograd.grad(want, x, g), strict=True
-    ):
-        torch.testing.assert_close(mine, reference)
+def test_reverse_is_the_scan_of_the_flipped_clip():
+    u, delta, A, B, C, D, bias = inputs(1, 4, 2, 3, 2)
+    back, last = scan_sites_reference(u, delta, A, B, C, D, bias, reverse=True)
+    flipped = (v.flip(1) for v in (u, delta, B, C))
+    u, delta, B, C = flipped
+    forth, last_of_flipped = scan_sites_reference(u, delta, A, B, C, D, bias)
+    torch.testing.assert_close(back, forth.flip(1))
+    torch.testing.assert_close(last, last_of_flipped)
 
 
-@pytest.mark.parametrize("backend", FAST)
-def test_blocks_of_sites_do_not_change_the_result(backend, monkeypatch):
-    x = inputs(2, 3, 7, 4, 3)
-    whole = scan_sites(*x, backend=backend)
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_backend_equals_reference_in_output_and_all_gradients(backend, shape, reverse):
+    assert_equals_reference(backend, inputs(*shape, precise(backend)), reverse=reverse)
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_backend_equals_reference_without_softplus_skip_and_bias(backend):
+    u, delta, *rest = inputs(2, 4, 3, 5, 2, precise(backend))
+    step = delta.detach().abs().requires_grad_()
+    assert_equals_reference(backend, (u, step, *rest), softplus=False)
+    assert_equals_reference(backend, (u, delta, *rest[:3], None, None))
+
+
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_parts_of_the_work_do_not_change_the_result(backend, threads, monkeypatch):
     monkeypatch.setattr("pks4.scan.recompute.BLOCK", 4 * 3 * 2)
-    torch.testing.assert_close(scan_sites(*x, backend=backend), whole, rtol=0, atol=1e-14)
+    monkeypatch.setattr("pks4.scan.numba_scan.WORTH_A_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for shape in ((2, 3, 7, 4, 3), (1, 40, 1, 50, 3)):  # by sites; by channels
+        assert_equals_reference(backend, inputs(*shape, precise(backend)))
 
 
-@pytest.mark.parametrize("backend", FAST)
-def test_gradcheck_in_float64(backend):
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradcheck_of_recompute_in_float64(reverse):
     x = inputs(1, 3, 2, 2, 2)
-    assert torch.autograd.gradcheck(lambda *a: scan_sites(*a, backend=backend), x)
+    assert torch.autograd.gradcheck(
+        lambda *a: scan_sites(*a, backend="recompute", reverse=reverse), x
+    )
 
 
-@pytest.mark.parametrize("backend", FAST)
-def test_non_contiguous_inputs_and_bfloat16(backend):
-    u, delta, A, B, C, D, bias = (x.detach() for x in inputs(2, 4, 3, 4, 2, torch.float32))
-    u = u.transpose(1, 2).contiguous().transpose(1, 2)
-    want = scan_sites_reference(u, delta, A, B, C, D, bias)
-    torch.testing.assert_close(scan_sites(u, delta, A, B, C, D, bias, backend=backend), want)
-    half = [x.bfloat16() for x in (u, delta, A, B, C, D, bias)]
-    got = scan_sites(*half, backend=backend)
-    assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got, scan_sites_reference(*half))
+@pytest.mark.parametrize("backend", HERE)
+def test_non_contiguous_inputs(backend):
+    u, delta, A, B, C, D, bias = inputs(2, 4, 3, 4, 2, precise(backend))
+    both = torch.cat([B, C], -1)
+    strange = (
+        u.transpose(1, 2).contiguous().transpose(1, 2),
+        torch.cat([delta, delta], -1)[..., 4:],
+        A.T.contiguous().T,
+        *both.split(2, -1),
+        D,
+        bias.flip(0),
+    )
+    strange = tuple(v.detach().requires_grad_() for v in strange)
+    assert not any(v.is_contiguous() for v in strange[:5])
+    assert_equals_reference(backend, strange)
+    one = tuple(v[:1, :, :1] if v.ndim == 4 else v for v in strange)
+    assert_equals_reference(backend, one)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", HERE)
+def test_bfloat16_inputs_with_a_float32_state(backend):
+    half = [x.detach().bfloat16().requires_grad_() for x in inputs(2, 9, 3, 20, 4)]
+    assert scan_sites(*half, backend=backend).dtype == torch.bfloat16
+    assert_equals_reference(backend, half, tolerance=5e-3)  # half a unit of eight bits
+    mixed = [x.float().detach().requires_grad_() if x.ndim < 4 else x for x in half]
+    assert_equals_reference(backend, mixed, tolerance=5e-3)  # as under autocast
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_frozen_inputs_take_no_gradient(backend):
+    x = [v.detach() for v in inputs(1, 3, 2, 4, 2, precise(backend))]
+    assert not scan_sites(*x, backend=backend).requires_grad
+    x[2].requires_grad_()
+    scan_sites(*x, backend=backend).sum().backward()
+    assert x[2].grad is not None
+    assert x[0].grad is None
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_no_gradient_flows_through_the_last_state(backend):
+    x = inputs(1, 3, 2, 4, 2, precise(backend))
+    _, last = scan_sites(*x, backend=backend, return_last_state=True)
+    assert not last.requires_grad
+
+
+def test_steps_from_tiny_to_huge_stay_within_five_millionths():
+    u, _, A, B, C, D, _ = inputs(1, 300, 1, 32, 16, torch.float32)
+    steps = torch.logspace(-4, 1, 300)[:, None, None].expand(1, 300, 1, 32)
+    raw = steps + torch.log(-torch.expm1(-steps))
+    assert_equals_reference("numba", (u, raw.requires_grad_(), A, B, C, D, None), tolerance=5e-6)
+
+
+def test_a_hundred_thousand_sites_lose_no_digits_of_the_sums():
+    assert_equals_reference("numba", inputs(2, 2, 50_000, 4, 1, torch.float32), tolerance=5e-6)
+
+
+def test_what_is_not_finite_stays_so():
+    u, delta, A, B, C, D, _ = (v.detach() for v in inputs(1, 3, 1, 4, 2, torch.float32))
+    delta[0, 1, 0, 2] = float("nan")
+    finite = scan_sites(u, delta, A, B, C, D, backend="numba").isfinite()[0, :, 0]
+    assert finite[:, 2].tolist() == [True, False, False]
+    assert finite[:, [0, 1, 3]].all()
+
+
+@pytest.mark.parametrize("backend", ["reference", *HERE])
 def test_sites_are_independent_and_the_future_changes_nothing(backend):
-    x = [v.detach() for v in inputs(1, 6, 4, 3, 2)]
+    x = [v.detach().float() for v in inputs(1, 6, 4, 3, 2)]
     before = scan_sites(*x, backend=backend)
     x[0] = x[0].clone()
     x[0][:, 3, 2] += 1
@@ -92,28 +192,190 @@ def test_sites_are_independent_and_the_future_changes_nothing(backend):
     assert not changed.any()
 
 
-def test_recompute_saves_nothing_beyond_its_inputs():
-    x = inputs(2, 9, 3, 4, 2)
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("t", [9, 100])
+def test_nothing_is_kept_beyond_the_inputs(backend, t):
+    x = inputs(2, t, 3, 4, 2, precise(backend))
     mine = {v.untyped_storage()._cdata for v in x}
     extra = []
 
     def note(v):
-        if v.untyped_storage()._cdata not in mine:
+        if v.untyped_storage()._cdata not in mine and v.numel():
             extra.append(tuple(v.shape))
         return v
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda v: v):
-        scan_sites(*x, backend="recompute")
+        scan_sites(*x, backend=backend)
     assert extra == []
 
 
-def test_bad_input_is_refused_in_one_line():
-    u, delta, A, B, C, *_ = inputs(1, 2, 3, 4, 2)
+# the door of mamba-ssm
+
+
+def by_hand(u, delta, A, B, C, D, z, bias):
+    """mamba-ssm's function as a sum over steps in its own layout, B and C (b, d, n, l)."""
+    step = torch.nn.functional.softplus(delta + bias[:, None])
+    h, ys = torch.zeros(*u.shape[:2], A.shape[1], dtype=u.dtype), []
+    for i in range(u.shape[2]):
+        h = torch.exp(step[:, :, i, None] * A) * h
+        h = h + (step * u)[:, :, i, None] * B[..., i]
+        ys.append((h * C[..., i]).sum(-1))
+    y = torch.stack(ys, -1) + D[:, None] * u
+    return y * torch.nn.functional.silu(z), h
+
+
+@pytest.mark.parametrize("backend", ["reference", *HERE])
+@pytest.mark.parametrize("groups", [None, 1, 2])
+def test_selective_scan_is_that_of_mamba_ssm(backend, groups):
+    g, b, d, n, steps = torch.Generator().manual_seed(0), 2, 6, 3, 7
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=g).requires_grad_()
+
+    u, delta, z, D, bias = draw(b, d, steps), draw(b, d, steps), draw(b, d, steps), draw(d), draw(d)
+    A = (-draw(d, n).exp()).detach().requires_grad_()
+    grouped = (groups,) if groups else ()
+    B, C = draw(b, *grouped, n, steps), draw(b, *grouped, n, steps)
+    wide = [(x if groups else x[:, None]).repeat_interleave(d // (groups or 1), 1) for x in (B, C)]
+    want, last = by_hand(u, delta, A, *wide, D, z, bias)
+    got, state = selective_scan(u, delta, A, B, C, D, z, bias, True, True, backend=backend)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(state, last)
+    leaves = (u, delta, A, B, C, D, z, bias)
+    for mine, theirs in zip(
+        torch.autograd.grad(got.sin().sum(), leaves),
+        torch.autograd.grad(want.sin().sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_selective_scan_refuses_what_it_does_not_do():
+    u, A, B = torch.zeros(1, 4, 5), -torch.ones(4, 2), torch.zeros(1, 2, 5)
+    with pytest.raises(ValueError, match=r"B must be \(b, n, l\) or \(b, g, n, l\)"):
+        selective_scan(u, u, A, A, B)
+    with pytest.raises(ValueError, match="3 groups of B"):
+        selective_scan(u, u, A, B[:, None].expand(1, 3, 2, 5), B[:, None].expand(1, 3, 2, 5))
+    with pytest.raises(ValueError, match=r"u must be \(b, d, l\)"):
+        selective_scan(u[0], u, A, B, B)
+    with pytest.raises(ValueError, match="real"):
+        selective_scan(u, u, A.cfloat(), B, B)
+
+
+# names
+
+
+def test_auto_says_what_it_takes():
+    assert resolve("auto", "cpu", torch.float32) == "numba"
+    assert resolve("auto", "cpu", torch.bfloat16) == "numba"
+    assert resolve("auto", "cpu", torch.float64) == "recompute"
+    assert resolve("auto", "meta") == "numba"  # which counts for a CPU
+    assert resolve("auto", "xpu") == "recompute"
+
+
+def test_auto_without_numba_is_recompute_and_naming_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("pks4.scan.backends.INSTALLED", frozenset())
+    assert resolve("auto", "cpu") == "recompute"
+    with pytest.raises(ValueError, match="not installed; pip install numba"):
+        resolve("numba", "cpu")
+
+
+def test_a_named_backend_that_cannot_run_raises_with_the_remedy():
+    x = inputs(1, 2, 3, 4, 2)
+    with pytest.raises(ValueError, match=r"'numba' does not take torch.float64; take 'recompute'"):
+        scan_sites(*x, backend="numba")
+    with pytest.raises(ValueError, match=r"'mamba_ssm' .*pks4-bench\[cuda\]"):
+        resolve("mamba_ssm", "cuda")
     with pytest.raises(ValueError, match="did you mean 'recompute'"):
-        scan_sites(u, delta, A, B, C, backend="recomputed")
+        scan_sites(*x, backend="recomputed")
+
+
+def test_bad_input_is_refused_in_one_line():
+    u, delta, A, B, C, D, _ = inputs(1, 2, 3, 4, 2)
     with pytest.raises(ValueError, match="B must be"):
         scan_sites(u, delta, A, B[..., :1], C)
+    with pytest.raises(ValueError, match="D must be"):
+        scan_sites(u, delta, A, B, C, D[:2])
     with pytest.raises(ValueError, match="t = 0"):
         scan_sites(u[:, :0], delta[:, :0], A, B[:, :0], C[:, :0])
     with pytest.raises(ValueError, match=r"must be \(b, t, s, d\)"):
         scan_sites(u[0], delta, A, B, C)
+    with pytest.raises(ValueError, match=r"C is torch.float32, u torch.float64; cast"):
+        scan_sites(u, delta, A, B, C.float())
+    with pytest.raises(ValueError, match="A is on meta, u on cpu"):
+        scan_sites(u, delta, A.to("meta"), B, C)
+    with torch.no_grad():
+        delta[0, 1, 2, 3] = float("inf")
+    with pytest.raises(ValueError, match="delta is not finite"):
+        scan_sites(u, delta, A, B, C, check_finite=True)
+
+
+# around them
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_compile_and_export_see_one_operator(backend):
+    x = [v.detach() for v in inputs(2, 5, 3, 4, 2, precise(backend))]
+
+    class Scan(torch.nn.Module):
+        def forward(self, *x):
+            return scan_sites(*x, backend=backend)
+
+    want = scan_sites(*x, backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, while it traces
+        compiled = torch.compile(Scan(), backend="aot_eager", fullgraph=True)
+        exported = torch.export.export(Scan(), tuple(x))
+        assert torch.equal(compiled(*x), want)
+        assert torch.equal(exported.module()(*x), want)
+    assert f"scan_{backend}" in str(exported.graph)
+
+
+def test_the_doors_load_no_compiler():
+    code = """
+import sys, pks4.scan
+sys.exit(bool({"numba", "triton", "torch._dynamo", "selective_scan_cuda"} & set(sys.modules)))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+class Scans(torch.utils.data.Dataset):
+    """A data set that scans, as a model in a DataLoader's worker would."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return scan_sites(*self.x, backend="numba")
+
+
+def test_forked_workers_may_scan_after_threads_did(monkeypatch):
+    x = [v.detach() for v in inputs(2, 8, 64, 64, 16, torch.float32)]
+    monkeypatch.setattr("pks4.scan.numba_scan.WORTH_A_THREAD", 1)
+    want = scan_sites(*x, backend="numba")  # with a pool of threads, which no child inherits
+    loader = torch.utils.data.DataLoader(
+        Scans(x), num_workers=2, multiprocessing_context="fork", timeout=60
+    )
+    assert all(torch.equal(y[0], want) for y in loader)
+
+
+def test_several_threads_may_scan_at_once():
+    x = [v.detach() for v in inputs(2, 8, 64, 64, 16, torch.float32)]
+    want, results = scan_sites(*x, backend="numba"), []
+    callers = [
+        threading.Thread(target=lambda: results.append(scan_sites(*x, backend="numba")))
+        for _ in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all(torch.equal(y, want) for y in results)
+    assert len(results) == 4
+
+
+def test_every_backend_has_an_operator():
+    assert set(BACKENDS) - {"reference"} == set(scan.OPERATORS)

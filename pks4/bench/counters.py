@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count
 
-from pks4 import correlation  # noqa: F401 - registers its operators
+from pks4 import correlation, scan  # noqa: F401 - register their operators
 from pks4.cost import OP_MACS
-from pks4.scan import recompute  # noqa: F401 - registers its operators
 
 aten = torch.ops.aten
 # Operators that contract: each must have a formula, or the count would be short without a word.

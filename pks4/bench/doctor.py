@@ -1,6 +1,5 @@
 """What is here and works, and why the rest does not."""
 
-import importlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,26 +43,22 @@ def _device() -> Finding:
 def _scans() -> list[Finding]:
     import torch
 
-    from pks4.scan import BACKENDS, scan_sites
+    from pks4.scan import BACKENDS, resolve, scan_sites
     from pks4.scan.reference import scan_sites_reference
 
-    u = torch.linspace(-1, 1, 24).view(1, 4, 2, 3)
-    x = (u, u, -torch.ones(3, 2), u[..., :2], u[..., 1:], torch.ones(3), torch.zeros(3))
-    found = []
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    u = torch.linspace(-1, 1, 24, device=device).view(1, 4, 2, 3)
+    x = (u, u, -u.new_ones(3, 2), u[..., :2], u[..., 1:], u.new_ones(3), u.new_zeros(3))
+    want, found = scan_sites_reference(*x)[0], []
     for name in BACKENDS:
-        error = (scan_sites(*x, backend=name) - scan_sites_reference(*x)).abs().max().item()
-        found.append(
-            Finding(
-                f"scan {name}", _right(error < 1e-5), f"differs from the reference by {error:.1e}"
-            )
-        )
-    try:
-        importlib.import_module("mamba_ssm")
-    except Exception as error:  # its import fails in many ways without CUDA
-        why = f"{type(error).__name__}: {error}"
-        found.append(Finding("scan mamba_ssm", "absent", f"{why}; pip install 'pks4-bench[cuda]'"))
-    else:
-        found.append(Finding("mamba_ssm", "ok", "installed; no scan backend uses it yet"))
+        try:
+            error = (scan_sites(*x, backend=name) - want).abs().max().item()
+        except ValueError as reason:
+            found.append(Finding(f"scan {name}", "absent", str(reason)))
+            continue
+        text = f"differs from the reference by {error:.1e}"
+        found.append(Finding(f"scan {name}", _right(error < 1e-5), text))
+    found.append(Finding("scan auto", "ok", f"takes {resolve('auto', device)} on {device}"))
     return found
 
 

@@ -66,7 +66,12 @@ def build(
     return model.to(device).train()
 
 
-def scan_backend(model: "nn.Module") -> str | None:
-    """The scan backend that a model's layers name, or None where there is no scan."""
-    names = {str(m.scan_backend) for m in model.modules() if hasattr(m, "scan_backend")}
-    return "+".join(sorted(names)) or None
+def scan_backend(model: "nn.Module", device: str = "cpu") -> str | None:
+    """The scan backends that run in a model's layers, or None where there is no scan.
+
+    In float32, which is what is measured; "auto" is replaced by what it takes.
+    """
+    from pks4.scan import resolve
+
+    named = {str(m.scan_backend) for m in model.modules() if hasattr(m, "scan_backend")}
+    return "+".join(sorted({resolve(name, device) for name in named})) or None

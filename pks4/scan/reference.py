@@ -13,20 +13,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pks4.scan.operator import working_dtype
+
 
 def scan_sites_reference(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
-) -> Tensor:
-    """Scan along time at every site; shapes as in `pks4.scan.scan_sites`, same result."""
-    dtype = torch.promote_types(u.dtype, torch.float32)
-    step = F.softplus(delta.to(dtype) + delta_bias.to(dtype))  # (b, t, s, d)
-    x, A, B, C = u.to(dtype), A.to(dtype), B.to(dtype), C.to(dtype)
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    softplus: bool = True,
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Scan along time at every site: y (b, t, s, d) and the last state (b, s, d, n).
+
+    Shapes as in `pks4.scan.scan_sites`. With `reverse` the scan runs from the last frame to the
+    first, and the last state is the one at the first frame.
+    """
+    dtype = working_dtype(u)
+    x, step, A, B, C = (v.to(dtype) for v in (u, delta, A, B, C))
+    if delta_bias is not None:
+        step = step + delta_bias.to(dtype)
+    if softplus:
+        step = F.softplus(step)  # (b, t, s, d)
     h = x.new_zeros(*x[:, 0].shape, A.shape[1])  # (b, s, d, n)
-    outputs = []
-    for x_t, step_t, B_t, C_t in zip(
-        x.unbind(1), step.unbind(1), B.unbind(1), C.unbind(1), strict=True
-    ):
-        decay = torch.exp(step_t[..., None] * A)  # (b, s, d, n)
-        h = decay * h + (step_t * x_t)[..., None] * B_t[..., None, :]
-        outputs.append((h * C_t[..., None, :]).sum(-1))  # (b, s, d)
-    return (torch.stack(outputs, 1) + D.to(dtype) * x).to(u.dtype)
+    outputs = [h] * x.shape[1]
+    for i in reversed(range(x.shape[1])) if reverse else range(x.shape[1]):
+        decay = torch.exp(step[:, i, ..., None] * A)  # (b, s, d, n)
+        h = decay * h + (step[:, i] * x[:, i])[..., None] * B[:, i, :, None]
+        outputs[i] = (h * C[:, i, :, None]).sum(-1)  # (b, s, d)
+    y = torch.stack(outputs, 1)
+    return (y if D is None else y + D.to(dtype) * x).to(u.dtype), h

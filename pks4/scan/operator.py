@@ -1,0 +1,130 @@
+"""What every scan backend is: one custom operator and its backward, registered in one way.
+
+A backend gives two plain functions on tensors; here they become `pks4::scan_<name>` and
+`pks4::scan_<name>_backward` with fake kernels, so that shapes run on meta, `torch.compile` and
+`torch.export` see one opaque call, and autograd keeps the inputs and what the backend says it
+keeps, nothing else.
+
+Letters as in `pks4`: u and delta (b, t, s, d), A (d, n), B and C (b, t, s, n), D and delta_bias
+(d,) or None.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Inputs(NamedTuple):
+    """The tensors of a scan, in the order of the operators' arguments."""
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    delta_bias: Tensor | None
+
+
+class Flags(NamedTuple):
+    """How to scan."""
+
+    softplus: bool = True  # delta is taken before softplus
+    reverse: bool = False  # from the last frame to the first
+    last_state: bool = False  # give the last state too
+
+
+# (inputs, flags) -> y (b, t, s, d) in u's dtype; last state (b, s, d, n) or empty; kept or empty
+Forward = Callable[[Inputs, Flags], tuple[Tensor, Tensor, Tensor]]
+# (gradient of y, kept, inputs, flags) -> gradients in the order of `Inputs`; empty for None
+Backward = Callable[[Tensor, Tensor, Inputs, Flags], tuple[Tensor, ...]]
+
+
+def working_dtype(u: Tensor) -> torch.dtype:
+    """The dtype of states and sums: float32 at least."""
+    return torch.promote_types(u.dtype, torch.float32)
+
+
+def empty_state(inputs: Inputs, flags: Flags) -> Tensor:
+    """Room for the last state (b, s, d, n), or an empty tensor where none is asked for."""
+    u, n = inputs.u, inputs.A.shape[1]
+    shape = (u.shape[0], *u.shape[2:], n) if flags.last_state else (0,)
+    return u.new_empty(shape, dtype=working_dtype(u))
+
+
+def gradient_like(x: Tensor | None, u: Tensor) -> Tensor:
+    """Contiguous room for an input's gradient; empty for an input that is None."""
+    if x is None:
+        return u.new_empty(0)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def scan_operator(
+    name: str,
+    forward: Forward,
+    backward: Backward,
+    kept: Callable[[Inputs], Tensor] | None = None,
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Register `pks4::scan_<name>` and its backward; `kept` shapes what forward keeps, if any."""
+
+    @torch.library.custom_op(f"pks4::scan_{name}", mutates_args=())
+    def scan(
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None,
+        delta_bias: Tensor | None,
+        softplus: bool,
+        reverse: bool,
+        last_state: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = Inputs(u, delta, A, B, C, D, delta_bias)
+        return forward(inputs, Flags(softplus, reverse, last_state))
+
+    @torch.library.custom_op(f"pks4::scan_{name}_backward", mutates_args=())
+    def scan_backward(
+        g: Tensor,
+        kept: Tensor,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None,
+        delta_bias: Tensor | None,
+        softplus: bool,
+        reverse: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        inputs = Inputs(u, delta, A, B, C, D, delta_bias)
+        return tuple(backward(g, kept, inputs, Flags(softplus, reverse)))
+
+    @scan.register_fake
+    def _(*args):
+        inputs, flags = Inputs(*args[:7]), Flags(*args[7:])
+        y = torch.empty_like(inputs.u, memory_format=torch.contiguous_format)
+        return y, empty_state(inputs, flags), kept(inputs) if kept else y.new_empty(0)
+
+    @scan_backward.register_fake
+    def _(g, kept, *args):
+        return tuple(gradient_like(x, args[0]) for x in args[:7])
+
+    def keep(ctx, inputs, output):
+        ctx.flags, ctx.given = inputs[7:9], [x is not None for x in inputs[:7]]
+        ctx.save_for_backward(*inputs[:7], output[2])
+        ctx.set_materialize_grads(False)
+
+    def differentiate(ctx, g, *_):
+        *inputs, kept = ctx.saved_tensors
+        if g is None:
+            return (None,) * 10
+        grads = scan_backward(g.contiguous(), kept, *inputs, *ctx.flags)
+        return *(x if given else None for x, given in zip(grads, ctx.given, strict=True)), *[
+            None
+        ] * 3
+
+    scan.register_autograd(differentiate, setup_context=keep)
+    return scan

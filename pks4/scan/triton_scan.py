@@ -1,0 +1,134 @@
+"""The selective scan on CUDA by own Triton kernels, in the layout of the backbone.
+
+Opt-in: never measured on a GPU, and never a default before such a run is recorded under results/.
+Tested are its arithmetic, on a CPU through Triton's interpreter (TRITON_INTERPRET=1, set before
+torch or triton is imported; CPU tensors are taken then), and that the kernels compile for an H100.
+
+Made for many short rows (clips x sites), as PKS4 has: a program goes step by step through a row for
+one block of channels. With few long rows most of a GPU idles. Nothing is transposed, and nothing
+but the inputs is kept for backward; no atomics, so gradients are the same in each run. Tensors
+whose channels are not contiguous, or whose rows do not lie at one pitch in memory, are copied.
+
+Backward allocates for its own duration, in float32, with `PROGRAMS` bounding how many programs run
+at once and e = d' n' elements of a block of channels:
+
+    states      programs x blocks x (chunk + t / chunk) x e; chunk is 16 steps, or sqrt(t) if more
+    dB, dC      blocks x b t s n each
+    dA          programs x d n
+
+With d = 384 and n = 16 that is at most 19 MB of states at t = 8, 36 MB at 16, 42 MB at 64, and for
+dB and dC together as much as a float32 u.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from math import isqrt
+
+import torch
+from torch import Tensor
+
+from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, scan_operator
+
+ELEMENTS = 512  # of the state of a program: 4 for each of the 128 threads of its 4 warps
+CHUNK = 16  # steps of a chunk, at least
+PROGRAMS = 1024  # of backward, at most, over all blocks of channels
+
+
+def _blocks(d: int, n: int) -> tuple[int, int, int]:
+    """Channels and states of a program, both powers of two, and how many blocks d has."""
+    n_block = _power_of_two(n)
+    d_block = min(_power_of_two(d), max(1, ELEMENTS // n_block))
+    return d_block, n_block, -(-d // d_block)
+
+
+def _power_of_two(x: int) -> int:
+    """The next power of two."""
+    return 1 << max(0, x - 1).bit_length()
+
+
+def scratch_shapes(b: int, t: int, s: int, d: int, n: int) -> dict[str, tuple[int, ...]]:
+    """What backward allocates for its own duration, all float32; see the module."""
+    d_block, n_block, blocks = _blocks(d, n)
+    programs = max(1, min(b * s, PROGRAMS // blocks))
+    chunk = _chunk(t)
+    return {
+        "states": (programs, blocks, chunk + -(-t // chunk), d_block, n_block),
+        "dA": (programs, d, n),
+        "dB": (blocks, b, t, s, n),
+        "dC": (blocks, b, t, s, n),
+        "dD": (programs, d),
+        "dbias": (programs, d),
+    }
+
+
+def _chunk(t: int) -> int:
+    """Steps of a chunk: sqrt(t), where steps and chunks together are fewest, but not too short."""
+    return min(t, max(CHUNK, isqrt(t)))
+
+
+def _lines(x: Tensor) -> Tensor:
+    """(b, t, s, k) as lines (b t s, k) of contiguous numbers, a view where that is one."""
+    lines = x.reshape(-1, x.shape[-1])
+    return lines if lines.stride(1) == 1 else lines.contiguous()
+
+
+def _arguments(inputs: Inputs) -> tuple[list[Tensor], list[int]]:
+    """u, delta, A, B, C, D, delta_bias as the kernels take them; pitches of u, delta, B, C."""
+    u, delta, B, C = (_lines(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
+    D, bias = (
+        inputs.A.new_zeros(len(inputs.A), dtype=torch.float32) if x is None else x.float()
+        for x in (inputs.D, inputs.delta_bias)
+    )
+    tensors = [u, delta, inputs.A.float().contiguous(), B, C, D.contiguous(), bias.contiguous()]
+    return tensors, [x.stride(0) for x in (u, delta, B, C)]
+
+
+def _on(device: torch.device) -> AbstractContextManager:
+    """Triton launches on the current GPU, which need not be the tensors'."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _forward(inputs: Inputs, flags: Flags) -> tuple[Tensor, Tensor, Tensor]:
+    from pks4.scan import triton_kernels
+
+    (b, t, s, d), n = inputs.u.shape, inputs.A.shape[1]
+    d_block, n_block, blocks = _blocks(d, n)
+    y = torch.empty_like(inputs.u, memory_format=torch.contiguous_format)
+    last = empty_state(inputs, flags)
+    tensors, pitches = _arguments(inputs)
+    if b * s:
+        with _on(y.device):
+            triton_kernels.forward[b * s, blocks](
+                *tensors, y, last, *pitches, t, s, d, n,
+                SOFTPLUS=flags.softplus, REVERSE=flags.reverse, LAST=flags.last_state,
+                D_BLOCK=d_block, N_BLOCK=n_block,
+            )  # fmt: skip
+    return y, last, y.new_empty(0)
+
+
+def _backward(g: Tensor, kept: Tensor, inputs: Inputs, flags: Flags) -> tuple[Tensor, ...]:
+    from pks4.scan import triton_kernels
+
+    (b, t, s, d), n = inputs.u.shape, inputs.A.shape[1]
+    d_block, n_block, _ = _blocks(d, n)
+    room = {
+        name: g.new_empty(shape, dtype=torch.float32)
+        for name, shape in scratch_shapes(b, t, s, d, n).items()
+    }
+    grads = Inputs(*(gradient_like(x, inputs.u) for x in inputs))
+    shares = [room[name] for name in ("dA", "dB", "dC", "dD", "dbias")]
+    tensors, pitches = _arguments(inputs)
+    if not b * s:
+        return tuple(x.zero_() for x in grads)
+    with _on(g.device):
+        triton_kernels.backward[room["states"].shape[:2]](
+            g, *tensors, *pitches, grads.u, grads.delta, *shares, room["states"],
+            b * s, t, s, d, n, _chunk(t),
+            SOFTPLUS=flags.softplus, REVERSE=flags.reverse, D_BLOCK=d_block, N_BLOCK=n_block,
+        )  # fmt: skip
+    for target, share in zip(grads[2:], shares, strict=True):
+        if target.numel():
+            target.copy_(share.sum(0))
+    return tuple(grads)
+
+
+scan_triton = scan_operator("triton", _forward, _backward)
