@@ -25,10 +25,21 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "PKS4": "pks4.module",
+    "Options": "pks4.options",
     "KinematicPriorEncoder": "pks4.prior",
+    "plug_in": "pks4.video",
     "scan_sites": "pks4.scan",
+    "selective_scan": "pks4.scan",
 }
-__all__ = ["PKS4", "KinematicPriorEncoder", "__version__", "scan_sites"]
+__all__ = [
+    "PKS4",
+    "KinematicPriorEncoder",
+    "Options",
+    "__version__",
+    "plug_in",
+    "scan_sites",
+    "selective_scan",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,16 +6,24 @@ size, so that one definition gives ViT-B/16 and a tiny one; another name goes to
 `timm.create_model` as it is. No weights are fetched.
 """
 
-import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from pks4.cost import linear_macs, vit_block_macs
 from pks4.errors import unknown_name
+from pks4.options import at_least_one
+from pks4.probe import probe
+from pks4.stages import Stage, run, stages_below, stages_of
+
+Shape = tuple[int, int, int]  # h, w, d
 
 
 def build_vit(
@@ -24,12 +32,12 @@ def build_vit(
     depth: int = 12,
     heads: int = 12,
     patch_size: int = 16,
-    image_size: int = 224,
+    image_size: int | tuple[int, int] = 224,
     clip: bool = False,
     drop_path: float = 0.0,
 ) -> VisionTransformer:
     """A timm ViT without head; the defaults are ViT-B/16 (85,798,656 parameters)."""
-    if image_size % patch_size:
+    if any(side % patch_size for side in sides(image_size)):
         raise ValueError(f"image_size {image_size} is not a multiple of patch_size {patch_size}")
     if width % heads:
         raise ValueError(f"width {width} is not a multiple of heads {heads}")
@@ -64,24 +72,50 @@ def vit_macs(vit: VisionTransformer, frames: int) -> int:
 class PerFrameBackbone(nn.Module):
     """A 2D backbone on every frame: video (b, t, 3, h, w) -> features (b, t, h', w', d).
 
+    It runs in two parts, so that a temporal module can stand between them: `below` up to the place
+    of the module, `above` from there. Without `insert_after` the place is on top.
+
     Args:
         name: "vit", "vit_clip", or any timm model name.
-        frozen: no gradients, no activations kept, and always in eval mode.
+        frozen: no gradients, always in eval mode; what is below keeps no activations and runs on
+            `frame_chunk` frames at once.
+        insert_after: block of a ViT or stage of a CNN, counted from 0, after which the place is.
+        checkpoint: recompute every stage that autograd sees in backward.
         vit_sizes: width, depth, heads, patch_size, image_size for the two ViTs; a timm model takes
-            only image_size, and only where it is not its own.
+            only image_size, and only where it is not its own. image_size is one side or (h, w);
+            None is the size that the model has by itself.
+
+    Raises ValueError for an unknown name, a place that is not there, or a model without a grid.
     """
 
-    def __init__(self, name: str = "vit", *, frozen: bool = False, **vit_sizes) -> None:
+    def __init__(
+        self,
+        name: str = "vit",
+        *,
+        frozen: bool = False,
+        insert_after: int | None = None,
+        frame_chunk: int = 64,
+        checkpoint: bool = False,
+        **vit_sizes,
+    ) -> None:
         super().__init__()
-        self.image_size = vit_sizes.get("image_size", 224)
+        at_least_one(frame_chunk=frame_chunk)
+        size = vit_sizes.pop("image_size", 224)
         if name in ("vit", "vit_clip"):
-            self.net = build_vit(clip=name == "vit_clip", **vit_sizes)
+            size = 224 if size is None else size
+            self.net = build_vit(clip=name == "vit_clip", image_size=size, **vit_sizes)
         else:
-            self.net = _timm_model(name, self.image_size)
-        self.dim, self.frozen = self.net.num_features, frozen
+            self.net = _timm_model(name, size)
+            size = self.net.pretrained_cfg["input_size"][1:] if size is None else size
+        self.image_size = sides(size)
+        self.frozen, self.insert_after = frozen, insert_after
+        self.frame_chunk, self.checkpoint = frame_chunk, checkpoint
         self.prefix_tokens = getattr(self.net, "num_prefix_tokens", 0)
+        self.cut = stages_below(self.net, insert_after)
         if frozen:
             self.requires_grad_(False).eval()
+        self.place, self.top, self._frame_macs = self._measure(name)
+        self.dim = self.top[2]
 
     def train(self, mode: bool = True) -> "PerFrameBackbone":
         """As usual, but a frozen backbone stays in eval mode."""
@@ -93,77 +127,129 @@ class PerFrameBackbone(nn.Module):
 
     def with_prefix(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features of every frame, and its first prefix token (b, t, d) where there is one."""
-        raw, (b, t) = self._features(video), video.shape[:2]
-        features = self._channels_last(raw)
-        prefix = raw[:, 0].unflatten(0, (b, t)) if self.prefix_tokens else None
-        return features.view(b, t, *features.shape[1:]), prefix
+        features, prefix = self.above(*self.below(video))
+        return features, None if prefix is None else prefix[:, :, 0]
 
-    def _features(self, video: Tensor) -> Tensor:
-        """What the backbone gives for all frames in a row; ViTs keep their prefix tokens."""
+    def below(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features (b, t, h', w', d') at the place, and prefix tokens (b, t, p, d') if any."""
         check_video(video, self.image_size)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.net.forward_features(video.flatten(0, 1))
+        stages, images = stages_of(self.net)[: self.cut], video.flatten(0, 1)
+        if self.frozen:
+            with torch.no_grad():
+                parts = [run(stages, part) for part in images.split(self.frame_chunk)]
+            raw = parts[0] if len(parts) == 1 else torch.cat(parts)
+        else:
+            raw = self._run(stages, images)
+        return self._split(raw, video.shape[0])
 
-    def _channels_last(self, features: Tensor) -> Tensor:
-        """(n, tokens, d), (n, d, h, w) or (n, h, w, d) -> (n, h, w, d)."""
-        if features.ndim == 3:
-            h, w = self.net.patch_embed.grid_size
-            return features[:, self.prefix_tokens :].unflatten(1, (h, w))
-        if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
-            return features
-        return features.permute(0, 2, 3, 1)
+    def above(self, features: Tensor, prefix: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Features and prefix tokens at the top from those at the place; weights may be frozen."""
+        stages = stages_of(self.net)[self.cut :]
+        if not stages:
+            return features, prefix
+        raw = self._run(stages, self._join(features, prefix))
+        return self._split(raw, features.shape[0])
+
+    def _run(self, stages: Sequence[Stage], x: Tensor) -> Tensor:
+        """The stages one after another, under autograd if it is on."""
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return run(stages, x)
+        settings = {}
+        if self.training and any(isinstance(m, _BatchNorm) for m in self.net.modules()):
+            settings["context_fn"] = lambda: (nullcontext(), _statistics_kept(self.net))
+        for stage in stages:
+            x = recomputed(stage, x, use_reentrant=False, **settings)
+        return x
+
+    def _split(self, raw: Tensor, b: int) -> tuple[Tensor, Tensor | None]:
+        """What a stage gives, (b*t, tokens, d), (b*t, d, h, w) or (b*t, h, w, d), as of `below`."""
+        prefix, p = None, self.prefix_tokens
+        if raw.ndim == 3:
+            prefix = raw[:, :p].unflatten(0, (b, -1)) if p else None
+            grid = raw[:, p:].unflatten(1, tuple(self.net.patch_embed.grid_size))
+        else:
+            grid = raw if _channels_are_last(self.net) else raw.permute(0, 2, 3, 1)
+        return grid.unflatten(0, (b, -1)), prefix
+
+    def _join(self, features: Tensor, prefix: Tensor | None) -> Tensor:
+        """The inverse of `_split`, laid out in memory as the stage gave it."""
+        grid = features.flatten(0, 1)  # (b*t, h, w, d)
+        if not isinstance(self.net, VisionTransformer):
+            return grid.permute(0, 3, 1, 2).contiguous()
+        tokens = grid.flatten(1, 2)
+        return tokens if prefix is None else torch.cat([prefix.flatten(0, 1), tokens], 1)
 
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the features of one frame."""
-        if isinstance(self.net, VisionTransformer):
-            return tuple(self.net.patch_embed.grid_size)
-        return tuple(self._probe()[1].shape[1:3])
+        """Rows and columns of the features of one frame, at the top."""
+        return self.top[:2]
 
     def macs(self, frames: int) -> int:
-        """Closed form of the MACs of `frames` frames.
+        """Closed form of the MACs of `frames` frames: for the two ViTs a formula, else `probe`."""
+        return frames * self._frame_macs
 
-        For a ViT the formula; for another model the sum over its convolutions and linear layers at
-        the shapes they see, which is its closed form layer by layer.
-        """
-        if isinstance(self.net, VisionTransformer):
-            return vit_macs(self.net, frames)
-        return frames * self._probe()[0]
+    def _measure(self, name: str) -> tuple[Shape, Shape, int]:
+        """Shapes (h, w, d) at the place and at the top, and the MACs of one frame."""
+        if name in ("vit", "vit_clip"):
+            shape = (*self.net.patch_embed.grid_size, self.net.embed_dim)
+            return shape, shape, vit_macs(self.net, 1)
+        at_place, at_top, macs = probe(self.net, self.cut, self.image_size)
+        for raw in (at_place, at_top):
+            self._check_grid(name, raw)
+        place, top = (tuple(self._split(raw, 1)[0].shape[2:]) for raw in (at_place, at_top))
+        return place, top, macs
 
-    def _probe(self) -> tuple[int, Tensor]:
-        """MACs of one frame by layer shapes, and its features, on meta tensors."""
-        net, total = copy.deepcopy(self.net).to("meta").eval(), []
-
-        def note(layer: nn.Module, _: tuple, out: Tensor) -> None:
-            total.append(out.numel() * _macs_per_output(layer))
-
-        for layer in net.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(note)
-        with torch.no_grad():
-            size = (1, 3, self.image_size, self.image_size)
-            features = net.forward_features(torch.empty(size, device="meta"))
-        return sum(total), self._channels_last(features)
-
-
-def _macs_per_output(layer: nn.Conv2d | nn.Linear) -> int:
-    if isinstance(layer, nn.Linear):
-        return layer.in_features
-    return layer.weight[0].numel()
+    def _check_grid(self, name: str, raw: Tensor) -> None:
+        """Raise ValueError unless features form a grid."""
+        shape = tuple(getattr(raw, "shape", ()))  # some models give a list of maps
+        h, w = getattr(getattr(self.net, "patch_embed", None), "grid_size", (0, 0))
+        if len(shape) == 4 or (len(shape) == 3 and shape[1] == self.prefix_tokens + h * w):
+            return
+        raise ValueError(
+            f"backbone {name!r} gives features {shape or type(raw).__name__}, not a grid of sites; "
+            "take a ViT or a CNN"
+        )
 
 
-def _timm_model(name: str, image_size: int) -> nn.Module:
+def sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of an image whose size is one side or both."""
+    h, w = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return h, w
+
+
+def _channels_are_last(net: nn.Module) -> bool:
+    return getattr(net, "output_fmt", "NCHW") == "NHWC"
+
+
+@contextmanager
+def _statistics_kept(net: nn.Module) -> Iterator[None]:
+    """While open, batch norms run on copies of their statistics: a frame must count once."""
+    own = [(m, m._buffers) for m in net.modules() if isinstance(m, _BatchNorm)]
+    for norm, buffers in own:
+        norm._buffers = {k: x if x is None else x.clone() for k, x in buffers.items()}
+    try:
+        yield
+    finally:
+        for norm, buffers in own:
+            norm._buffers = buffers
+
+
+def _timm_model(name: str, image_size: int | tuple[int, int] | None) -> nn.Module:
     """A timm model without head and without weights."""
     if name not in timm.list_models():
         raise ValueError(unknown_name("backbone", name, timm.list_models()))
+    if image_size is None:
+        return timm.create_model(name, num_classes=0)
     try:
         return timm.create_model(name, num_classes=0, img_size=image_size)
     except TypeError:  # a fully convolutional model has no image size to be built for
         return timm.create_model(name, num_classes=0)
 
 
-def check_video(video: Tensor, image_size: int, frames: int | None = None) -> None:
-    """Raise ValueError unless video is (b, t, 3, image_size, image_size) with t ≥ 1 or = frames."""
-    size = (3, image_size, image_size)
+def check_video(
+    video: Tensor, image_size: int | tuple[int, int], frames: int | None = None
+) -> None:
+    """Raise ValueError unless video is (b, t, 3, *image_size) with t ≥ 1 or = frames."""
+    size = (3, *sides(image_size))
     if video.ndim != 5 or tuple(video.shape[2:]) != size or video.shape[1] == 0:
         raise ValueError(
             f"video must be (b, t, {', '.join(map(str, size))}) with t ≥ 1, got "

@@ -1,15 +1,16 @@
 """Kinematic Prior Encoder: what moved, and where its edges are, from pairs of frames.
 
-Two cues for every site and frame, each against the frame before it, so that the encoder is causal:
+Two cues for every site and frame, each against a reference frame: the one before it, so that the
+encoder is causal, or the one after it (`reference_frame`):
 
 - displacement: local correlation of normalised features, read out as the expected offset under a
   softmax over the window, (dy, dx) / reach, with the best match as confidence (3 channels), or as
   the squeezed volume (one linear layer over the window);
-- motion boundary: difference of reduced features, smoothed by a depthwise 3x3 filter; the map is
-  kept, not pooled.
+- motion boundary: this frame minus the reference in reduced features, smoothed by a depthwise 3x3
+  filter or left as it is (`smooth`); the map is kept, not pooled.
 
-Both are fused to `channels` values; the first frame, which has no frame before it, has the prior 0.
-Offsets off the grid never win: they are -inf before the softmax.
+Both are fused to `channels` values; a frame without reference, the first or the last one, has the
+prior 0. Offsets off the grid never win: they are -inf before the softmax.
 
 Sources of the forms (the abstract of arXiv 2604.26461 names the cues, not the forms): MotionSqueeze
 (arXiv 2007.09933) for correlation at 64 channels and soft-argmax with confidence; SELFY (arXiv
@@ -17,7 +18,8 @@ Sources of the forms (the abstract of arXiv 2604.26461 names the cues, not the f
 at channels / 16 with depthwise smoothing.
 """
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +27,17 @@ from torch import Tensor, nn
 
 from pks4.correlation import local_correlation, on_grid, window_offsets
 from pks4.cost import correlation_macs, linear_macs
+from pks4.options import ReadOut, ReferenceFrame, at_least_one, one_of
 
-ReadOut = Literal["soft_argmax", "squeeze"]
 SMOOTHING = 3  # side of the depthwise filter on the difference
+SQUEEZED = 16  # channels of the squeezed volume
+
+
+class Look(NamedTuple):
+    """What is compared of frames, each (..., h, w, its channels); None for a cue that is off."""
+
+    compared: Tensor | None  # for displacements: unit vectors
+    reduced: Tensor | None  # for motion boundaries
 
 
 class KinematicPriorEncoder(nn.Module):
@@ -40,6 +50,10 @@ class KinematicPriorEncoder(nn.Module):
         correlation_channels: channels of the features that are compared.
         radius, dilation: the window reaches radius * dilation sites to each side.
         readout: "soft_argmax" (3 channels) or "squeeze" (16 channels).
+        smooth: whether the difference goes through the depthwise filter.
+        reference_frame: "previous" or "next".
+
+    Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -53,51 +67,76 @@ class KinematicPriorEncoder(nn.Module):
         radius: int = 3,
         dilation: int = 1,
         readout: ReadOut = "soft_argmax",
+        smooth: bool = True,
+        reference_frame: ReferenceFrame = "previous",
     ) -> None:
         super().__init__()
         if not (correlation or difference):
             raise ValueError("KinematicPriorEncoder: correlation or difference must be on")
-        if radius < 1 or dilation < 1:
-            raise ValueError(f"radius and dilation must be 1 or more, got {radius} and {dilation}")
-        if readout not in ("soft_argmax", "squeeze"):
-            raise ValueError(f"readout must be 'soft_argmax' or 'squeeze', got {readout!r}")
+        at_least_one(dim=dim, channels=channels, correlation_channels=correlation_channels)
+        at_least_one(radius=radius, dilation=dilation)
+        one_of("readout", readout, get_args(ReadOut))
+        one_of("reference_frame", reference_frame, get_args(ReferenceFrame))
         self.dim, self.channels, self.readout = dim, channels, readout
-        self.radius, self.dilation = radius, dilation
+        self.radius, self.dilation, self.reference_frame = radius, dilation, reference_frame
         cues = 0
         if correlation:
             self.compare = nn.Linear(dim, correlation_channels, bias=False)
             self.log_temperature = nn.Parameter(torch.tensor(2.0))
             if readout == "squeeze":
-                self.squeeze = nn.Linear((2 * radius + 1) ** 2, 16, bias=False)
-            cues += 16 if readout == "squeeze" else 3
+                self.squeeze = nn.Linear((2 * radius + 1) ** 2, SQUEEZED, bias=False)
+            cues += SQUEEZED if readout == "squeeze" else 3
         if difference:
             self.reduced = max(4, dim // 16)
             self.reduce = nn.Linear(dim, self.reduced, bias=False)
-            self.smooth = nn.Conv2d(
-                self.reduced, self.reduced, SMOOTHING, padding=1, groups=self.reduced, bias=False
-            )
+            self.smooth = _smoothing(self.reduced) if smooth else nn.Identity()
             cues += self.reduced
         self.correlation, self.difference, self.cues = correlation, difference, cues
         self.fuse = nn.Linear(cues, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Priors of features x (b, t, h, w, d), each frame against the one before."""
+        """Priors of features x (b, t, h, w, d), each frame against its reference."""
+        priors = self.between(*self._pairs(self.look(x)))  # (b, t - 1, h, w, channels)
+        without = (1, 0) if self.reference_frame == "previous" else (0, 1)
+        return F.pad(priors, (0, 0) * 3 + without)
+
+    def look(self, x: Tensor) -> Look:
+        """What is compared of the frames x (..., h, w, d)."""
+        compared = F.normalize(self.compare(x), dim=-1) if self.correlation else None
+        return Look(compared, self.reduce(x) if self.difference else None)
+
+    def between(self, frames: Look, references: Look) -> Tensor:
+        """Priors (..., h, w, channels) of frames against as many reference frames."""
         cues = []
         if self.correlation:
-            cues.append(self.displacement(x))
+            cues.append(self._displacement(frames.compared, references.compared))
         if self.difference:
-            cues.append(self.boundary(x))
-        priors = F.gelu(self.fuse(torch.cat(cues, -1)))  # (b, t - 1, h, w, channels)
-        return F.pad(priors, (0, 0) * 3 + (1, 0))  # the first frame: 0
+            cues.append(self._boundary(frames.reduced, references.reduced))
+        return F.gelu(self.fuse(torch.cat(cues, -1)))
 
     def displacement(self, x: Tensor) -> Tensor:
-        """Read-out of the correlation of frames 1 … t-1 with 0 … t-2: (b, t-1, h, w, 3 or 16)."""
-        b, t, h, w, _ = x.shape
-        features = F.normalize(self.compare(x), dim=-1)
-        now, before = (f.flatten(0, 1) for f in (features[:, 1:], features[:, :-1]))
-        volume = local_correlation(now, before, self.radius, self.dilation)
+        """Read-out of the correlation of each frame and its reference: (b, t-1, h, w, 3 or 16)."""
+        frames, references = self._pairs(self.look(x))
+        return self._displacement(frames.compared, references.compared)
+
+    def boundary(self, x: Tensor) -> Tensor:
+        """Difference of each frame and its reference: (b, t-1, h, w, reduced)."""
+        frames, references = self._pairs(self.look(x))
+        return self._boundary(frames.reduced, references.reduced)
+
+    def _pairs(self, look: Look) -> tuple[Look, Look]:
+        """Those of t frames that have a reference, t - 1 of them, and their references."""
+        early = Look(*(x if x is None else x[:, :-1] for x in look))
+        late = Look(*(x if x is None else x[:, 1:] for x in look))
+        return (late, early) if self.reference_frame == "previous" else (early, late)
+
+    def _displacement(self, frames: Tensor, references: Tensor) -> Tensor:
+        lead = frames.shape[:-3]
+        a, b = (x.reshape(-1, *x.shape[-3:]) for x in (frames, references))
+        with without_autocast(a):
+            volume = local_correlation(a, b.to(a.dtype), self.radius, self.dilation)
         read = self.squeeze(volume) if self.readout == "squeeze" else self._soft_argmax(volume)
-        return read.view(b, t - 1, h, w, read.shape[-1])
+        return read.view(*lead, *read.shape[1:])
 
     def _soft_argmax(self, volume: Tensor) -> Tensor:
         h, w = volume.shape[1:3]
@@ -111,12 +150,10 @@ class KinematicPriorEncoder(nn.Module):
         best = volume.masked_fill(~grid, -1.0).amax(-1, keepdim=True)  # of cosines
         return torch.cat([expected, best], -1)
 
-    def boundary(self, x: Tensor) -> Tensor:
-        """Smoothed difference of frames 1 … t-1 and 0 … t-2: (b, t-1, h, w, reduced)."""
-        b, t, h, w, _ = x.shape
-        reduced = self.reduce(x)
-        difference = (reduced[:, 1:] - reduced[:, :-1]).flatten(0, 1).permute(0, 3, 1, 2)
-        return self.smooth(difference).permute(0, 2, 3, 1).reshape(b, t - 1, h, w, self.reduced)
+    def _boundary(self, frames: Tensor, references: Tensor) -> Tensor:
+        difference = frames - references  # (..., h, w, reduced)
+        maps = difference.reshape(-1, *difference.shape[-3:]).permute(0, 3, 1, 2)
+        return self.smooth(maps).permute(0, 2, 3, 1).reshape(difference.shape)
 
     def macs(self, b: int, t: int, h: int, w: int) -> int:
         """Closed form of the forward MACs (rule macs/v1)."""
@@ -126,8 +163,21 @@ class KinematicPriorEncoder(nn.Module):
             d = self.compare.out_features
             total += linear_macs(every, self.dim, d)
             total += correlation_macs(b * (t - 1), sites, d, offsets)
-            total += linear_macs(pairs, offsets, 16 if self.readout == "squeeze" else 2)
+            total += linear_macs(pairs, offsets, SQUEEZED if self.readout == "squeeze" else 2)
         if self.difference:
             total += linear_macs(every, self.dim, self.reduced)
-            total += pairs * self.reduced * SMOOTHING**2
+            if isinstance(self.smooth, nn.Conv2d):
+                total += pairs * self.reduced * SMOOTHING**2
         return total + linear_macs(pairs, self.cues, self.channels)
+
+
+def _smoothing(d: int) -> nn.Conv2d:
+    return nn.Conv2d(d, d, SMOOTHING, padding=SMOOTHING // 2, groups=d, bias=False)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """Keep autocast out of an operator: it would lower the precision inside, unseen."""
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)

@@ -21,7 +21,21 @@ CONTESTANTS = {
     "pks4 tuned": ("pks4", VIT | {"frozen": False, "readout": "squeeze"}),
     "pks4 bidirectional": ("pks4", VIT | {"direction": "bidirectional"}),
     "pks4 without priors": ("pks4", VIT | {"modulate": []}),
+    "pks4 halves": ("pks4", VIT | {"direction": "halves", "reference_frame": "next"}),
+    "pks4 checkpointed": ("pks4", VIT | {"frozen": False, "checkpoint": True}),
+    "pks4 inside": ("pks4", VIT | {"insert_after": 0, "smooth": False}),
+    "pks4 inside checkpointed": ("pks4", VIT | {"insert_after": 0, "checkpoint": True}),
+    "pks4 in chunks": ("pks4", VIT | {"frame_chunk": 2}),
     "pks4 on a CNN": ("pks4", {"backbone": "test_resnet", "image_size": 64, "frozen": False}),
+    "pks4 inside a CNN": (
+        "pks4",
+        {"backbone": "test_resnet", "image_size": 64, "insert_after": 1, "frozen": False},
+    ),
+    "pks4 inside a frozen CNN": (
+        "pks4",
+        {"backbone": "test_convnext", "image_size": 64, "insert_after": 1},
+    ),
+    "pks4 on a timm ViT": ("pks4", {"backbone": "test_vit", "image_size": 32, "insert_after": 2}),
     "frame_mean": ("frame_mean", VIT),
     "divided": ("timesformer", VIT | {"attention_type": "divided"}),
     "joint": ("timesformer", VIT | {"attention_type": "joint"}),
@@ -102,11 +116,26 @@ def kept(t):
     return sum(saved_bytes.saved_bytes(t.build("meta"), t.clip("meta"), "flash_cpu")[0].values())
 
 
-def test_pks4_is_exactly_affine_in_frames_and_joint_attention_is_not():
-    assert second_difference("pks4", forward_macs) == 0
-    assert second_difference("pks4", kept) == 0
+@pytest.mark.parametrize("name", [name for name in CONTESTANTS if name.startswith("pks4")])
+def test_pks4_is_exactly_affine_in_frames(name):
+    assert second_difference(name, forward_macs) == 0
+    assert second_difference(name, kept) == 0
+
+
+def test_joint_attention_is_not_affine_in_frames():
     assert second_difference("joint", forward_macs) > 0
     assert second_difference("joint", kept) == 0  # with a fused kernel: linear in bytes
+
+
+def test_checkpointing_keeps_less_and_computes_at_most_one_more_forward():
+    plain, again = (trial("pks4 tuned", 4, checkpoint=c) for c in (False, True))
+    assert kept(again) < kept(plain) / 2
+    assert forward_macs(again) == forward_macs(plain)
+    with declared_attention("flash_cpu"):
+        cost, dearer = (
+            count_on_meta(t.build("meta"), t.clip("meta"), backward=True) for t in (plain, again)
+        )
+    assert cost < dearer <= cost + forward_macs(plain)
 
 
 def test_a_frozen_backbone_keeps_less_than_a_tuned_one():
@@ -283,13 +312,17 @@ def test_two_views_of_one_storage_count_once():
 def test_fake_kernels_give_the_dtype_and_shape_of_the_real_ones(dtype):
     x = torch.randn(2, 3, 4, 8, dtype=dtype)
     A, D = -torch.ones(8, 2, dtype=dtype), torch.ones(8, dtype=dtype)
+    scan = (x, x, A, x[..., :2], x[..., 2:4], D, None, True, False, True)
     for op, args in (
-        (torch.ops.pks4.scan_recompute, (x, x, A, x[..., :2], x[..., 2:4], D, D)),
+        (torch.ops.pks4.scan_recompute, scan),
+        (torch.ops.pks4.scan_numba, scan),
         (torch.ops.pks4.local_correlation, (x, x, 1, 1)),
     ):
         real = op(*args)
         fake = op(*(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args))
-        assert (real.dtype, real.shape, real.stride()) == (fake.dtype, fake.shape, fake.stride())
+        pairs = zip(real, fake, strict=True) if isinstance(real, tuple) else [(real, fake)]
+        for r, f in pairs:
+            assert (r.dtype, r.shape, r.stride()) == (f.dtype, f.shape, f.stride())
 
 
 def test_norms_are_not_contractions():

@@ -32,9 +32,12 @@ def test_off_grid_offsets_of_a_corner_are_known():
 
 
 @pytest.mark.parametrize("readout", ["soft_argmax", "squeeze"])
-def test_gradcheck_of_the_encoder(readout):
+@pytest.mark.parametrize("smooth", [True, False])
+def test_gradcheck_of_the_encoder(readout, smooth):
     torch.manual_seed(0)
-    encoder = KinematicPriorEncoder(8, 4, radius=1, correlation_channels=3, readout=readout)
+    encoder = KinematicPriorEncoder(
+        8, 4, radius=1, correlation_channels=3, readout=readout, smooth=smooth
+    )
     x = features(h=2, w=3, d=8, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(encoder.double(), (x,))
 
@@ -45,13 +48,33 @@ def test_gradients_are_finite_at_the_borders_of_the_grid():
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
-def test_the_first_frame_has_the_prior_zero():
-    assert not KinematicPriorEncoder(16)(features())[:, 0].any()
+@pytest.mark.parametrize(("reference_frame", "without"), [("previous", 0), ("next", 2)])
+def test_only_the_frame_without_reference_has_the_prior_zero(reference_frame, without):
+    priors = KinematicPriorEncoder(16, reference_frame=reference_frame)(features())
+    assert [not frame.any() for frame in priors.unbind(1)] == [i == without for i in range(3)]
 
 
-def test_a_still_clip_has_a_zero_difference():
+def test_looking_forward_is_looking_back_on_the_clip_played_backwards():
+    back, forward = (KinematicPriorEncoder(16, reference_frame=r) for r in ("previous", "next"))
+    forward.load_state_dict(back.state_dict())
+    x = features(t=4)
+    torch.testing.assert_close(forward(x), back(x.flip(1)).flip(1))
+
+
+@pytest.mark.parametrize("reference_frame", ["previous", "next"])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_still_clip_has_a_zero_difference(reference_frame, smooth):
     still = features(t=1).expand(-1, 4, -1, -1, -1)
-    assert not KinematicPriorEncoder(16).boundary(still).any()
+    encoder = KinematicPriorEncoder(16, smooth=smooth, reference_frame=reference_frame)
+    assert not encoder.boundary(still).any()
+
+
+def test_without_smoothing_a_difference_stays_at_its_site():
+    moved = features(t=1).repeat(1, 2, 1, 1, 1)
+    moved[0, 1, 2, 3] += 1
+    for smooth, sites in ((False, 1), (True, 9)):
+        difference = KinematicPriorEncoder(16, smooth=smooth).boundary(moved)
+        assert difference.any(-1).sum() == sites
 
 
 @pytest.mark.parametrize("shift", [(0, 1), (1, 0), (-2, 1), (0, -1)])
@@ -87,3 +110,7 @@ def test_one_frame_is_enough_and_bad_options_are_named():
         KinematicPriorEncoder(16, correlation=False, difference=False)
     with pytest.raises(ValueError, match="soft_argmax"):
         KinematicPriorEncoder(16, readout="argmax")
+    with pytest.raises(ValueError, match="previous"):
+        KinematicPriorEncoder(16, reference_frame="before")
+    with pytest.raises(ValueError, match="radius must be a whole number"):
+        KinematicPriorEncoder(16, radius=0)

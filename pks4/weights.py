@@ -1,0 +1,89 @@
+"""Weights of an image model from a local file, all of them or none; nothing is downloaded.
+
+Checkpoints come wrapped in many ways: under a key such as `state_dict`, with names that begin with
+`module.` or `model.`, with the classifier that a backbone here does not have. The wrapping is taken
+off; everything else must fit, name by name and shape by shape.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+WRAPPERS = ("state_dict", "model", "module")  # keys that hold the weights
+PREFIXES = ("module.", "model.", "backbone.net.")  # the last is this project's image models
+LISTED = 8  # names in an error
+
+
+def load_weights(net: nn.Module, path: str | Path) -> None:
+    """Load the weights of a timm model into `net`, which may lack the classifier.
+
+    The file is read by `safetensors` if it ends so, else by `torch.load` with weights_only, which
+    runs no code of the file.
+
+    Raises ValueError if the file cannot be read, or lists in one line what is missing, unknown, or
+    of another shape; then nothing is loaded.
+    """
+    given = {_unprefixed(k): v for k, v in _unwrapped(_read(Path(path)), path).items()}
+    wanted, heads = net.state_dict(), _classifiers(net)
+    given = {k: v for k, v in given.items() if k in wanted or not k.startswith(heads)}
+    missing = sorted(wanted.keys() - given.keys())
+    unknown = sorted(given.keys() - wanted.keys())
+    shapes = [
+        f"{k} {tuple(given[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in given and given[k].shape != v.shape
+    ]
+    faults = {"missing": missing, "unknown": unknown, "of another shape": shapes}
+    if any(faults.values()):
+        said = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
+        raise ValueError(f"{path} does not fit {type(net).__name__}, nothing was loaded; {said}")
+    net.load_state_dict(given)
+
+
+def _read(path: Path) -> object:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"weights: there is no file {path}") from None
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise ValueError(f"weights: {path} holds no plain tensors: {line}") from error
+
+
+def _unwrapped(content: object, path: str | Path) -> Mapping[str, Tensor]:
+    """The dictionary of tensors inside what a file holds."""
+    while isinstance(content, Mapping):
+        inner = next((content[k] for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"weights: {path} holds no dictionary of tensors")
+    return content
+
+
+def _unprefixed(name: str) -> str:
+    while name.startswith(PREFIXES):
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+    return name
+
+
+def _classifiers(net: nn.Module) -> tuple[str, ...]:
+    """How the names of a timm model's classifier begin."""
+    named = getattr(net, "pretrained_cfg", None) or {}
+    names = named.get("classifier") or "head"
+    return tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

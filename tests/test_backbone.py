@@ -1,0 +1,157 @@
+"""The per-frame backbone: frozen or tuned, cut in two at any place, in chunks, checkpointed."""
+
+import pytest
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pks4.backbone import PerFrameBackbone, check_video
+from pks4.stages import run, stages_of
+
+VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
+FAMILIES = {
+    "test_vit": 6,
+    "test_resnet": 4,
+    "test_convnext": 4,
+    "test_efficientnet": 5,
+    "mobilenetv3_small_050": 6,
+    "regnetx_002": 4,
+}
+
+
+def backbone(name="vit", **options):
+    """A small backbone from a fixed seed."""
+    torch.manual_seed(0)
+    return PerFrameBackbone(name, **({**VIT, **options}))
+
+
+def clip(t=2, size=32):
+    """A random video (1, t, 3, size, size)."""
+    return torch.randn(1, t, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "blocks"), FAMILIES.items())
+def test_the_stages_one_after_another_are_the_model_to_the_bit(name, blocks):
+    net = backbone(name, image_size=64).net.eval()
+    images = clip(size=64)[0]
+    assert len(stages_of(net)) == 1 + blocks + 1
+    assert torch.equal(run(stages_of(net), images), net.forward_features(images))
+
+
+@torch.no_grad()
+def test_a_model_whose_parts_are_not_known_is_one_stage():
+    net = backbone("test_byobnet", image_size=64).net.eval()
+    assert stages_of(net) == [net.forward_features]
+    with pytest.raises(ValueError, match=r"of ByobNet are not known, .* leave insert_after out"):
+        backbone("test_byobnet", insert_after=0)
+
+
+def test_a_subclass_that_runs_in_its_own_way_is_one_stage():
+    net = backbone("test_vit").net
+
+    class Own(type(net)):
+        def forward_features(self, x):
+            return super().forward_features(x) + 1
+
+    net.__class__ = Own
+    assert len(stages_of(net)) == 1
+
+
+@pytest.mark.parametrize("insert_after", [-1, 2, 1.0])
+def test_a_place_that_is_not_there_is_named(insert_after):
+    with pytest.raises(ValueError, match="0 to 1, since VisionTransformer has 2 blocks here"):
+        backbone(insert_after=insert_after)
+
+
+@pytest.mark.parametrize(("insert_after", "place"), [(0, (16, 16, 32)), (2, (4, 4, 192))])
+def test_the_place_has_the_grid_and_the_channels_of_its_stage(insert_after, place):
+    net = backbone("test_resnet", image_size=64, insert_after=insert_after)
+    assert net.place == place
+    assert net.below(clip(size=64))[0].shape == (1, 2, *place)
+    assert (*net.grid(), net.dim) == net.top == (2, 2, 96)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("insert_after", [None, 0])
+@pytest.mark.parametrize("frame_chunk", [1, 2, 5])
+def test_the_chunk_changes_nothing(frame_chunk, insert_after):
+    whole = backbone(frozen=True, insert_after=insert_after)
+    chunked = backbone(frozen=True, insert_after=insert_after, frame_chunk=frame_chunk)
+    sizes = []
+    chunked.net.patch_embed.register_forward_hook(lambda m, x, y: sizes.append(len(y)))
+    torch.testing.assert_close(chunked(clip(5)), whole(clip(5)), atol=1e-5, rtol=1e-5)
+    assert sum(sizes) == 5
+    assert max(sizes) == frame_chunk
+
+
+def test_a_frozen_backbone_gives_gradients_above_the_place_and_keeps_nothing_below():
+    net = backbone(frozen=True, insert_after=0).train()
+    assert not net.net.training
+    features, prefix = net.below(clip().requires_grad_())
+    assert not features.requires_grad
+    top, _ = net.above(features.requires_grad_(), prefix)
+    top.sum().backward()
+    assert features.grad.any()
+    assert all(p.grad is None for p in net.parameters())
+
+
+def tuned_gradients(name, checkpoint, **options):
+    """A tuned backbone in train mode after one backward: its gradients and its buffers."""
+    net = backbone(name, checkpoint=checkpoint, image_size=64, **options).train()
+    net(clip(3, 64)).square().sum().backward()
+    return [p.grad for p in net.parameters()], dict(net.named_buffers())
+
+
+@pytest.mark.parametrize("name", ["vit", "test_resnet", "test_byobnet"])
+def test_checkpointing_changes_no_gradient_and_no_running_statistic(name):
+    plain, buffers = tuned_gradients(name, False)
+    again, buffers_again = tuned_gradients(name, True)
+    for one, other in zip(plain, again, strict=True):
+        assert (one is other is None) or torch.equal(one, other)
+    for key, value in buffers.items():
+        assert torch.equal(value, buffers_again[key])
+
+
+def test_a_checkpointed_frame_counts_once_in_the_running_statistics():
+    net = backbone("test_resnet", checkpoint=True, image_size=64).train()
+    for steps in (1, 2):
+        net(clip(3, 64)).sum().backward()
+        norms = [m for m in net.modules() if isinstance(m, _BatchNorm)]
+        assert {m.num_batches_tracked.item() for m in norms} == {steps}
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext", "vit"])
+def test_macs_do_not_depend_on_the_place(name):
+    options = {"image_size": 64}
+    inside = backbone(name, insert_after=1, **options)
+    assert inside.macs(3) == 3 * backbone(name, **options).macs(1) > 0
+
+
+def test_an_image_size_may_be_left_to_the_model_or_have_two_sides():
+    assert backbone("test_resnet", image_size=None).image_size == (160, 160)
+    for name in ("vit", "test_vit", "test_resnet"):
+        wide = backbone(name, image_size=(32, 64))
+        assert wide(torch.zeros(1, 1, 3, 32, 64)).shape == (1, 1, *wide.top)
+        assert wide.top[1] == 2 * wide.top[0]
+    with pytest.raises(ValueError, match=r"\(b, t, 3, 32, 64\)"):
+        check_video(torch.zeros(1, 1, 3, 64, 32), (32, 64))
+
+
+@pytest.mark.parametrize("name", ["levit_128", "crossvit_9_240"])
+def test_a_model_without_a_grid_is_named(name):
+    with torch.device("meta"), pytest.raises(ValueError, match=f"'{name}' gives .* not a grid"):
+        PerFrameBackbone(name, image_size=None)
+
+
+def test_an_unknown_backbone_names_the_near_one():
+    with pytest.raises(ValueError, match="did you mean 'resnet18'"):
+        PerFrameBackbone("resnet_18")
+    with pytest.raises(ValueError, match="frame_chunk must be a whole number"):
+        backbone(frame_chunk=0)
+
+
+def test_a_frame_of_vit_b_16_is_17_563_gmac():
+    with torch.device("meta"):
+        net = PerFrameBackbone("vit")
+    assert round(net.macs(1) / 1e9, 3) == 17.563
+    assert sum(p.numel() for p in net.parameters()) == 85_798_656
