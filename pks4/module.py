@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pks4.cost import linear_macs, scan_macs
 from pks4.options import Options, at_least_one, options_from
-from pks4.prior import KinematicPriorEncoder, Look, without_autocast
+from pks4.prior import KinematicPriorEncoder, Look
 from pks4.scan import scan_sites
 
 GATE_GAIN = 10.0  # Adam's steps have a fixed size: so the gate opens in tens of steps
@@ -63,11 +63,13 @@ class Scanner(nn.Module):
 
     def forward(self, u: Tensor, priors: Tensor | None) -> Tensor:
         """Scan u (b, t, s, d) under priors (b, t, s, channels), in this scanner's direction."""
-        inputs = self._drive(u, priors)
-        with without_autocast(u):
-            return scan_sites(
-                *inputs, self.D, self.dt_bias, reverse=self.reverse, backend=self.scan_backend
-            )
+        return scan_sites(
+            *self._drive(u, priors),
+            self.D,
+            self.dt_bias,
+            reverse=self.reverse,
+            backend=self.scan_backend,
+        )
 
     def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) after the state (b, s, d, n): y (b, s, d) and the new state.

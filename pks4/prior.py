@@ -18,7 +18,6 @@ Sources of the forms (the abstract of arXiv 2604.26461 names the cues, not the f
 at channels / 16 with depthwise smoothing.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, get_args
 
 import torch
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from pks4.correlation import local_correlation, on_grid, window_offsets
 from pks4.cost import correlation_macs, linear_macs
 from pks4.options import ReadOut, ReferenceFrame, at_least_one, one_of
+from pks4.scan.operator import without_autocast
 
 SMOOTHING = 3  # side of the depthwise filter on the difference
 SQUEEZED = 16  # channels of the squeezed volume
@@ -173,11 +173,3 @@ class KinematicPriorEncoder(nn.Module):
 
 def _smoothing(d: int) -> nn.Conv2d:
     return nn.Conv2d(d, d, SMOOTHING, padding=SMOOTHING // 2, groups=d, bias=False)
-
-
-def without_autocast(x: Tensor) -> AbstractContextManager:
-    """Keep autocast out of an operator: it would lower the precision inside, unseen."""
-    kind = x.device.type
-    if kind == "meta" or not torch.is_autocast_enabled(kind):
-        return nullcontext()
-    return torch.autocast(kind, enabled=False)

@@ -145,6 +145,14 @@ def test_bfloat16_inputs_with_a_float32_state(backend):
 
 
 @pytest.mark.parametrize("backend", HERE)
+def test_autocast_does_not_lower_the_precision_inside(backend):
+    x = [v.detach().float() for v in inputs(2, 4, 3, 8, 4)]
+    want = scan_sites(*x, backend=backend)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(scan_sites(*x, backend=backend), want)
+
+
+@pytest.mark.parametrize("backend", HERE)
 def test_frozen_inputs_take_no_gradient(backend):
     x = [v.detach() for v in inputs(1, 3, 2, 4, 2, precise(backend))]
     assert not scan_sites(*x, backend=backend).requires_grad

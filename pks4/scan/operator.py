@@ -10,6 +10,7 @@ Letters as in `pks4`: u and delta (b, t, s, d), A (d, n), B and C (b, t, s, n), 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,14 @@ def empty_state(inputs: Inputs, flags: Flags) -> Tensor:
     return u.new_empty(shape, dtype=working_dtype(u))
 
 
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """Keep autocast out of an operator: it would lower the precision of the sums inside, unseen."""
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
+
+
 def gradient_like(x: Tensor | None, u: Tensor) -> Tensor:
     """Contiguous room for an input's gradient; empty for an input that is None."""
     if x is None:
@@ -83,7 +92,8 @@ def scan_operator(
         last_state: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         inputs = Inputs(u, delta, A, B, C, D, delta_bias)
-        return forward(inputs, Flags(softplus, reverse, last_state))
+        with without_autocast(u):
+            return forward(inputs, Flags(softplus, reverse, last_state))
 
     @torch.library.custom_op(f"pks4::scan_{name}_backward", mutates_args=())
     def scan_backward(
@@ -100,7 +110,8 @@ def scan_operator(
         reverse: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         inputs = Inputs(u, delta, A, B, C, D, delta_bias)
-        return tuple(backward(g, kept, inputs, Flags(softplus, reverse)))
+        with without_autocast(u):
+            return tuple(backward(g, kept, inputs, Flags(softplus, reverse)))
 
     @scan.register_fake
     def _(*args):
@@ -122,9 +133,8 @@ def scan_operator(
         if g is None:
             return (None,) * 10
         grads = scan_backward(g.contiguous(), kept, *inputs, *ctx.flags)
-        return *(x if given else None for x, given in zip(grads, ctx.given, strict=True)), *[
-            None
-        ] * 3
+        wanted = (x if given else None for x, given in zip(grads, ctx.given, strict=True))
+        return *wanted, None, None, None  # the flags have no gradient
 
     scan.register_autograd(differentiate, setup_context=keep)
     return scan
