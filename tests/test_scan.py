@@ -176,6 +176,13 @@ def test_steps_from_tiny_to_huge_stay_within_five_millionths():
     assert_equals_reference("numba", (u, raw.requires_grad_(), A, B, C, D, None), tolerance=5e-6)
 
 
+def test_long_memories_do_not_drift():
+    u, _, A, B, C, D, _ = inputs(1, 4096, 1, 16, 16, torch.float32)
+    raw = torch.linspace(-6.9, -2.25, 16).expand_as(u).clone().requires_grad_()  # .001 to .1
+    A = (-torch.arange(1.0, 17).repeat(16, 1)).requires_grad_()
+    assert_equals_reference("numba", (u, raw, A, B, C, D, None), tolerance=5e-6)
+
+
 def test_a_hundred_thousand_sites_lose_no_digits_of_the_sums():
     assert_equals_reference("numba", inputs(2, 2, 50_000, 4, 1, torch.float32), tolerance=5e-6)
 
@@ -368,6 +375,21 @@ def test_forked_workers_may_scan_after_threads_did(monkeypatch):
         Scans(x), num_workers=2, multiprocessing_context="fork", timeout=60
     )
     assert all(torch.equal(y[0], want) for y in loader)
+
+
+def test_cached_kernels_belong_to_the_text_of_simd():
+    from pks4.scan import numba_kernels
+
+    ours, others = numba_kernels._entries(1)[0], numba_kernels._entries(2)[0]
+    keys = {f._cache._index_key((), _Codegen()) for f in (ours, others)}
+    assert len(keys) == 2
+
+
+class _Codegen:
+    """What the key of Numba's cache asks of a code generator."""
+
+    def magic_tuple(self):
+        return ()
 
 
 def test_several_threads_may_scan_at_once():

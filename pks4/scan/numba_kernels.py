@@ -18,11 +18,14 @@ Letters as in `pks4`; c blocks of channels, k steps of a chunk. Arrays are flat,
     work  (k, n, 4, 16)      of one block: state before the step, decay, gradients of B and C
 """
 
+from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numba import njit
 
+from pks4.scan import simd
 from pks4.scan.simd import LANES, exp2, fma, load, sigmoid, softplus, splat, store, total
 
 CHUNK = 16
@@ -173,8 +176,8 @@ def _scan(x, part, chunk, u, step, own):
             store(u, at, read)
 
 
-@kernel
-def forward(x, part, y, last):
+@inner
+def _forward(x, part, y, last):
     """Scan a part: its share of y (rows of d), and of last (sites, d, n) if that has room."""
     size = CHUNK * part.blocks * LANES
     u, raw, step = _room(size), _room(size), _room(size)
@@ -287,8 +290,8 @@ def _flush(x, part, own, g_D, g_bias, grads):
     g_bias[:] = 0
 
 
-@kernel
-def backward(g_y, x, part, grads):
+@inner
+def _backward(g_y, x, part, grads):
     """Gradients of a part from that of y: those of B and C hold the share of these channels."""
     t, states = x.shape[1], part.blocks * x.n
     size = CHUNK * part.blocks * LANES
@@ -320,3 +323,26 @@ def backward(g_y, x, part, grads):
             if pending >= FLUSH or (q == 0 and site == part.end_site - 1):
                 _flush(x, part, own, g_D, g_bias, grads)
                 pending = 0
+
+
+def _entries(text):
+    """Both kernels as their callers see them, cached under `text`.
+
+    Numba's cache watches this file only, but takes part of its key from the closure: without it, a
+    change of `simd` would go on running the old machine code.
+    """
+
+    @kernel
+    def forward(x, part, y, last):
+        text  # noqa: B018
+        _forward(x, part, y, last)
+
+    @kernel
+    def backward(g_y, x, part, grads):
+        text  # noqa: B018
+        _backward(g_y, x, part, grads)
+
+    return forward, backward
+
+
+forward, backward = _entries(crc32(Path(simd.__file__).read_bytes()))

@@ -40,14 +40,25 @@ class _Model(models.PrimitiveModel):
         super().__init__(manager, kind, VECTOR)
 
 
-def _fit(f: Callable[[np.ndarray], np.ndarray], low: float, high: float, terms: int) -> list[float]:
-    """Coefficients of a polynomial with a small relative error: least squares, Chebyshev nodes."""
+def _fit(
+    weight: Callable[[np.ndarray], np.ndarray],
+    low: float,
+    high: float,
+    terms: int,
+    f: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> list[float]:
+    """Coefficients of a polynomial near f: least squares of the error / weight, Chebyshev nodes.
+
+    Without f the weight itself is fitted, with a small relative error.
+    """
     x = (low + high) / 2 + (high - low) / 2 * np.cos((np.arange(400) + 0.5) / 400 * np.pi)
-    powers = np.vander(x, terms, increasing=True) / f(x)[:, None]
-    return np.linalg.lstsq(powers, np.ones_like(x), rcond=None)[0].tolist()
+    scale = weight(x)
+    powers = np.vander(x, terms, increasing=True) / scale[:, None]
+    return np.linalg.lstsq(powers, (f or weight)(x) / scale, rcond=None)[0].tolist()
 
 
-EXP2 = _fit(np.exp2, -0.5, 0.5, 6)
+# 2^x as 1 + x q(x): exact at 0, or decays near 1 would drift over thousands of steps
+EXP2 = [1.0, *_fit(lambda x: np.exp2(x) / x, -0.5, 0.5, 5, lambda x: (np.exp2(x) - 1) / x)]
 LOG1P = _fit(lambda x: np.log1p(x) / x, 1e-9, 1.0, 11)  # over its argument, in [0, 1]
 
 
