@@ -148,6 +148,40 @@ def doctor(as_json: AsJson = False) -> None:
     sys.exit(1 if any(f.state == "wrong" for f in findings) else 0)
 
 
+@app.command()
+def scan(
+    quick: Annotated[bool, typer.Option("--quick", help="Three shapes, few rounds.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Also time these many against one.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="A new file for the JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time the selective scan against the algorithm of others and against this machine's floor."""
+    from pks4.bench import scan_session
+    from pks4.progress import bar
+
+    if out and out.exists():
+        raise UserError(f"{out}: is there already; evidence is not overwritten, name a new file")
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with bar(note, "scan") as update:
+        document = scan_session.run(
+            scan_session.plan_for(quick, threads),
+            update,
+            lambda line: note.print(line, markup=False, highlight=False, soft_wrap=True),
+        )
+    text = document.model_dump_json(indent=1)
+    if out:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text + "\n")
+    if as_json:
+        print(text)
+        return
+    _table(*scan_session.speed_table(document))
+    print()
+    _table(*scan_session.accuracy_table(document))
+    print("", *scan_session.remarks(document), sep="\n")
+
+
 @data_app.command("make")
 def data_make(
     task: Annotated[str, typer.Argument(help="temporal or spatial.")],

@@ -171,3 +171,31 @@ _CELL = ("grid", "label", "title", "model", "family", "scale", "frames", "batch"
 def frame(records: list[dict]) -> pd.DataFrame:
     """The records as a report takes them: one column a field, integers kept."""
     return pd.DataFrame({key: [one[key] for one in records] for key in records[0]}, dtype=object)
+
+
+def seed_records(
+    label: str, top1: dict[int, float], *, pair: dict[int, float] | None = None, **changes: Any
+) -> list[dict]:
+    """Accuracy of one contestant with several seeds: seed -> share of 500 clips, all planted."""
+    made = []
+    for seed in top1:
+        place = {
+            "cell": f"learn/{label}/t8/seed{seed}", "grid": "learn", "scale": "tiny",
+            "task": "temporal", "evidence": {"how": "measured", "seed": seed, "device": "cpu"},
+        } | changes  # fmt: skip
+        for metric, shares, chance in (("top1", top1, 1 / 18), ("within_pair", pair, 0.5)):
+            if shares is not None:
+                share = shares[seed]
+                ends = [max(0.0, share - 0.04), min(1.0, share + 0.04)]
+                detail = {"interval": ends, "clips": 500, "chance": chance, "predicted": [seed]}
+                made.append(
+                    record(label, 8, "accuracy", metric, share, kind="sampled", detail=detail,
+                           **place)
+                )  # fmt: skip
+        macs = COSTS[label][2] if label in COSTS else GIGA
+        made += [
+            record(label, 8, "accuracy", "training_macs", macs, unit="MAC", **place),
+            record(label, 8, "accuracy", "training_seconds", 60.0 + seed**2, unit="s",
+                   **(place | {"kind": "noisy"})),
+        ]  # fmt: skip
+    return made

@@ -3,7 +3,7 @@
 import pytest
 
 from pks4.bench import catalogue
-from pks4.bench.plan import plan
+from pks4.bench.plan import plan, split_seed
 from pks4.bench.suite import parse_suite, read_suite
 from pks4.errors import UserError
 
@@ -29,6 +29,57 @@ def test_a_plan_has_one_cell_per_contestant_and_frames(suite_file):
 def test_timing_cells_run_alone(suite_file):
     text = suite_file().read_text().replace('"saved_bytes"]', '"time"]')
     assert all(c.alone for c in planned(suite_file(text=text)))
+
+
+def learning(suite_file, seeds="seeds = [0, 7]", more=""):
+    """The small suite with a grid that trains."""
+    text = suite_file().read_text().replace('"saved_bytes"]', '"accuracy"]\ntask = "temporal"')
+    return suite_file(text=f"{text}{seeds}\n{more}\n")
+
+
+def test_each_seed_is_a_cell_of_its_own_one_seed_after_the_other(suite_file):
+    cells = planned(learning(suite_file))
+    assert [c.id for c in cells] == [
+        "cost/floor/t2/seed0", "cost/ours/t2/seed0", "cost/floor/t2/seed7", "cost/ours/t2/seed7"
+    ]  # fmt: skip
+    assert [c.settings["accuracy"]["seed"] for c in cells] == [0, 0, 7, 7]
+    assert [split_seed(c.id) for c in cells[1:3]] == [("cost/ours/t2", 0), ("cost/floor/t2", 7)]
+
+
+def test_without_seeds_ids_and_settings_stay_as_they_are(suite_file):
+    for seeds in ("", "seeds = []"):
+        cells = planned(learning(suite_file, seeds))
+        assert [c.id for c in cells] == ["cost/floor/t2", "cost/ours/t2"]
+        assert {c.settings["accuracy"]["seed"] for c in cells} == {0}
+        assert split_seed(cells[0].id) == ("cost/floor/t2", None)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "more", "said"),
+    [
+        ("seeds = [1, 1]", "", "named twice"),
+        ("seeds = [-1]", "", r"grids\.0\.seeds\.0"),
+        ("seed = [1]", "", "did you mean 'seeds'"),
+        ("seeds = [1]", "[grids.settings.accuracy]\nseed = 2", "both name a seed; drop one"),
+    ],
+)
+def test_a_mistake_in_seeds_is_one_line_that_names_it(suite_file, seeds, more, said):
+    path = learning(suite_file, seeds, more)
+    with pytest.raises(UserError, match=said) as error:
+        planned(path)
+    assert "\n" not in str(error.value)
+
+
+def test_seeds_of_nothing_that_learns_are_refused(suite_file):
+    with pytest.raises(UserError, match="seeds vary the accuracy alone"):
+        planned(suite_file(more="seeds = [0, 1]"))
+
+
+def test_a_recipe_with_a_seed_beside_the_grids_seeds_is_refused(suite_file):
+    path = learning(suite_file)
+    path.write_text(path.read_text().replace("[[grids]]", "recipe = { seed = 3 }\n[[grids]]"))
+    with pytest.raises(UserError, match="the recipe of 'ours' both name a seed"):
+        planned(path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pks4.bench import charts, drawing, labels, palette, units
+from pks4.bench import charts, drawing, labels, palette, seeds, units
 from pks4.bench.charts import Cast
 from pks4.bench.view import FAMILIES, Row, Series, Setting, View
 
@@ -250,7 +250,7 @@ def _against_compute(view: View, setting: Setting) -> Plot | Omitted:
     return Plot(
         name=stem("accuracy", setting),
         title=title,
-        caption=f"{title}; {setting.title}; {how}. Bars: 95 % Wilson intervals over the clips.",
+        caption=f"{title}; {setting.title}; {how}. Bars: {seeds.interval_words(rows)}.",
         alt=(
             f"Scatter of {len(rows)} points with intervals. Highest {SHARES[next(iter(panels))]}: "
             f"{view.name(best[0])}, {units.percent(best[1].value)}."

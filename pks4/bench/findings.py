@@ -44,7 +44,11 @@ def _coverage(view: View) -> Finding:
     words = f"{counts[0]} of {counts[1]}, {counts[2]}."
     parts = [
         f"{len(rows)} {what}"
-        for rows, what in ((view.failures, "failed"), (view.missing, "left no record"))
+        for rows, what in (
+            (view.failures, "failed"),
+            (view.missing, "left no record"),
+            (view.unequal, "gave exact numbers that differ between seeds"),
+        )
         if rows
     ]
     if not parts:

@@ -1,8 +1,8 @@
 """Sentences about what was timed and trained: verdicts of ratios, accuracy with intervals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from pks4.bench import units
+from pks4.bench import seeds, units
 from pks4.bench.sentences import Finding, Rows, at, highest, multiples, named
 from pks4.bench.view import FLOOR_FAMILY, Row, Setting, View, common_frames
 
@@ -37,13 +37,14 @@ def _verdicts(view: View, setting: Setting, rows: Rows, frames: int) -> Finding:
 
 
 def accuracy(view: View) -> Iterator[Finding]:
-    """For each task: the best top-1, how settled it is, within-pair, and what training cost."""
+    """For each task: the best top-1, how settled it is, who differs, within-pair, and costs."""
     for setting in view.settings("top1"):
         series = view.series(setting, "top1")
         frames = common_frames(series)
         rows = at(series, frames)
         if len(rows) > 1:
             yield _best(view, setting, rows, frames)
+        yield from _paired(view, setting, rows, frames)
         yield from _within_pair(view, setting, frames)
         macs = at(view.series(setting, "training_macs"), frames)
         if len(macs) > 1:
@@ -54,8 +55,11 @@ def accuracy(view: View) -> Iterator[Finding]:
 def _best(view: View, setting: Setting, rows: Rows, frames: int) -> Finding:
     first = highest(rows)
     best = rows[first[0]]
+    place = f"T = {frames}, {setting.scale} scale"
+    if any(row.records for row in rows.values()):
+        place += f", means of {seeds.span(max(1, len(row.records)) for row in rows.values())} seeds"
     words = (
-        f"Best top-1 on {setting.task or setting.grid} (T = {frames}, {setting.scale} scale): "
+        f"Best top-1 on {setting.task or setting.grid} ({place}): "
         f"{named(view, first)}, {_share(best)}. {_settled(view, rows, first)}"
     )
     sources = [rows[label] for label in first]
@@ -79,6 +83,39 @@ def _settled(view: View, rows: Rows, first: list[str]) -> str:
     if len(close) > 3:
         return f"The intervals of {len(close)} others overlap it: the order among them is open."
     return f"The order against {named(view, close)} is open: their intervals overlap."
+
+
+def _paired(view: View, setting: Setting, rows: Rows, frames: int) -> Iterator[Finding]:
+    """Who is lower than the reference, who higher, and who cannot be told apart from it."""
+    found = seeds.compare(rows, view.reference)
+    if not found:
+        return
+    groups: dict[str, list[str]] = {}
+    for label, one in found.items():
+        groups.setdefault(one.word, []).append(label)
+    told = [
+        f"{word}: {units.listed(_spoken(view, found, label) for label in groups[word])}"
+        for word in ("lower", "higher")
+        if word in groups
+    ]
+    unsettled = groups.get("inconclusive", [])
+    if unsettled:
+        many = f"{'the other' if told else 'all'} {len(unsettled)}"
+        told.append(f"not told apart: {named(view, unsettled) if len(unsettled) <= 8 else many}")
+    counts = [len(one.seeds) for one in found.values()]
+    words = (
+        f"Top-1 against {view.name(view.reference)}, paired over {seeds.span(counts)} seeds and "
+        f"weighed as {units.counted(len(found), 'comparison')} ({setting.title}, T = {frames}): "
+        f"{'; '.join(told)}."
+    )
+    if min(counts) < seeds.LEAST_SEEDS:
+        words += f" Fewer than {seeds.LEAST_SEEDS} seeds tell nothing apart."
+    judged = [rows[label] for label in found if label not in unsettled]
+    yield Finding(words=words, sources=(rows[view.reference], *judged))
+
+
+def _spoken(view: View, found: Mapping[str, seeds.Difference], label: str) -> str:
+    return f"{view.name(label)} ({units.points(found[label].estimate.mean)} points)"
 
 
 def _within_pair(view: View, setting: Setting, frames: int) -> Iterator[Finding]:

@@ -1,9 +1,10 @@
-"""The plan: a suite becomes cells, one per contestant and number of frames, before anything runs.
+"""The plan: a suite becomes cells, one per contestant, number of frames and seed, before it runs.
 
 Every model, measure, option and setting that the suite names is checked here against the catalogue,
 so that a run does not fail an hour later on a typing mistake.
 """
 
+import re
 from typing import Any
 
 from pks4.bench import catalogue
@@ -12,9 +13,9 @@ from pks4.errors import UserError, unknown_name
 
 
 class Cell(Settings):
-    """One (contestant, frames) of one grid: what one child process does."""
+    """One (contestant, frames, seed) of one grid: what one child process does."""
 
-    id: str  # grid/label/t<frames>, unique in its suite
+    id: str  # grid/label/t<frames>, with several seeds also /seed<seed>; unique in its suite
     grid: str
     label: str
     title: str
@@ -32,8 +33,20 @@ class Cell(Settings):
     alone: bool  # nothing else may run beside it
 
 
+_SEED = re.compile(r"/seed([0-9]+)$")
+
+
+def split_seed(cell: str) -> tuple[str, int | None]:
+    """A cell's id without its seed, and the seed; None where the grid names no seeds."""
+    found = _SEED.search(cell)
+    return (cell[: found.start()], int(found[1])) if found else (cell, None)
+
+
 def plan(suite: Suite) -> list[Cell]:
-    """All cells of a suite, in the order in which they are to run."""
+    """All cells of a suite, in the order in which they are to run.
+
+    A grid's first seed comes whole before its second, so that a run that is stopped compares.
+    """
     known_models, known_measures = catalogue.models(), catalogue.measures()
     by_label = {c.label: c for c in suite.contestants}
     for contestant in suite.contestants:
@@ -48,11 +61,38 @@ def plan(suite: Suite) -> list[Cell]:
             raise UserError(f'grid {grid.name!r}: accuracy needs a task; add task = "temporal"')
         labels = grid.contestants or list(by_label)
         _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
-        for label in labels:
-            entry = catalogue.find("model", by_label[label].model, known_models)
-            for frames in grid.frames:
-                cells.append(_cell(grid, by_label[label], entry, frames, known_measures))
+        _check_seeds(grid, [by_label[label] for label in labels])
+        seeds: list[int | None] = [*grid.seeds] or [None]
+        for seed in seeds:
+            for label in labels:
+                entry = catalogue.find("model", by_label[label].model, known_models)
+                for frames in grid.frames:
+                    cell = _cell(grid, by_label[label], entry, frames, known_measures)
+                    cells.append(cell if seed is None else _seeded(cell, seed))
     return cells
+
+
+def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:
+    """Raise unless something depends on a grid's seeds, and nothing else names a seed."""
+    if not grid.seeds:
+        return
+    where = f"grid {grid.name!r}: seeds"
+    if "accuracy" not in grid.measures:
+        raise UserError(f"{where} vary the accuracy alone; add that measure, or drop seeds")
+    if "seed" in grid.settings.get("accuracy", {}):
+        raise UserError(f"{where} and settings.accuracy.seed both name a seed; drop one")
+    for contestant in contestants:
+        if "seed" in contestant.recipe:
+            raise UserError(
+                f"{where} and the recipe of {contestant.label!r} both name a seed; drop one"
+            )
+
+
+def _seeded(cell: Cell, seed: int) -> Cell:
+    """The cell with this seed, under an id of its own."""
+    accuracy = {**cell.settings["accuracy"], "seed": seed}
+    settings = {**cell.settings, "accuracy": accuracy}
+    return cell.model_copy(update={"id": f"{cell.id}/seed{seed}", "settings": settings})
 
 
 def _cell(

@@ -42,9 +42,10 @@ class Grid(Settings):
     num_classes: Annotated[int, Field(ge=1)] = 400
     task: Literal["temporal", "spatial"] | None = None  # of the embedded data set
     time_limit_seconds: Annotated[float, Field(gt=0)] = 600
+    seeds: list[Annotated[int, Field(ge=0)]] = []  # a cell each; none: the settings' one seed
     settings: dict[str, dict[str, Any]] = {}  # measure -> its settings
 
-    @field_validator("frames", "measures", "contestants")
+    @field_validator("frames", "measures", "contestants", "seeds")
     @classmethod
     def _distinct(cls, values: list) -> list:
         if len(set(values)) != len(values):

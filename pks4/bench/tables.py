@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.tables_evidence import evidence, failures
-from pks4.bench.tables_measured import accuracy, timing
+from pks4.bench.tables_measured import accuracy, differences, timing
 from pks4.bench.view import Row, Setting, View
 
 _COST = (
@@ -23,9 +23,10 @@ _COST = (
 
 
 def build(view: View) -> list[Table]:
-    """Every table of the report, in its order."""
-    makers = (headline, cost, structures, timing, accuracy, failures, evidence)
-    return [make(view) for make in makers]
+    """Every table of the report, in its order; the one over seeds only where there are seeds."""
+    makers = (headline, cost, structures, timing, accuracy, differences, failures, evidence)
+    made = [make(view) for make in makers]
+    return [one for one in made if one.lines or one.name != "accuracy_differences"]
 
 
 def headline(view: View) -> Table:

@@ -12,7 +12,7 @@ _FACTS = (
 
 
 def failures(view: View) -> Table:
-    """Every record that is not ok, and every planned measure that left no record."""
+    """Every record that is not ok, every planned measure that left none, every seed at odds."""
     measured = {(row.cell, row.measure): row.number for row in view.rows if row.status == OK}
     made = [
         {
@@ -33,6 +33,16 @@ def failures(view: View) -> Table:
             "later": text("no"),
         }
         for cell, measure in view.missing
+    ]
+    made += [
+        {
+            "cell": text(row.cell),
+            "measure": text(row.measure),
+            "status": Entry(value=row.status, text=row.status, source=row, tone="bad"),
+            "reason": text(row.reason),
+            "later": text("no"),
+        }
+        for row in view.unequal
     ]
     headings = ("cell", "measure", "status", "reason")
     return table(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pks4.bench import lines, units
+from pks4.bench import lines, seeds, units
+from pks4.bench.sentences import at
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.view import OK, Row, Setting, View
 
@@ -69,6 +70,7 @@ def _ratio(stem: str, row: Row | None) -> Line:
     }
 
 
+_SEEDS = Column(key="seeds", heading="seeds", numeric=True)
 _SHARES = (
     ("top1", "top-1"),
     ("within_pair", "within pair"),
@@ -89,15 +91,21 @@ def accuracy(view: View) -> Table:
         }
         for setting, label, frames in lines.measured(view, [key for key, _ in _SHARES])
     ]
+    several = any(line["seeds"].value > 1 for line in made)
+    note = (
+        "Shares of test clips in %: means over seeds with their 95 % intervals (Student's t; none "
+        f"where all seeds agree; with one seed, Wilson over clips). {seeds.WHAT_VARIES}"
+    )
     return table(
         name="accuracy",
         title="Accuracy",
-        note="Shares of test clips in %, with their 95 % intervals (Wilson).",
+        note=note if several else "Shares of test clips in %, with their 95 % intervals (Wilson).",
         columns=(
             *lines.SETTING,
             Column(key="task", heading="task"),
             *lines.WHO,
             lines.FRAMES,
+            *((_SEEDS,) if several else ()),
             *(column for key, heading in _SHARES for column in _share_columns(key, heading)),
             Column(key="chance", heading="chance", numeric=True),
             Column(key="clips", heading="clips", numeric=True),
@@ -136,9 +144,104 @@ def _training(view: View, setting: Setting, label: str, frames: int) -> Line:
     chance = detail.get("chance")
     shown = units.MISSING if chance is None else f"{100 * chance:.1f}"
     return {
+        "seeds": text(max(1, len(top1.records)) if top1 else 0),
         "chance": Entry(value=chance, text=shown),
         "clips": text(detail.get("clips")),
         "training_macs": number(view.find(setting, "training_macs", label, frames)),
         "training_seconds": number(view.find(setting, "training_seconds", label, frames)),
         "learning_rate": text(evidence.get("learning_rate")),
+    }
+
+
+_PAIRED = _SHARES[:2]
+
+
+def differences(view: View) -> Table:
+    """Each contestant's accuracy against the reference's, seed by seed, with a word for each."""
+    made: list[Line] = []
+    counts: set[int] = set()
+    measured = lines.measured(view, [key for key, _ in _PAIRED])
+    for setting, frames in dict.fromkeys((setting, t) for setting, _, t in measured):
+        found = {
+            key: seeds.compare(at(view.series(setting, key), frames), view.reference)
+            for key, _ in _PAIRED
+        }
+        counts |= {len(one) for one in found.values() if one}
+        made += [
+            _difference_line(view, setting, label, frames, found)
+            for label in view.contestants
+            if any(label in one for one in found.values())
+        ]
+    who = view.name(view.reference) if view.reference else "PKS4"
+    return table(
+        name="accuracy_differences",
+        title="Paired by seed",
+        note=(
+            f"Means in %. Difference: minus {who} with the same seed, in percentage points, with a "
+            "95 % t-interval over seeds, by itself. The word weighs all comparisons of a metric at "
+            f"once ({seeds.span(counts or [0])}): Holm-adjusted p below {seeds.LEVEL} from "
+            f"{seeds.LEAST_SEEDS} seeds on, else inconclusive. {seeds.WHAT_VARIES}"
+        ),
+        columns=(
+            *lines.SETTING,
+            lines.TASK,
+            *lines.WHO,
+            lines.FRAMES,
+            _SEEDS,
+            *(column for key, heading in _PAIRED for column in _difference_columns(key, heading)),
+        ),
+        lines=made,
+    )
+
+
+def _difference_columns(key: str, heading: str) -> Sequence[Column]:
+    return (
+        Column(key=key, heading=heading, numeric=True),
+        Column(key=f"{key}_difference", heading=f"{heading} difference", numeric=True),
+        Column(key=f"{key}_low", heading="low", raw_only=True),
+        Column(key=f"{key}_high", heading="high", raw_only=True),
+        Column(key=f"{key}_p", heading="p, Holm", numeric=True),
+        Column(key=f"{key}_word", heading=f"{heading} is"),
+    )
+
+
+def _difference_line(
+    view: View,
+    setting: Setting,
+    label: str,
+    frames: int,
+    found: Mapping[str, Mapping[str, seeds.Difference]],
+) -> Line:
+    fields: dict[str, Entry] = {}
+    for key, _ in _PAIRED:
+        fields |= _difference(key, found[key].get(label))
+    shared = max(len(one[label].seeds) for one in found.values() if label in one)
+    return {
+        **lines.place(setting),
+        **lines.who(view, label),
+        **lines.at(frames),
+        "seeds": text(shared),
+        **fields,
+    }
+
+
+def _difference(key: str, one: seeds.Difference | None) -> Line:
+    """The fields of `_difference_columns`; raw differences are shares, like the accuracies."""
+    if one is None:
+        return {column.key: Entry() for column in _difference_columns(key, "")}
+    mean, ends = one.estimate.mean, one.estimate.interval
+    low, high = ends or (None, None)
+    return {
+        key: number(one.row, f"{100 * one.row.value:.1f}"),
+        f"{key}_difference": Entry(
+            value=mean,
+            text=units.points(mean) + (f" [{units.point_interval(ends)}]" if ends else ""),
+            source=one.row,
+        ),
+        f"{key}_low": text(low),
+        f"{key}_high": text(high),
+        f"{key}_p": Entry(
+            value=one.p, text=units.MISSING if one.p is None else units.significant(one.p, 2)
+        ),
+        f"{key}_word": Entry(value=one.word, text=one.word, tone=one.word),
     }

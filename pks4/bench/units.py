@@ -102,6 +102,16 @@ def percent_interval(interval: tuple[float, float] | None) -> str:
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
+def points(difference: float) -> str:
+    """A difference of two fractions in percentage points, signed: `-12.3`."""
+    return f"{100 * difference:+.1f}"
+
+
+def point_interval(interval: tuple[float, float]) -> str:
+    """The two ends of an interval of differences, in percentage points: `-14.0 to +1.2`."""
+    return f"{points(interval[0])} to {points(interval[1])}"
+
+
 def ratio_interval(interval: tuple[float, float] | None) -> str:
     """The two ends of an interval of ratios: `0.97 to 1.04`."""
     return MISSING if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"

@@ -6,7 +6,8 @@ for the same question and can name it. Two ideas:
 * a *setting* is what two contestants must share to be compared: grid, scale, batch, task;
 * a *series* is one metric of one contestant in one setting, by the number of frames.
 
-A record that is there twice counts once, the first, as in `store.py`. Records that failed stay in
+A record that is there twice counts once, the first, as in `store.py`. Several seeds of one number
+are one row, pooled as `seeds.py` says, that names all of its records. Records that failed stay in
 `View.failures`, and never stand in for a number.
 """
 
@@ -17,6 +18,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import pandas as pd
+
+from pks4.bench import seeds
+from pks4.bench.plan import split_seed
 
 PKS4_FAMILY = "PKS4"
 FLOOR_FAMILY = "2D floor"
@@ -55,7 +59,7 @@ class Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One record, with the number under which the report lists it."""
+    """One record, with the number under which the report lists it; or several seeds, pooled."""
 
     number: int
     cell: str
@@ -72,12 +76,17 @@ class Row:
     options: Mapping[str, Any]
     evidence: Mapping[str, Any]
     detail: Mapping[str, Any]
+    records: tuple[int, ...] = ()  # of a pooled row: the numbers of its records, seed by seed
 
     @property
     def source(self) -> str:
-        """Where the number stands: the cell and the metric, with the raw value."""
+        """Where the number stands: the cell and the metric, with the raw value, seed by seed."""
         unit = "" if self.unit == "1" else f" {self.unit}"
-        return f"{self.cell} · {self.metric} = {self.value}{unit} ({self.kind})"
+        words = f"{self.cell} · {self.metric} = {self.value}{unit} ({self.kind})"
+        if not self.records:
+            return words
+        parts = zip(self.detail["seeds"], self.detail["values"], self.records, strict=True)
+        return f"{words}; {', '.join(f'seed {s}: {value} (no. {n})' for s, value, n in parts)}"
 
     def interval(self, key: str = "interval") -> tuple[float, float] | None:
         """The two ends of an interval in the record's detail; None when it holds none."""
@@ -108,13 +117,27 @@ class View:
         self.contestants = _contestants([*header.get("cells", []), *records])
 
     @cached_property
-    def _numbers(self) -> dict[tuple[Setting, str, str], Series]:
-        found: dict[tuple[Setting, str, str], Series] = {}
+    def _pooled(self) -> list[Row]:
+        """One row for each number, in the order of the file."""
+        found: dict[tuple[Setting, str, str, int], dict[int | None, Row]] = {}
         for row in self.rows:
             if row.status == OK and row.value is not None:
-                series = found.setdefault((row.setting, row.metric, row.label), {})
-                series.setdefault(row.frames, row)
+                same = found.setdefault((row.setting, row.metric, row.label, row.frames), {})
+                same.setdefault(split_seed(row.cell)[1], row)
+        return [seeds.pool(list(same.values())) for same in found.values()]
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[Setting, str, str], Series]:
+        found: dict[tuple[Setting, str, str], Series] = {}
+        for row in self._pooled:
+            if row.status == OK:
+                found.setdefault((row.setting, row.metric, row.label), {})[row.frames] = row
         return found
+
+    @property
+    def unequal(self) -> list[Row]:
+        """Exact numbers that differ between seeds: rows without a value, each with its reason."""
+        return [row for row in self._pooled if row.status != OK]
 
     @property
     def failures(self) -> list[Row]:

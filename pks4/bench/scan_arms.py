@@ -1,0 +1,143 @@
+"""What the scan is compared with: arms as calls, what they keep for backward, and their errors.
+
+Arms: the scan's own backends numba and recompute, and `materialised`, the algorithm that mamba-ssm
+and transformers run without CUDA, which gets its tensors in the layout that it wants.
+
+Letters as in `pks4`; l is t where the layout is mamba-ssm's.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import log
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pks4.bench.scan_goals import FLOAT_BYTES, MATERIALISED_MOST_STEPS, Operation, Shape, Steps
+from pks4.scan import scan_sites
+
+Call = Callable[[], object]
+OWN = ("numba", "recompute")  # backends of the scan
+INPUTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
+
+
+def materialised(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor
+) -> Tensor:
+    """The scan as others run it without CUDA: decays and inputs of all steps at once, then a loop.
+
+    u, delta: (b, d, l). A: (d, n). B, C: (b, n, l). D, bias: (d,). Returns y (b, d, l).
+
+    Source: the algorithm of `selective_scan_ref` in state-spaces/mamba and of the sequential path
+    without kernels in transformers' `MambaMixer`, in our words. Plain autograd: each step's slice
+    takes its gradient back through a tensor of all steps, so backward is quadratic in l.
+    """
+    step = F.softplus(delta + bias[:, None])
+    decay = torch.exp(torch.einsum("bdl,dn->bdln", step, A))
+    write = torch.einsum("bdl,bnl,bdl->bdln", step, B, u)
+    h = u.new_zeros(*u.shape[:2], A.shape[1])  # (b, d, n)
+    ys = []
+    for i in range(u.shape[2]):
+        h = decay[:, :, i] * h + write[:, :, i]
+        ys.append(torch.einsum("bdn,bn->bd", h, C[:, :, i]))
+    return torch.stack(ys, 2) + D[:, None] * u
+
+
+def draw(shape: Shape, steps: Steps = "usual") -> tuple[Tensor, ...]:
+    """Inputs of a scan: u, delta, A, B, C, D, delta_bias, with A as Mamba begins.
+
+    Step sizes are around 0.001 to 0.1, as Mamba's begin, or spread from 1e-4 to 10.
+    """
+    b, t, s, d, n = shape
+    g = torch.Generator().manual_seed(0)
+    u, delta = (torch.randn(b, t, s, d, generator=g) for _ in range(2))
+    B, C = (torch.randn(b, t, s, n, generator=g) for _ in range(2))
+    A = -torch.arange(1.0, n + 1).repeat(d, 1)
+    D = torch.randn(d, generator=g)
+    if steps == "usual":
+        return u, delta / 2, A, B, C, D, _inverse_softplus(_spread((d,), 1e-3, 0.1, g))
+    return u, _inverse_softplus(_spread((b, t, s, d), 1e-4, 10, g)), A, B, C, D, torch.zeros(d)
+
+
+def _spread(sizes: tuple[int, ...], low: float, high: float, g: torch.Generator) -> Tensor:
+    """Numbers from low to high, their logarithms evenly spread."""
+    return torch.empty(sizes).uniform_(log(low), log(high), generator=g).exp()
+
+
+def _inverse_softplus(x: Tensor) -> Tensor:
+    return x + torch.log(-torch.expm1(-x))
+
+
+def as_sequences(x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Inputs of `scan_sites` as `materialised` takes them: sites are sequences, time is last."""
+    u, delta, A, B, C, D, bias = x
+    u, delta, B, C = (v.permute(0, 2, 3, 1).flatten(0, 1).contiguous() for v in (u, delta, B, C))
+    return u, delta, A, B, C, D, bias
+
+
+def scan_arms(shape: Shape, operation: Operation) -> dict[str, Call]:
+    """The arms of a shape; each call gives y, or the gradients of all inputs."""
+    sites = draw(shape)
+    arms = {name: _arm(backend(name), sites, operation) for name in OWN}
+    if shape.t <= MATERIALISED_MOST_STEPS[operation]:
+        arms["materialised"] = _arm(materialised, as_sequences(sites), operation)
+    return arms
+
+
+def backend(name: str) -> Callable[..., Tensor]:
+    """`scan_sites` with a backend, giving y."""
+    return cast(Callable[..., Tensor], partial(scan_sites, backend=name))
+
+
+def _arm(scan: Callable[..., Tensor], x: tuple[Tensor, ...], operation: Operation) -> Call:
+    if operation == "forward":
+        return torch.no_grad()(lambda: scan(*x))
+    leaves = [v.detach().requires_grad_() for v in x]
+    gradient = torch.linspace(-1, 1, x[0].numel()).view_as(x[0])
+    return lambda: torch.autograd.grad(scan(*leaves), leaves, gradient)
+
+
+def kept_bytes(call: Call, x: tuple[Tensor, ...]) -> int:
+    """Bytes that autograd keeps beyond the inputs x, each storage counted once."""
+    inputs = {v.untyped_storage()._cdata for v in x}
+    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
+
+    def note(v: Tensor) -> Tensor:
+        storage = v.untyped_storage()
+        if storage._cdata not in inputs:
+            kept[storage._cdata] = storage
+        return v
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda v: v):
+        call()
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def kept_in_sizes_of_u(shape: Shape) -> dict[str, float]:
+    """Bytes kept for backward beyond the inputs, by arm, as multiples of u's bytes."""
+    sites = tuple(v.requires_grad_() for v in draw(shape))
+    found = {arm: kept_bytes(partial(backend(arm), *sites), sites) for arm in OWN}
+    if shape.t <= MATERIALISED_MOST_STEPS["forward+backward"]:
+        x = tuple(v.detach().requires_grad_() for v in as_sequences(sites))
+        found["materialised"] = kept_bytes(partial(materialised, *x), x)
+    size = shape.b * shape.t * shape.s * shape.d * FLOAT_BYTES
+    return {arm: kept / size for arm, kept in found.items()}
+
+
+def errors(shape: Shape, steps: Steps) -> dict[str, float]:
+    """How far numba is from the reference in float64, in y and in the gradient of every input.
+
+    The largest difference over the largest value.
+    """
+    x = tuple(v.requires_grad_() for v in draw(shape, steps))
+    exact = tuple(v.detach().double().requires_grad_() for v in x)
+    y, want = backend("numba")(*x), backend("reference")(*exact)
+    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    mine = (y, *torch.autograd.grad(y, x, g))
+    theirs = (want, *torch.autograd.grad(want, exact, g.double()))
+    return {
+        name: ((a - b).abs().max() / b.abs().max()).item()
+        for name, a, b in zip(("y", *INPUTS), mine, theirs, strict=True)
+    }
