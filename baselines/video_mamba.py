@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pks4.backbone import check_video
 from pks4.cost import linear_macs, scan_macs
 from pks4.errors import unknown_name
-from pks4.scan import scan_sites
+from pks4.scan import inverse_softplus, scan_sites
 
 FAMILY = "video Mamba"
 PAPER = "https://arxiv.org/abs/2403.06977"
@@ -86,7 +86,7 @@ def _init_weights(model: "VideoMamba", init: str) -> None:
         if init == "mamba" and layer.bias is not None and ".dt_proj" in name:
             with torch.no_grad():
                 step = torch.empty_like(layer.bias).uniform_(log(1e-3), log(1e-1)).exp()
-                layer.bias.copy_(step + torch.log(-torch.expm1(-step)))  # inverse of softplus
+                layer.bias.copy_(inverse_softplus(step))
     nn.init.trunc_normal_(model.pos_embed, std=0.02)
 
 

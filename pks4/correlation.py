@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pks4.scan.operator import without_autocast
+
 
 def window_offsets(radius: int, dilation: int = 1) -> list[tuple[int, int]]:
     """The (dy, dx) of a square window, row-major, (2 radius + 1)^2 of them."""
@@ -46,12 +48,13 @@ def local_correlation(a: Tensor, b: Tensor, radius: int, dilation: int) -> Tenso
     """Compare a with a window of b: (p, h, w, d) twice -> (p, h, w, offsets)."""
     _, h, w, _ = a.shape
     pad = radius * dilation
-    padded = F.pad(b, (0, 0, pad, pad, pad, pad))
-    parts = [
-        (a * _shifted(padded, h, w, pad, dy, dx)).sum(-1)
-        for dy, dx in window_offsets(radius, dilation)
-    ]
-    return torch.stack(parts, -1)
+    with without_autocast(a):
+        padded = F.pad(b, (0, 0, pad, pad, pad, pad))
+        parts = [
+            (a * _shifted(padded, h, w, pad, dy, dx)).sum(-1)
+            for dy, dx in window_offsets(radius, dilation)
+        ]
+        return torch.stack(parts, -1)
 
 
 @torch.library.custom_op("pks4::local_correlation_backward", mutates_args=())

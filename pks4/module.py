@@ -27,7 +27,8 @@ from torch.utils.checkpoint import checkpoint
 from pks4.cost import linear_macs, scan_macs
 from pks4.options import Options, at_least_one, options_from
 from pks4.prior import KinematicPriorEncoder, Look
-from pks4.scan import scan_sites
+from pks4.scan import inverse_softplus, scan_sites
+from pks4.scan.reference import advance
 
 GATE_GAIN = 10.0  # Adam's steps have a fixed size: so the gate opens in tens of steps
 
@@ -74,13 +75,12 @@ class Scanner(nn.Module):
     def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) after the state (b, s, d, n): y (b, s, d) and the new state.
 
-        The equation of `pks4.scan.reference`, in the state's precision.
+        In the state's precision.
         """
         x, delta, A, B, C = (v.to(state.dtype) for v in self._drive(u, priors))
         step = F.softplus(delta + self.dt_bias)
-        state = torch.exp(step[..., None] * A) * state + (step * x)[..., None] * B[..., None, :]
-        y = (state * C[..., None, :]).sum(-1) + self.D * x
-        return y.to(u.dtype), state
+        state, y = advance(state, x, step, A, B, C)
+        return (y + self.D * x).to(u.dtype), state
 
     def _drive(self, u: Tensor, priors: Tensor | None) -> tuple[Tensor, ...]:
         """u, delta, A, B, C, modulated; all but A in u's dtype, as the scan wants them."""
@@ -247,5 +247,4 @@ def _inverse_softplus_of_log_uniform(d: int, low: float = 0.01, high: float = 0.
 
     Mamba starts in [0.001, 0.1], for sequences of thousands of steps; a clip has a few frames.
     """
-    step = torch.exp(torch.empty(d).uniform_(log(low), log(high)))
-    return step + torch.log(-torch.expm1(-step))
+    return inverse_softplus(torch.exp(torch.empty(d).uniform_(log(low), log(high))))

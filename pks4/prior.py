@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from pks4.correlation import local_correlation, on_grid, window_offsets
 from pks4.cost import correlation_macs, linear_macs
 from pks4.options import ReadOut, ReferenceFrame, at_least_one, one_of
-from pks4.scan.operator import without_autocast
 
 SMOOTHING = 3  # side of the depthwise filter on the difference
 SQUEEZED = 16  # channels of the squeezed volume
@@ -133,8 +132,7 @@ class KinematicPriorEncoder(nn.Module):
     def _displacement(self, frames: Tensor, references: Tensor) -> Tensor:
         lead = frames.shape[:-3]
         a, b = (x.reshape(-1, *x.shape[-3:]) for x in (frames, references))
-        with without_autocast(a):
-            volume = local_correlation(a, b.to(a.dtype), self.radius, self.dilation)
+        volume = local_correlation(a, b.to(a.dtype), self.radius, self.dilation)
         read = self.squeeze(volume) if self.readout == "squeeze" else self._soft_argmax(volume)
         return read.view(*lead, *read.shape[1:])
 

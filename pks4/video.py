@@ -78,19 +78,17 @@ def build(
     `insert_after` and `frame_chunk` as in `PerFrameBackbone`. `checkpoint` reaches the module and
     every stage of the backbone that autograd sees.
     """
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
     options = options_from(module)
-    net = PerFrameBackbone(
-        backbone,
-        frozen=frozen,
-        insert_after=insert_after,
-        frame_chunk=frame_chunk,
-        checkpoint=options.checkpoint,
-        width=width,
-        depth=depth,
-        heads=heads,
-        patch_size=patch_size,
-        image_size=image_size,
-    )
+    return _on(backbone, num_classes, frames, options, frozen=frozen, **place, **sizes)
+
+
+def _on(
+    backbone: str, num_classes: int, frames: int | None, options: Options, **backbone_options
+) -> "PKS4Video":
+    """The module on a backbone, which `PerFrameBackbone` makes from its options."""
+    net = PerFrameBackbone(backbone, checkpoint=options.checkpoint, **backbone_options)
     return PKS4Video(net, num_classes, frames, options)
 
 
@@ -120,17 +118,11 @@ def plug_in(
     """
     own = ("frozen", "insert_after", "image_size", "weights", "frame_chunk")
     chosen = options_from(options, also=own)
-    net = PerFrameBackbone(
-        backbone_name,
-        frozen=frozen,
-        insert_after=insert_after,
-        frame_chunk=frame_chunk,
-        checkpoint=chosen.checkpoint,
-        image_size=image_size,
-    )
+    place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
+    model = _on(backbone_name, num_classes, None, chosen, frozen=frozen, **place)
     if weights is not None:
-        load_weights(net.net, weights)
-    return PKS4Video(net, num_classes, None, chosen)
+        load_weights(model.backbone.net, weights)
+    return model
 
 
 class VideoState(NamedTuple):

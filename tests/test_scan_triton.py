@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pks4.scan import OPERATORS, resolve, scan_sites, triton_scan
+from pks4.scan.operator import lines
 from pks4.scan.reference import scan_sites_reference
 
 SMALL = {"CHUNK": 2, "PROGRAMS": 2, "ELEMENTS": 8}  # several chunks, rows a program, blocks
@@ -58,7 +59,7 @@ def draw(b, t, s, d, n, dtype="float32", all_half=False, delta_scale=1.0, delta_
         parts = [x[name] for name in ("u", "delta", "B", "C")]
         views = torch.cat(parts, -1).split([v.shape[-1] for v in parts], -1)
         x |= dict(zip(("u", "delta", "B", "C"), views, strict=True))
-        assert triton_scan._lines(x["u"]).data_ptr() == x["u"].data_ptr()
+        assert lines(x["u"]).data_ptr() == x["u"].data_ptr()
     for name in case.get("without", ()):
         x[name] = None
     return [None if v is None else v.requires_grad_() for v in x.values()]

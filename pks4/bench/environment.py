@@ -12,7 +12,7 @@ from pks4.bench.record import Provenance
 
 PACKAGES = (
     "torch", "torchvision", "timm", "transformers", "fvcore", "numpy", "pandas", "matplotlib",
-    "accelerate", "av", "decord", "scikit-learn", "scipy", "mamba-ssm",
+    "accelerate", "av", "decord", "scikit-learn", "scipy", "numba", "llvmlite", "mamba-ssm",
 )  # fmt: skip
 
 CODE = ("pks4", "baselines", "suites", "pyproject.toml")  # what a number rests on

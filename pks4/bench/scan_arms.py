@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pks4.bench.measure.saved_bytes import noted_storages
 from pks4.bench.scan_goals import FLOAT_BYTES, MATERIALISED_MOST_STEPS, Operation, Shape, Steps
-from pks4.scan import scan_sites
+from pks4.scan import inverse_softplus, scan_sites
 
 Call = Callable[[], object]
 OWN = ("numba", "recompute")  # backends of the scan
@@ -57,17 +58,13 @@ def draw(shape: Shape, steps: Steps = "usual") -> tuple[Tensor, ...]:
     A = -torch.arange(1.0, n + 1).repeat(d, 1)
     D = torch.randn(d, generator=g)
     if steps == "usual":
-        return u, delta / 2, A, B, C, D, _inverse_softplus(_spread((d,), 1e-3, 0.1, g))
-    return u, _inverse_softplus(_spread((b, t, s, d), 1e-4, 10, g)), A, B, C, D, torch.zeros(d)
+        return u, delta / 2, A, B, C, D, inverse_softplus(_spread((d,), 1e-3, 0.1, g))
+    return u, inverse_softplus(_spread((b, t, s, d), 1e-4, 10, g)), A, B, C, D, torch.zeros(d)
 
 
 def _spread(sizes: tuple[int, ...], low: float, high: float, g: torch.Generator) -> Tensor:
     """Numbers from low to high, their logarithms evenly spread."""
     return torch.empty(sizes).uniform_(log(low), log(high), generator=g).exp()
-
-
-def _inverse_softplus(x: Tensor) -> Tensor:
-    return x + torch.log(-torch.expm1(-x))
 
 
 def as_sequences(x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -101,18 +98,10 @@ def _arm(scan: Callable[..., Tensor], x: tuple[Tensor, ...], operation: Operatio
 
 def kept_bytes(call: Call, x: tuple[Tensor, ...]) -> int:
     """Bytes that autograd keeps beyond the inputs x, each storage counted once."""
-    inputs = {v.untyped_storage()._cdata for v in x}
-    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
-
-    def note(v: Tensor) -> Tensor:
-        storage = v.untyped_storage()
-        if storage._cdata not in inputs:
-            kept[storage._cdata] = storage
-        return v
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda v: v):
+    sizes: list[int] = []
+    with noted_storages(x, sizes.append):
         call()
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(sizes)
 
 
 def kept_in_sizes_of_u(shape: Shape) -> dict[str, float]:

@@ -11,7 +11,8 @@ import torch
 from numba import njit
 
 from pks4.bench.scan_goals import Work
-from pks4.scan.simd import LANES, exp2, load, store
+from pks4.scan.numba_kernels import aligned
+from pks4.scan.simd import LANES, TEXT, exp2, load, store
 
 IN_CACHE = 2048  # numbers: 8 KiB, and as many for the results
 PASSES = 4096  # over them in one call
@@ -19,19 +20,28 @@ UNROLLED = 4
 CONTROL_BYTES = 64 << 20
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def exp2_passes(x, y, passes):
-    """y = 2^x, again and again."""
-    for _ in range(passes):
-        for i in range(0, x.size, UNROLLED * LANES):
-            for q in range(UNROLLED):
-                at = i + q * LANES
-                store(y, at, exp2(load(x, at)))  # type: ignore[call-arg]  # numba's own
+def _exp2_passes(text):
+    """The loop, cached under `text`: see `simd.TEXT`."""
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def exp2_passes(x, y, passes):
+        """y = 2^x, again and again."""
+        text  # noqa: B018
+        for _ in range(passes):
+            for i in range(0, x.size, UNROLLED * LANES):
+                for q in range(UNROLLED):
+                    at = i + q * LANES
+                    store(y, at, exp2(load(x, at)))  # type: ignore[call-arg]  # numba's own
+
+    return exp2_passes
+
+
+exp2_passes = _exp2_passes(TEXT)
 
 
 def floor_arms(copied_bytes: int) -> tuple[dict[str, Callable[[], object]], Work]:
     """The arms exp and copy, one call each, and what a call does."""
-    x, y = _aligned(2 * IN_CACHE).reshape(2, IN_CACHE)
+    x, y = aligned.py_func(2 * IN_CACHE).reshape(2, IN_CACHE)
     x[:] = np.linspace(-20, 0, IN_CACHE)
     source = torch.zeros(copied_bytes // 4)
     target = torch.empty_like(source)
@@ -44,10 +54,3 @@ def control() -> Callable[[], object]:
     x = torch.zeros(CONTROL_BYTES // 4)
     y = torch.empty_like(x)
     return lambda: torch.exp(x, out=y)
-
-
-def _aligned(size: int) -> np.ndarray:
-    """Zeros that begin at a cache line."""
-    room = np.zeros(size + LANES, np.float32)
-    skipped = -room.ctypes.data // 4 % LANES
-    return room[skipped : skipped + size]

@@ -45,6 +45,8 @@ class Document(Provenance):
 
     type: Literal["scan_speed"] = "scan_speed"
     schema_version: Literal[1] = 1
+    device: Literal["cpu"] = "cpu"
+    dtype: Literal["float32"] = "float32"
     created: str
     seconds: float
     plan: Plan
@@ -74,8 +76,7 @@ def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document
         found = _collect(events, plan, progress, tell)
     after, ready, rows = _load(), found["ready"][0], found["row"]
     return Document(
-        **source.model_dump(exclude={"versions"}),
-        versions={**source.versions, **ready.pop("versions")},
+        **source.model_dump(),
         created=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=(datetime.now(UTC) - began).total_seconds(),
         plan=plan,
@@ -213,8 +214,8 @@ def remarks(document: Document) -> list[str]:
     goals += [case.goal.verdict for case in document.accuracy]
     cached = "loaded from the cache" if kernels["from_cache"] else "compiled"
     lines = [
-        f"Times are ns of CPU per state-step on one thread, medians of {plan.rounds} interleaved "
-        "rounds; A/A is numba against itself.",
+        "Times are ns of CPU per state-step in float32 on one thread, medians of "
+        f"{plan.rounds} interleaved rounds; A/A is numba against itself.",
         f"The floor is one exp2 a state-step (two with backward) at {document.exps_per_second:.3g} "
         f"a second, or moving the tensors at {document.bytes_per_second:.3g} B/s, whichever takes "
         "longer, both measured between the arms. Multiply-adds are not in it: 1.0 cannot be "

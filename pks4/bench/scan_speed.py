@@ -4,10 +4,8 @@ In each round every arm is sampled once, in random order, and numba a second tim
 noise; the two kernels of the floor are arms like the others. The clock is the process's CPU time on
 one thread. A second session, on the wall clock, tells what more threads bring.
 
-As a program (`python -m pks4.bench.scan_speed`) it reads a `Plan` from standard input, as a JSON
-line, and writes events to standard output, one JSON line each: progress, ready, row, accuracy.
-When standard input ends, the parent is gone and it stops. `pks4.bench.scan_session` starts it, with
-a heap that stays warm.
+As a program (`python -m pks4.bench.scan_speed`) its job is a `Plan`, its events are progress,
+ready, row and accuracy. `pks4.bench.scan_session` starts it, with a heap that stays warm.
 """
 
 import gc
@@ -15,7 +13,6 @@ import json
 import os
 import random
 import sys
-import threading
 import time
 from collections.abc import Callable
 from math import ceil
@@ -23,6 +20,7 @@ from typing import Any
 
 import torch
 
+from pks4.bench import child
 from pks4.bench.scan_arms import Call, backend, draw, errors, kept_in_sizes_of_u, scan_arms
 from pks4.bench.scan_goals import (
     LARGEST_ERROR,
@@ -44,11 +42,8 @@ QUICK_CALL = 1.0  # seconds; a slower call is not made a second time to see how 
 
 def main() -> None:
     """Do the plan on standard input."""
-    events = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print must not mix with events
-    plan = Plan.model_validate_json(sys.stdin.readline())
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-    done = 0
+    job, events = child.receive()
+    plan, done = Plan.model_validate_json(job), 0
 
     def send(event: str, **fields: Any) -> None:
         print(json.dumps({"event": event, **fields}), file=events)
@@ -91,6 +86,8 @@ def first_calls() -> dict[str, Any]:
 
     Any custom operator's first call makes torch load its compiler; that is taken first and apart.
     """
+    from llvmlite.binding import get_host_cpu_name
+
     resolve("numba")
     x = [v.requires_grad_() for v in draw(TINY)]
     began = time.perf_counter()
@@ -107,17 +104,8 @@ def first_calls() -> dict[str, Any]:
         "import_seconds": imported - started,
         "first_calls_seconds": called - imported,
         "from_cache": not any(k.stats.cache_misses for k in kernels),
-        **_compilers(),
+        "llvm_cpu": get_host_cpu_name(),
     }
-
-
-def _compilers() -> dict[str, Any]:
-    import llvmlite
-    import numba
-    from llvmlite.binding import get_host_cpu_name
-
-    versions = {"numba": numba.__version__, "llvmlite": llvmlite.__version__}
-    return {"versions": versions, "llvm_cpu": get_host_cpu_name()}
 
 
 def time_row(
@@ -205,11 +193,6 @@ def _fresh_pages() -> int:
 def _touch(size: int) -> None:
     """Make the heap hold so many bytes before anything is timed."""
     torch.empty(size, dtype=torch.uint8).fill_(0)
-
-
-def _stop_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(3)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,14 @@
 """The child process: one cell, its measures one after another, each on a freshly built model.
 
-It reads one job from standard input, as a JSON line, and writes events to standard output, one JSON
-line each; whatever libraries print goes to standard error. When standard input ends, the parent is
-gone and the child stops at once, so that no measurement runs on unseen.
+Its job and its events go through `pks4.bench.child`.
 """
 
 import json
-import os
-import sys
-import threading
 import time
 from collections.abc import Iterable
 from typing import IO, Any
 
-from pks4.bench import catalogue
+from pks4.bench import catalogue, child
 from pks4.bench.plan import Cell
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
@@ -24,19 +19,12 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", 
 
 def main() -> None:
     """Do the job on standard input."""
-    events = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print to stdout must not mix with events
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    line, events = child.receive()
+    job = json.loads(line)
     _limit_threads(job["threads"])
     cell = Cell.model_validate(job["cell"])
     for name in job["measures"]:
         _run_measure(cell, name, events)
-
-
-def _stop_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(3)
 
 
 def _limit_threads(threads: int) -> None:

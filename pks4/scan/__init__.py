@@ -16,5 +16,6 @@ substituted.
 
 from pks4.scan.backends import BACKENDS, resolve
 from pks4.scan.doors import OPERATORS, scan_sites, selective_scan
+from pks4.scan.reference import inverse_softplus
 
-__all__ = ["BACKENDS", "OPERATORS", "resolve", "scan_sites", "selective_scan"]
+__all__ = ["BACKENDS", "OPERATORS", "inverse_softplus", "resolve", "scan_sites", "selective_scan"]

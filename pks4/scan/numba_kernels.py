@@ -18,15 +18,12 @@ Letters as in `pks4`; c blocks of channels, k steps of a chunk. Arrays are flat,
     work  (k, n, 4, 16)      of one block: state before the step, decay, gradients of B and C
 """
 
-from pathlib import Path
 from typing import NamedTuple
-from zlib import crc32
 
 import numpy as np
 from numba import njit
 
-from pks4.scan import simd
-from pks4.scan.simd import LANES, exp2, fma, load, sigmoid, softplus, splat, store, total
+from pks4.scan.simd import LANES, TEXT, exp2, fma, load, sigmoid, softplus, splat, store, total
 
 CHUNK = 16
 FLUSH = 256
@@ -77,7 +74,7 @@ class Gradients(NamedTuple):
 
 
 @inner
-def _room(size):
+def aligned(size):
     """Zeros that begin at a cache line."""
     room = np.zeros(size + LANES, np.float32)
     skipped = -room.ctypes.data // 4 % LANES
@@ -93,12 +90,18 @@ def _chunk(x, site, first):
 
 
 @inner
+def _span(x, part):
+    """A part's first channel, its channels, and those of them in whole vectors."""
+    start = part.first_block * LANES
+    width = min(x.shape[3] - start, part.blocks * LANES)
+    return start, width, width // LANES * LANES
+
+
+@inner
 def _pack(values, row_size, x, part, chunk, out):
     """Rows of a chunk as (k, c, 16)."""
     row, distance, steps = chunk
-    start = part.first_block * LANES
-    width = min(x.shape[3] - start, part.blocks * LANES)
-    whole = width // LANES * LANES
+    start, width, whole = _span(x, part)
     tail = np.zeros(LANES, values.dtype)
     for k in range(steps):
         base, at = (row + k * distance) * row_size + start, k * part.blocks * LANES
@@ -114,9 +117,7 @@ def _pack(values, row_size, x, part, chunk, out):
 def _unpack(values, x, part, chunk, out):
     """Write (k, c, 16) as rows of a contiguous tensor."""
     row, distance, steps = chunk
-    start = part.first_block * LANES
-    width = min(x.shape[3] - start, part.blocks * LANES)
-    whole = width // LANES * LANES
+    start, width, whole = _span(x, part)
     tail = np.zeros(LANES, out.dtype)
     for k in range(steps):
         base, at = (row + k * distance) * x.shape[3] + start, k * part.blocks * LANES
@@ -144,7 +145,7 @@ def _prepare(x, part, chunk, u, raw, step):
 @inner
 def _own(x, part, parts):
     """(c, n, parts, 16): A, and zeros."""
-    own = _room(part.blocks * x.n * parts * LANES)
+    own = aligned(part.blocks * x.n * parts * LANES)
     for i in range(part.blocks * x.n):
         store(own, i * parts * LANES, load(x.A, (part.first_block * x.n + i) * LANES))
     return own
@@ -180,7 +181,7 @@ def _scan(x, part, chunk, u, step, own):
 def _forward(x, part, y, last):
     """Scan a part: its share of y (rows of d), and of last (sites, d, n) if that has room."""
     size = CHUNK * part.blocks * LANES
-    u, raw, step = _room(size), _room(size), _room(size)
+    u, raw, step = aligned(size), aligned(size), aligned(size)
     own = _own(x, part, 2)
     for site in range(part.first_site, part.end_site):
         _clear(own, 2, 1)
@@ -295,11 +296,11 @@ def _backward(g_y, x, part, grads):
     """Gradients of a part from that of y: those of B and C hold the share of these channels."""
     t, states = x.shape[1], part.blocks * x.n
     size = CHUNK * part.blocks * LANES
-    u, raw, step, g = _room(size), _room(size), _room(size), _room(size)
-    g_D, g_bias = _room(part.blocks * LANES), _room(part.blocks * LANES)
-    own, before, work = _own(x, part, 3), _own(x, part, 2), _room((CHUNK + 1) * x.n * 4 * LANES)
+    u, raw, step, g = aligned(size), aligned(size), aligned(size), aligned(size)
+    g_D, g_bias = aligned(part.blocks * LANES), aligned(part.blocks * LANES)
+    own, before, work = _own(x, part, 3), _own(x, part, 2), aligned((CHUNK + 1) * x.n * 4 * LANES)
     chunks, pending = (t + CHUNK - 1) // CHUNK, 0
-    starts = _room(chunks * states * LANES)  # the first stays zero
+    starts = aligned(chunks * states * LANES)  # the first stays zero
     for site in range(part.first_site, part.end_site):
         _note_starts(x, part, site, u, raw, step, before, starts)
         _clear(own, 3, 1)
@@ -326,11 +327,7 @@ def _backward(g_y, x, part, grads):
 
 
 def _entries(text):
-    """Both kernels as their callers see them, cached under `text`.
-
-    Numba's cache watches this file only, but takes part of its key from the closure: without it, a
-    change of `simd` would go on running the old machine code.
-    """
+    """Both kernels as their callers see them, cached under `text`: see `simd.TEXT`."""
 
     @kernel
     def forward(x, part, y, last):
@@ -345,4 +342,4 @@ def _entries(text):
     return forward, backward
 
 
-forward, backward = _entries(crc32(Path(simd.__file__).read_bytes()))
+forward, backward = _entries(TEXT)

@@ -18,19 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, scan_operator
+from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, lines, scan_operator
 
 if TYPE_CHECKING:
     from pks4.scan.numba_kernels import Part, Problem
 
-LANES = 16
-LOG2_E = 1.4426950408889634
 WORTH_A_THREAD = 1 << 18  # state-steps: tens of microseconds
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process and size
 
 
 def _problem(inputs: Inputs, flags: Flags) -> "Problem":
     from pks4.scan.numba_kernels import Problem
+    from pks4.scan.simd import LOG2_E
 
     u, delta, A, B, C, D, bias = inputs
     A = _blocks(A.float().numpy() * LOG2_E)  # (c, 16, n)
@@ -41,9 +40,7 @@ def _problem(inputs: Inputs, flags: Flags) -> "Problem":
         *_rows(B.float()),
         *_rows(C.float()),
         *(
-            np.zeros(A.shape[0] * LANES, np.float32)
-            if v is None
-            else _blocks(v.float().numpy()).ravel()
+            _blocks(np.zeros(len(inputs.A)) if v is None else v.float().numpy()).ravel()
             for v in (D, bias)
         ),
         tuple(u.shape),
@@ -55,6 +52,8 @@ def _problem(inputs: Inputs, flags: Flags) -> "Problem":
 
 def _blocks(x: np.ndarray) -> np.ndarray:
     """(d, ...) as float32 (c, 16, ...), filled up with zeros."""
+    from pks4.scan.simd import LANES
+
     blocks = -(-len(x) // LANES)
     out = np.zeros((blocks * LANES, *x.shape[1:]), np.float32)
     out[: len(x)] = x
@@ -62,17 +61,10 @@ def _blocks(x: np.ndarray) -> np.ndarray:
 
 
 def _rows(x: Tensor) -> tuple[np.ndarray, int]:
-    """A flat array and the distance of its rows; a copy only where rows are not evenly apart."""
-    distances = [x.stride(i) for i in (2, 1, 0) if x.shape[i] > 1]
-    row = distances[0] if distances else x.shape[3]
-    rows, expected = 1, []
-    for i in (2, 1, 0):
-        if x.shape[i] > 1:
-            expected.append(rows * row)
-        rows *= x.shape[i]
-    if x.stride(3) != 1 or distances != expected:
-        x, row = x.contiguous(), x.shape[3]
-    return _flat(x.as_strided(((rows - 1) * row + x.shape[3],), (1,))), row
+    """A flat array and the distance of its rows."""
+    rows = lines(x)
+    size = (len(rows) - 1) * rows.stride(0) + rows.shape[1] if len(rows) else 0
+    return _flat(rows.as_strided((size,), (1,))), rows.stride(0)
 
 
 def _flat(x: Tensor) -> np.ndarray:
@@ -82,7 +74,7 @@ def _flat(x: Tensor) -> np.ndarray:
 
 def _parts(x: "Problem") -> list["Part"]:
     """One part a thread."""
-    from pks4.scan.numba_kernels import Part
+    from pks4.scan.numba_kernels import LANES, Part
 
     (b, t, s, d), blocks = x.shape, len(x.D) // LANES
     threads = min(torch.get_num_threads(), max(1, b * t * s * d * x.n // WORTH_A_THREAD))
@@ -122,9 +114,9 @@ def _forward(inputs: Inputs, flags: Flags) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(g: Tensor, kept: Tensor, inputs: Inputs, flags: Flags) -> tuple[Tensor, ...]:
     from pks4.scan import numba_kernels
 
-    x, u = _problem(inputs, flags), inputs.u
+    x, u, lanes = _problem(inputs, flags), inputs.u, numba_kernels.LANES
     parts, g = _parts(x), _flat(g)
-    shares = len(parts) if parts[0].blocks < len(x.D) // LANES else 1
+    shares = len(parts) if parts[0].blocks < len(x.D) // lanes else 1
     g_u, g_delta = gradient_like(u, u), gradient_like(inputs.delta, u)
     g_B, g_C = (u.new_empty(shares, *inputs.B.shape, dtype=torch.float32) for _ in range(2))
     sums = [np.zeros((len(parts), len(v))) for v in (x.A, x.D, x.bias)]
@@ -138,7 +130,7 @@ def _backward(g: Tensor, kept: Tensor, inputs: Inputs, flags: Flags) -> tuple[Te
         tasks.append(lambda part=part, grads=grads: numba_kernels.backward(g, x, part, grads))
     _run(tasks)
     g_A, g_D, g_bias = (v.sum(0) for v in sums)
-    g_A = g_A.reshape(-1, x.n, LANES).transpose(0, 2, 1).reshape(-1, x.n)
+    g_A = g_A.reshape(-1, x.n, lanes).transpose(0, 2, 1).reshape(-1, x.n)
     g_B, g_C = (v.sum(0).to(u.dtype) if shares > 1 else v[0].to(u.dtype) for v in (g_B, g_C))
     g_A, g_D, g_bias = (
         _sum_like(v, like, u)

@@ -55,6 +55,12 @@ def empty_state(inputs: Inputs, flags: Flags) -> Tensor:
     return u.new_empty(shape, dtype=working_dtype(u))
 
 
+def lines(x: Tensor) -> Tensor:
+    """(b, t, s, k) as lines (b t s, k) of contiguous numbers, a view where that is one."""
+    flat = x.reshape(-1, x.shape[-1])
+    return flat if flat.stride(1) == 1 else flat.contiguous()
+
+
 def without_autocast(x: Tensor) -> AbstractContextManager:
     """Keep autocast out of an operator: it would lower the precision of the sums inside, unseen."""
     kind = x.device.type

@@ -16,6 +16,22 @@ from torch import Tensor
 from pks4.scan.operator import working_dtype
 
 
+def inverse_softplus(step: Tensor) -> Tensor:
+    """The value whose softplus is `step`, any shape, positive: where a delta begins."""
+    return step + torch.log(-torch.expm1(-step))
+
+
+def advance(
+    h: Tensor, u: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of the equation but D: the state h (b, s, d, n) after it, and C h (b, s, d).
+
+    u and step (b, s, d), B and C (b, s, n), all in the state's precision; step after softplus.
+    """
+    h = torch.exp(step[..., None] * A) * h + (step * u)[..., None] * B[..., None, :]
+    return h, (h * C[..., None, :]).sum(-1)
+
+
 def scan_sites_reference(
     u: Tensor,
     delta: Tensor,
@@ -41,8 +57,6 @@ def scan_sites_reference(
     h = x.new_zeros(*x[:, 0].shape, A.shape[1])  # (b, s, d, n)
     outputs = [h] * x.shape[1]
     for i in reversed(range(x.shape[1])) if reverse else range(x.shape[1]):
-        decay = torch.exp(step[:, i, ..., None] * A)  # (b, s, d, n)
-        h = decay * h + (step[:, i] * x[:, i])[..., None] * B[:, i, :, None]
-        outputs[i] = (h * C[:, i, :, None]).sum(-1)  # (b, s, d)
+        h, outputs[i] = advance(h, x[:, i], step[:, i], A, B[:, i], C[:, i])
     y = torch.stack(outputs, 1)
     return (y if D is None else y + D.to(dtype) * x).to(u.dtype), h

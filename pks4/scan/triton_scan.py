@@ -26,7 +26,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, scan_operator
+from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, lines, scan_operator
 
 ELEMENTS = 512  # of the state of a program: 4 for each of the 128 threads of its 4 warps
 CHUNK = 16  # steps of a chunk, at least
@@ -65,15 +65,9 @@ def _chunk(t: int) -> int:
     return min(t, max(CHUNK, isqrt(t)))
 
 
-def _lines(x: Tensor) -> Tensor:
-    """(b, t, s, k) as lines (b t s, k) of contiguous numbers, a view where that is one."""
-    lines = x.reshape(-1, x.shape[-1])
-    return lines if lines.stride(1) == 1 else lines.contiguous()
-
-
 def _arguments(inputs: Inputs) -> tuple[list[Tensor], list[int]]:
     """u, delta, A, B, C, D, delta_bias as the kernels take them; pitches of u, delta, B, C."""
-    u, delta, B, C = (_lines(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
+    u, delta, B, C = (lines(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
     D, bias = (
         inputs.A.new_zeros(len(inputs.A), dtype=torch.float32) if x is None else x.float()
         for x in (inputs.D, inputs.delta_bias)

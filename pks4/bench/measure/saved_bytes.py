@@ -6,7 +6,8 @@ kernel's own workspace and what backward allocates for a moment are not in this 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.record import Reading
@@ -47,33 +48,46 @@ def saved_bytes(
 
     Works on any device; the model is run once, forward only.
     """
-    import torch
-
     from pks4.bench.kernels import declared_attention
 
-    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
-    own = [*model.parameters(), *model.buffers(), clip]
-    ignored = {t.untyped_storage()._cdata for t in own}
     by_class: Counter[str] = Counter()
     by_stage: Counter[str] = Counter()
     where: list[tuple[str, str]] = [(type(model).__name__, "model")]
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in ignored and storage._cdata not in kept:
-            kept[storage._cdata] = storage
-            by_class[where[-1][0]] += storage.nbytes()
-            by_stage[where[-1][1]] += storage.nbytes()
-        return tensor
+    def note(size: int) -> None:
+        by_class[where[-1][0]] += size
+        by_stage[where[-1][1]] += size
 
     with (
         _whereabouts(model, where),
         declared_attention(kernel) as calls,
-        torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
+        noted_storages([*model.parameters(), *model.buffers(), clip], note),
     ):
         output = model(clip)
     del output
     return by_class, by_stage, calls.evidence()
+
+
+@contextmanager
+def noted_storages(ignored: Iterable["Tensor"], note: Callable[[int], None]) -> Iterator[None]:
+    """While open, `note` gets the bytes of each storage that autograd keeps, once.
+
+    Storages of the `ignored` tensors do not count.
+    """
+    import torch
+
+    own = {t.untyped_storage()._cdata for t in ignored}
+    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
+
+    def look(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own and storage._cdata not in kept:
+            kept[storage._cdata] = storage
+            note(storage.nbytes())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(look, lambda t: t):
+        yield
 
 
 class _whereabouts:
