@@ -13,6 +13,10 @@ from pks4.video import load_backbone
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1608.00859"
 IMAGE_TWIN = "frame_mean"
+OFFICIAL_CODE = None  # a backbone and a linear layer; no code of its own
+PLACE = "on top: mean over frames and places"
+TRAINED = "all (backbone frozen: the head)"
+VARIANTS = {"tuned": {}, "frozen": {"frozen": True}}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},

@@ -13,12 +13,24 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from pks4.attention import declare_attention
 from pks4.backbone import build_vit, check_video, vit_macs
+from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
 from pks4.cost import linear_macs
+from pks4.official import Official
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2206.13559"
 IMAGE_TWIN = "frame_mean"
+PLACE = "before the MLP of every block (12x384), and before its attention (24x384)"
+TRAINED = "adapters and head"
+VARIANTS = {
+    "one a block": {},
+    "two a block": {"adapters_per_block": 2},
+    "on CLIP": {"clip": True},
+    "eager": {"attention": "eager"},
+}
+SILENT = ("adapters.3.pre_mlp.",)  # after it no patch meets the cls token that is read
 SCALES = {
     "paper": {
         "width": 768,
@@ -39,22 +51,6 @@ SCALES = {
     },
 }
 PLACES = {1: ("pre_mlp",), 2: ("pre_attn", "pre_mlp")}
-OFFICIAL_NAMES = {
-    "trunk.cls_token": "class_embedding",
-    "trunk.pos_embed": "positional_embedding",
-    "trunk.patch_embed.proj.": "conv1.",
-    "trunk.norm_pre.": "ln_pre.",
-    "trunk.norm.": "ln_post.",
-    "trunk.blocks.": "transformer.resblocks.",
-    "adapters.": "transformer.resblocks.",
-    ".pre_": ".adapter_pre_",
-    ".norm1.": ".ln_1.",
-    ".norm2.": ".ln_2.",
-    ".attn.qkv.": ".attn.in_proj_",
-    ".attn.proj.": ".attn.out_proj.",
-    ".mlp.fc1.": ".mlp.c_fc.",
-    ".mlp.fc2.": ".mlp.c_proj.",
-}
 
 
 def build(
@@ -70,6 +66,7 @@ def build(
     adapters_per_block: int = 1,
     clip: bool = True,
     dropout: float = 0.0,
+    attention: str = "sdpa",
 ) -> "STAdapter":
     """ST-Adapter for clips of exactly `frames` frames; the paper trains with dropout .5.
 
@@ -79,6 +76,7 @@ def build(
         raise ValueError(f"adapters_per_block must be 1 or 2, got {adapters_per_block}")
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     trunk = build_vit(clip=clip, image_size=image_size, **sizes)
+    declare_attention(trunk, attention)
     adapters = [
         nn.ModuleDict(
             {place: Adapter(width, adapter_width) for place in PLACES[adapters_per_block]}
@@ -86,13 +84,6 @@ def build(
         for _ in range(depth)
     ]
     return STAdapter(frames, num_classes, image_size, trunk, adapters, dropout)
-
-
-def official_key(name: str) -> str:
-    """The name that a parameter of `STAdapter` has in the authors' checkpoints."""
-    for ours, theirs in OFFICIAL_NAMES.items():
-        name = name.replace(ours, theirs)
-    return name
 
 
 class Adapter(nn.Module):
@@ -128,6 +119,12 @@ class Adapter(nn.Module):
 
 class STAdapter(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    official = Official(
+        renames=(*CLIP_NAMES, ("adapters.", "transformer.resblocks."), (".pre_", ".adapter_pre_")),
+        without_ones=CLIP_WITHOUT_ONES,
+        trained_only=True,
+    )
 
     def __init__(
         self,

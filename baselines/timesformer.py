@@ -13,19 +13,27 @@ from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
+from pks4.attention import declare_attention
 from pks4.backbone import check_video
 from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
+from pks4.official import Official, along
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2102.05095"
 IMAGE_TWIN = "frame_mean"
+PLACE = "in every block, before attention within frames"
+TRAINED = "all"
+VARIANTS = {
+    "divided": {},
+    "joint": {"attention_type": "joint"},
+    "divided eager": {"attention": "eager"},
+}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
 ATTENTION_TYPES = ("divided", "joint")
-ATTENTION_KERNELS = ("sdpa", "eager")
 IMAGE_PREFIX = "backbone.net."
 
 
@@ -45,35 +53,26 @@ def build(
     """TimeSformer for clips of exactly `frames` frames; drop_path grows linearly by block."""
     if attention_type not in ATTENTION_TYPES:
         raise ValueError(unknown_name("attention_type", attention_type, ATTENTION_TYPES))
-    if attention not in ATTENTION_KERNELS:
-        raise ValueError(unknown_name("attention", attention, ATTENTION_KERNELS))
     if image_size % patch_size:
         raise ValueError(f"image_size {image_size} is not a multiple of patch_size {patch_size}")
     if width % heads:
         raise ValueError(f"width {width} is not a multiple of heads {heads}")
     embed = PatchEmbed(image_size, patch_size, embed_dim=width)
     kind = Divided if attention_type == "divided" else Joint
-    blocks = [
-        kind(frames, width, heads, attention == "sdpa", drop_path * i / max(1, depth - 1))
-        for i in range(depth)
-    ]
-    return TimeSformer(frames, num_classes, image_size, embed, blocks)
-
-
-def _attention(width: int, heads: int, fused: bool) -> Attention:
-    layer = Attention(width, heads, qkv_bias=True)
-    layer.fused_attn = fused  # timm's own switch between SDPA and matmul-softmax-matmul
-    return layer
+    blocks = [kind(frames, width, heads, drop_path * i / max(1, depth - 1)) for i in range(depth)]
+    model = TimeSformer(frames, num_classes, image_size, embed, blocks)
+    declare_attention(model, attention)
+    return model
 
 
 class Joint(nn.Module):
     """A plain pre-norm block over all tokens of the clip: x (b, 1 + n*t, d) -> the same shape."""
 
-    def __init__(self, frames: int, width: int, heads: int, fused: bool, drop_path: float) -> None:
+    def __init__(self, frames: int, width: int, heads: int, drop_path: float) -> None:
         super().__init__()
         self.frames, self.width = frames, width
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = _attention(width, heads, fused)
+        self.attn = Attention(width, heads, qkv_bias=True)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, 4 * width)
         self.drop_path = DropPath(drop_path)
@@ -95,10 +94,10 @@ class Joint(nn.Module):
 class Divided(Joint):
     """Attention along time, then within frames, then the MLP; x (b, 1 + n*t, d) -> the same."""
 
-    def __init__(self, frames: int, width: int, heads: int, fused: bool, drop_path: float) -> None:
-        super().__init__(frames, width, heads, fused, drop_path)
+    def __init__(self, frames: int, width: int, heads: int, drop_path: float) -> None:
+        super().__init__(frames, width, heads, drop_path)
         self.temporal_norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.temporal_attn = _attention(width, heads, fused)
+        self.temporal_attn = Attention(width, heads, qkv_bias=True)
         self.temporal_fc = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,6 +126,10 @@ class Divided(Joint):
 
 class TimeSformer(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    official = Official(
+        resize={"pos_embed": along("nearest", prefix=1), "time_embed": along("nearest")}
+    )
 
     def __init__(
         self,

@@ -23,11 +23,17 @@ from torch import Tensor, nn
 from pks4.backbone import check_video
 from pks4.cost import linear_macs, scan_macs
 from pks4.errors import unknown_name
+from pks4.official import Official, along, on_square
 from pks4.scan import inverse_softplus, scan_sites
 
 FAMILY = "video Mamba"
 PAPER = "https://arxiv.org/abs/2403.06977"
 IMAGE_TWIN = "video_mamba"
+PLACE = "in every layer, over all tokens of the clip"
+TRAINED = "all"
+WITHOUT = ("heads",)
+VARIANTS = {"official start": {}, "start of Mamba": {"init": "mamba"}}
+SILENT = ("layers.2.mixer.A_log",)  # the cls token that is read is the scan's first step
 SCALES = {
     "paper": {"width": 576, "depth": 32, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 3, "patch_size": 16, "image_size": 64, "state": 8},
@@ -160,6 +166,14 @@ class Layer(nn.Module):
 
 class VideoMamba(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    official = Official(
+        prefixes=("backbone.", "encoder."),
+        resize={
+            "pos_embed": on_square("bicubic", prefix=1),
+            "temporal_pos_embedding": along("linear"),
+        },
+    )
 
     def __init__(
         self, frames: int, num_classes: int, patch_size: int, image_size: int, layers: list[Layer]

@@ -24,6 +24,16 @@ from pks4.weights import load_weights
 FAMILY = "PKS4"
 PAPER = "https://arxiv.org/abs/2604.26461"
 IMAGE_TWIN = "frame_mean"
+OFFICIAL_CODE = None  # none was published
+PLACE = "one module, on top of the backbone or after any block"
+TRAINED = "the module and the head (backbone tuned: all)"
+VARIANTS = {
+    "frozen": {},
+    "tuned": {"frozen": False},
+    "inside": {"insert_after": 1},
+    "no priors": {"modulate": []},
+    "both directions": {"direction": "bidirectional"},
+}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {

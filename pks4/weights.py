@@ -12,7 +12,14 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-WRAPPERS = ("state_dict", "model", "module")  # keys that hold the weights
+# Keys that hold the weights.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+)  # keys that hold the weights
 PREFIXES = ("module.", "model.", "backbone.net.")  # the last is this project's image models
 LISTED = 8  # names in an error
 
@@ -26,9 +33,27 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     Raises ValueError if the file cannot be read, or lists in one line what is missing, unknown, or
     of another shape; then nothing is loaded.
     """
-    given = {_unprefixed(k): v for k, v in _unwrapped(_read(Path(path)), path).items()}
+    given = {_unprefixed(k): v for k, v in read_weights(path).items()}
     wanted, heads = net.state_dict(), _classifiers(net)
     given = {k: v for k, v in given.items() if k in wanted or not k.startswith(heads)}
+    said = misfits(wanted, given)
+    if said:
+        raise ValueError(f"{path} does not fit {type(net).__name__}, nothing was loaded; {said}")
+    net.load_state_dict(given)
+
+
+def read_weights(source: Mapping[str, object] | str | Path) -> Mapping[str, Tensor]:
+    """The dictionary of tensors inside a local file or a dictionary, wrappers taken off.
+
+    Raises ValueError if there is no such file, or it holds anything but tensors.
+    """
+    if isinstance(source, Mapping):
+        return _unwrapped(source, "the dictionary")
+    return _unwrapped(_read(Path(source)), source)
+
+
+def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """What is missing, unknown or of another shape, in one line; empty if all fits."""
     missing = sorted(wanted.keys() - given.keys())
     unknown = sorted(given.keys() - wanted.keys())
     shapes = [
@@ -37,10 +62,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
         if k in given and given[k].shape != v.shape
     ]
     faults = {"missing": missing, "unknown": unknown, "of another shape": shapes}
-    if any(faults.values()):
-        said = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
-        raise ValueError(f"{path} does not fit {type(net).__name__}, nothing was loaded; {said}")
-    net.load_state_dict(given)
+    return "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
 
 
 def _read(path: Path) -> object:
@@ -57,7 +79,7 @@ def _read(path: Path) -> object:
         raise ValueError(f"weights: {path} holds no plain tensors: {line}") from error
 
 
-def _unwrapped(content: object, path: str | Path) -> Mapping[str, Tensor]:
+def _unwrapped(content: object, where: str | Path) -> Mapping[str, Tensor]:
     """The dictionary of tensors inside what a file holds."""
     while isinstance(content, Mapping):
         inner = next((content[k] for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
@@ -65,7 +87,7 @@ def _unwrapped(content: object, path: str | Path) -> Mapping[str, Tensor]:
             break
         content = inner
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"weights: {path} holds no dictionary of tensors")
+        raise ValueError(f"weights: {where} holds no dictionary of tensors")
     return content
 
 

@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from baselines import frame_mean, st_adapter, timesformer, video_mamba
 from pks4.cost import OP_MACS
+from pks4.official import official_state_dict
 
 SMALL_VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 SMALL_MAMBA = {"width": 32, "depth": 2, "patch_size": 16, "image_size": 32, "state": 4}
@@ -63,7 +64,7 @@ def test_official_names_stand_in_the_state_dict():
     layers += ("temporal_attn.proj", "temporal_fc", "norm2", "mlp.fc1", "mlp.fc2")
     both = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
     assert names(small("divided"), "blocks.1.") == both
-    theirs = {st_adapter.official_key(k) for k in small("adapters-2").state_dict()}
+    theirs = set(official_state_dict(small("adapters-2")))
     assert "transformer.resblocks.1.adapter_pre_attn.conv.weight" in theirs
     assert "transformer.resblocks.1.attn.in_proj_bias" in theirs
     assert {k.split(".")[0] for k in theirs} == {

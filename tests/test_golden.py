@@ -14,6 +14,7 @@ import torch
 
 from baselines import st_adapter, timesformer, video_mamba
 from pks4.cost import scan_flops, scan_macs
+from pks4.official import load_official, official_state_dict
 
 TINY = {"frames": 4, "num_classes": 5, "patch_size": 16, "image_size": 32}
 TINY_VIT = {**TINY, "width": 24, "depth": 2, "heads": 3}
@@ -38,16 +39,19 @@ def weight(name, shape):
     return sine(shape, 1.7, phase, 0.25) + float(near_one)
 
 
-def fill(model, official_key=str):
-    """Give every weight its golden value, but A_log, which keeps log 1, 2, 3, ..."""
-    model.load_state_dict(
-        {
-            name: value
-            if name.endswith(("A_log", "A_b_log"))
-            else weight(official_key(name), value.shape)
-            for name, value in model.state_dict().items()
-        }
-    )
+def golden(names_and_values):
+    """Golden values for official names; A_log keeps log 1, 2, 3, ... and counters their zero."""
+    return {
+        k: v
+        if k.endswith(("A_log", "A_b_log")) or not v.is_floating_point() or ".running_" in k
+        else weight(k, v.shape)
+        for k, v in names_and_values.items()
+    }
+
+
+def fill(model):
+    """Give every weight of a rival its golden value, by its official name."""
+    load_official(model, golden(official_state_dict(model)))
     return model.eval()
 
 
@@ -75,7 +79,7 @@ def test_timesformer_divided(video, attention):
 
 @torch.no_grad()
 def test_st_adapter_with_adapters_before_the_mlp(video):
-    model = fill(st_adapter.build(**TINY_VIT, adapter_width=8), st_adapter.official_key)
+    model = fill(st_adapter.build(**TINY_VIT, adapter_width=8))
     first = [2.00122, -1.99542, 1.61362, -1.40387, 1.60952]
     assert_golden(model(video), (2, 5), first, 3.6475, 17.2342)
 
@@ -83,7 +87,8 @@ def test_st_adapter_with_adapters_before_the_mlp(video):
 @torch.no_grad()
 @pytest.mark.parametrize("backend", ["reference", "recompute"])
 def test_mamba_mixer(backend):
-    mixer = fill(video_mamba.Mixer(16, scan_backend=backend))
+    mixer = video_mamba.Mixer(16, scan_backend=backend)
+    mixer.load_state_dict(golden(mixer.state_dict()))
     first = [-2.03474, 2.43046, -0.6205, -1.75257, 2.53516]
     out = 100 * mixer(5 * sine((2, 7, 16), 0.37))
     assert_golden(out, (2, 7, 16), first, -16.3619, 1255.1248)

@@ -1,0 +1,139 @@
+"""What every contestant promises, at tiny scale; a new file in baselines/ comes in by itself."""
+
+import copy
+
+import pytest
+import torch
+from rivals import MODELS, clip, every_variant, frames_that_fit, shake, tiny
+
+from pks4.bench.counters import count_on_meta
+from pks4.bench.kernels import declared_attention
+from pks4.bench.measure.saved_bytes import saved_bytes
+from pks4.official import Official, load_official, official_state_dict
+
+FACTS = ("FAMILY", "PAPER", "IMAGE_TWIN", "PLACE", "TRAINED", "SCALES", "VARIANTS")
+some_frames = pytest.mark.parametrize("frames", [1, 3, 8])
+
+
+def built_or_skipped(name, options, frames, **more):
+    """The contestant for so many frames; if it cannot take them, it says so in one line."""
+    if frames_that_fit(name, options, frames):
+        return tiny(name, options, frames, **more)
+    with pytest.raises(ValueError, match=r"^[^\n]*frames[^\n]*$"):
+        tiny(name, options, frames, **more)
+    pytest.skip("refused in one line, as it should")
+
+
+def most_frames(name, options):
+    """The fewest frames above two that the contestant takes."""
+    return next(t for t in (3, 4, 8) if frames_that_fit(name, options, t))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_file_states_its_facts(name):
+    missing = [fact for fact in FACTS if fact not in MODELS[name].facts]
+    assert not missing
+    assert {"width", "depth", "heads", "patch_size", "image_size", "frames", "num_classes"} <= {
+        *MODELS[name].options,
+        *MODELS[name].facts.get("WITHOUT", ()),  # sizes that its architecture does not have
+    }
+
+
+@some_frames
+@every_variant
+def test_forward_and_backward_run_and_gradients_reach_what_is_trained(name, options, frames):
+    model = built_or_skipped(name, options, frames).train()
+    logits = model(clip(frames))
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+    logits.square().sum().backward()
+    for key, p in model.named_parameters():
+        if not p.requires_grad:
+            assert p.grad is None, key
+
+
+@every_variant
+def test_gradients_reach_every_weight_that_is_trained_but_those_declared_silent(name, options):
+    frames = most_frames(name, options)
+    model = shake(tiny(name, options, frames)).train()
+    model(clip(frames)).square().sum().backward()
+    silent = {
+        key
+        for key, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    }
+    declared = tuple(MODELS[name].facts.get("SILENT", ()))
+    assert all(key.endswith(declared) or key.startswith(declared) for key in silent), silent
+
+
+@every_variant
+def test_eval_is_deterministic_and_the_state_dict_round_trips(name, options):
+    frames = most_frames(name, options)
+    model, twin = shake(tiny(name, options, frames)).eval(), tiny(name, options, frames).eval()
+    video = clip(frames)
+    with torch.no_grad():
+        logits = model(video)
+        assert torch.equal(model(video), logits)
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin(video), logits)
+
+
+@some_frames
+@every_variant
+def test_meta_agrees_on_shapes_and_macs_equal_the_closed_form(name, options, frames):
+    model = built_or_skipped(name, options, frames, device="meta")
+    video = clip(frames, device="meta")
+    with torch.no_grad():
+        assert model(video).shape == (2, 5)
+    with declared_attention("flash_cpu"):
+        counted = count_on_meta(model, video, backward=False)
+    assert counted == sum(model.macs(2).values())
+
+
+@some_frames
+@every_variant
+def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames):
+    real = saved_bytes(built_or_skipped(name, options, frames).train(), clip(frames), "flash_cpu")[
+        0
+    ]
+    meta = tiny(name, options, frames, device="meta").train()
+    assert saved_bytes(meta, clip(frames, device="meta"), "flash_cpu")[0] == real
+
+
+@every_variant
+def test_official_names_round_trip_exactly(name, options):
+    frames = most_frames(name, options)
+    model = shake(tiny(name, options, frames)).eval()
+    if not hasattr(model, "official"):
+        assert MODELS[name].facts.get("OFFICIAL_CODE", "") is None  # says that there is none
+        return
+    assert isinstance(model.official, Official)
+    theirs, twin = official_state_dict(model), tiny(name, options, frames).eval()
+    loaded = load_official(twin, {"state_dict": {f"module.{k}": v for k, v in theirs.items()}})
+    assert set(loaded.loaded) == set(theirs)
+    assert not loaded.resized
+    again = official_state_dict(twin)
+    assert theirs.keys() == again.keys()
+    assert all(torch.equal(again[k], theirs[k]) for k in theirs)
+
+
+@every_variant
+def test_a_checkpoint_that_does_not_fit_is_listed_and_changes_nothing(name, options):
+    frames = most_frames(name, options)
+    model = tiny(name, options, frames)
+    if not hasattr(model, "official"):
+        return
+    before = copy.deepcopy(model.state_dict())
+    theirs = official_state_dict(shake(tiny(name, options, frames)))
+    trained = {model.official.name(k) for k, p in model.named_parameters() if p.requires_grad}
+    key = next(k for k in reversed(theirs) if k in trained)
+    faults = {
+        "missing": {k: v for k, v in theirs.items() if k != key},
+        "unknown": {**theirs, "surprise": theirs[key]},
+        "of another shape": {**theirs, key: theirs[key].flatten()[:1].expand(1, 2, 3, 1)},
+    }
+    for fault, state in faults.items():
+        with pytest.raises(ValueError, match=f"nothing was loaded; {fault}: "):
+            load_official(model, state)
+    after = model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
