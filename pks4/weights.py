@@ -14,12 +14,6 @@ from torch import Tensor, nn
 
 # Keys that hold the weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-)  # keys that hold the weights
 PREFIXES = ("module.", "model.", "backbone.net.")  # the last is this project's image models
 LISTED = 8  # names in an error
 
