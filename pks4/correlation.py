@@ -11,9 +11,12 @@ which are `offsets` times the features; here nothing but a and b is kept.
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pks4.scan.operator import without_autocast
+
+Maps = Float[Tensor, "p h w d"]
 
 
 def window_offsets(radius: int, dilation: int = 1) -> list[tuple[int, int]]:
@@ -22,7 +25,9 @@ def window_offsets(radius: int, dilation: int = 1) -> list[tuple[int, int]]:
     return [(dy, dx) for dy in steps for dx in steps]
 
 
-def on_grid(h: int, w: int, radius: int, dilation: int = 1, device=None) -> Tensor:
+def on_grid(
+    h: int, w: int, radius: int, dilation: int = 1, device=None
+) -> Bool[Tensor, "{h} {w} k"]:
     """Which offsets of which site fall on the grid: bool (h, w, offsets)."""
     offsets = torch.tensor(window_offsets(radius, dilation), device=device)  # (k, 2)
     y = torch.arange(h, device=device)[:, None, None] + offsets[:, 0]
@@ -30,7 +35,9 @@ def on_grid(h: int, w: int, radius: int, dilation: int = 1, device=None) -> Tens
     return (y >= 0) & (y < h) & (x >= 0) & (x < w)
 
 
-def local_correlation_reference(a: Tensor, b: Tensor, radius: int, dilation: int = 1) -> Tensor:
+def local_correlation_reference(
+    a: Maps, b: Maps, radius: int, dilation: int = 1
+) -> Float[Tensor, "p h w k"]:
     """The same volume from all windows at once, in plain autograd; shapes as below."""
     p, h, w, d = a.shape
     pad, side = radius * dilation, 2 * radius + 1

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -30,15 +31,16 @@ from pks4.prior import KinematicPriorEncoder, Look
 from pks4.scan import inverse_softplus, scan_sites
 from pks4.scan.reference import advance
 
+Features = Float[Tensor, "b t h w d"]
 GATE_GAIN = 10.0  # Adam's steps have a fixed size: so the gate opens in tens of steps
 
 
 class StreamState(NamedTuple):
     """What a causal module remembers of the frames so far; its size does not grow with them."""
 
-    frames: Tensor  # (b,), how many there were
+    frames: Int[Tensor, " b"]  # how many there were
     look: Look  # of the last one, each (b, h, w, its channels)
-    scan: Tensor  # (b, s, inner, n), float32 at least
+    scan: Float[Tensor, "b s inner n"]  # float32 at least
 
 
 class Scanner(nn.Module):
@@ -62,7 +64,9 @@ class Scanner(nn.Module):
         for projection in self.prior_proj.values():
             nn.init.zeros_(projection.weight)
 
-    def forward(self, u: Tensor, priors: Tensor | None) -> Tensor:
+    def forward(
+        self, u: Float[Tensor, "b t s d"], priors: Float[Tensor, "b t s p"] | None
+    ) -> Float[Tensor, "b t s d"]:
         """Scan u (b, t, s, d) under priors (b, t, s, channels), in this scanner's direction."""
         return scan_sites(
             *self._drive(u, priors),
@@ -72,7 +76,12 @@ class Scanner(nn.Module):
             backend=self.scan_backend,
         )
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self,
+        u: Float[Tensor, "b s d"],
+        priors: Float[Tensor, "b s p"] | None,
+        state: Float[Tensor, "b s d n"],
+    ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s d n"]]:
         """One frame u (b, s, d) after the state (b, s, d, n): y (b, s, d) and the new state.
 
         In the state's precision.
@@ -152,7 +161,7 @@ class PKS4(nn.Module):
                 reference_frame=options.reference_frame,
             )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Features) -> Features:
         """Mix features x (b, t, h, w, d) along time; same shape."""
         if x.ndim != 5 or x.shape[-1] != self.dim:
             raise ValueError(f"PKS4: x must be (b, t, h, w, {self.dim}), got {tuple(x.shape)}")
@@ -164,7 +173,7 @@ class PKS4(nn.Module):
             change = self._change(x)
         return x + change.to(x.dtype)
 
-    def _change(self, x: Tensor) -> Tensor:
+    def _change(self, x: Features) -> Features:
         normed = self.norm(x)
         priors = None if self.prior is None else self.prior(normed).flatten(2, 3)
         u, z = self.in_proj(normed).flatten(2, 3).chunk(2, -1)  # (b, t, s, inner)
@@ -197,7 +206,9 @@ class PKS4(nn.Module):
         return StreamState(zeros(b, dtype=torch.int64), Look(compared, reduced), scan)
 
     @torch.no_grad()
-    def step(self, x: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+    def step(
+        self, x: Float[Tensor, "b h w d"], state: StreamState
+    ) -> tuple[Float[Tensor, "b h w d"], StreamState]:
         """One frame x (b, h, w, d) after those in `state`: its result and the new state.
 
         Equals the frame's result in `forward` up to rounding. For inference: no gradient flows.

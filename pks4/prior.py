@@ -22,6 +22,7 @@ from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pks4.correlation import local_correlation, on_grid, window_offsets
@@ -32,11 +33,14 @@ SMOOTHING = 3  # side of the depthwise filter on the difference
 SQUEEZED = 16  # channels of the squeezed volume
 
 
+Features = Float[Tensor, "b t h w d"]
+
+
 class Look(NamedTuple):
     """What is compared of frames, each (..., h, w, its channels); None for a cue that is off."""
 
-    compared: Tensor | None  # for displacements: unit vectors
-    reduced: Tensor | None  # for motion boundaries
+    compared: Float[Tensor, "*lead h w c"] | None  # for displacements: unit vectors
+    reduced: Float[Tensor, "*lead h w r"] | None  # for motion boundaries
 
 
 class KinematicPriorEncoder(nn.Module):
@@ -93,18 +97,18 @@ class KinematicPriorEncoder(nn.Module):
         self.correlation, self.difference, self.cues = correlation, difference, cues
         self.fuse = nn.Linear(cues, channels, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Features) -> Float[Tensor, "b t h w p"]:
         """Priors of features x (b, t, h, w, d), each frame against its reference."""
         priors = self.between(*self._pairs(self.look(x)))  # (b, t - 1, h, w, channels)
         without = (1, 0) if self.reference_frame == "previous" else (0, 1)
         return F.pad(priors, (0, 0) * 3 + without)
 
-    def look(self, x: Tensor) -> Look:
+    def look(self, x: Float[Tensor, "*lead h w d"]) -> Look:
         """What is compared of the frames x (..., h, w, d)."""
         compared = F.normalize(self.compare(x), dim=-1) if self.correlation else None
         return Look(compared, self.reduce(x) if self.difference else None)
 
-    def between(self, frames: Look, references: Look) -> Tensor:
+    def between(self, frames: Look, references: Look) -> Float[Tensor, "*lead h w p"]:
         """Priors (..., h, w, channels) of frames against as many reference frames."""
         cues = []
         if self.correlation:
@@ -113,12 +117,12 @@ class KinematicPriorEncoder(nn.Module):
             cues.append(self._boundary(frames.reduced, references.reduced))
         return F.gelu(self.fuse(torch.cat(cues, -1)))
 
-    def displacement(self, x: Tensor) -> Tensor:
+    def displacement(self, x: Features) -> Float[Tensor, "b t-1 h w c"]:
         """Read-out of the correlation of each frame and its reference: (b, t-1, h, w, 3 or 16)."""
         frames, references = self._pairs(self.look(x))
         return self._displacement(frames.compared, references.compared)
 
-    def boundary(self, x: Tensor) -> Tensor:
+    def boundary(self, x: Features) -> Float[Tensor, "b t-1 h w r"]:
         """Difference of each frame and its reference: (b, t-1, h, w, reduced)."""
         frames, references = self._pairs(self.look(x))
         return self._boundary(frames.reduced, references.reduced)
@@ -129,14 +133,16 @@ class KinematicPriorEncoder(nn.Module):
         late = Look(*(x if x is None else x[:, 1:] for x in look))
         return (late, early) if self.reference_frame == "previous" else (early, late)
 
-    def _displacement(self, frames: Tensor, references: Tensor) -> Tensor:
+    def _displacement(
+        self, frames: Float[Tensor, "*lead h w c"], references: Float[Tensor, "*lead h w c"]
+    ) -> Float[Tensor, "*lead h w out"]:
         lead = frames.shape[:-3]
         a, b = (x.reshape(-1, *x.shape[-3:]) for x in (frames, references))
         volume = local_correlation(a, b.to(a.dtype), self.radius, self.dilation)
         read = self.squeeze(volume) if self.readout == "squeeze" else self._soft_argmax(volume)
         return read.view(*lead, *read.shape[1:])
 
-    def _soft_argmax(self, volume: Tensor) -> Tensor:
+    def _soft_argmax(self, volume: Float[Tensor, "p h w k"]) -> Float[Tensor, "p h w 3"]:
         h, w = volume.shape[1:3]
         grid = on_grid(h, w, self.radius, self.dilation, volume.device)
         scaled = volume * self.log_temperature.exp()
@@ -148,7 +154,9 @@ class KinematicPriorEncoder(nn.Module):
         best = volume.masked_fill(~grid, -1.0).amax(-1, keepdim=True)  # of cosines
         return torch.cat([expected, best], -1)
 
-    def _boundary(self, frames: Tensor, references: Tensor) -> Tensor:
+    def _boundary(
+        self, frames: Float[Tensor, "*lead h w r"], references: Float[Tensor, "*lead h w r"]
+    ) -> Float[Tensor, "*lead h w r"]:
         difference = frames - references  # (..., h, w, reduced)
         maps = difference.reshape(-1, *difference.shape[-3:]).permute(0, 3, 1, 2)
         return self.smooth(maps).permute(0, 2, 3, 1).reshape(difference.shape)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pks4.backbone import PerFrameBackbone
@@ -139,7 +140,9 @@ class VideoState(NamedTuple):
     """What a streaming video model remembers; its size does not grow with the frames."""
 
     temporal: StreamState
-    total: Tensor  # (b, d), features of all frames so far, averaged over place, added over time
+    total: Float[
+        Tensor, "b d"
+    ]  # features of all frames so far: mean over place, sum over time
 
 
 class PKS4Video(nn.Module):
@@ -155,7 +158,7 @@ class PKS4Video(nn.Module):
         self.temporal = PKS4(backbone.place[2], options)
         self.head = nn.Linear(backbone.dim, num_classes)
 
-    def forward(self, video: Tensor) -> Tensor:
+    def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
         """Logits of each clip."""
         x, prefix = self.backbone.below(video)  # (b, t, h', w', d)
         x, _ = self.backbone.above(self.temporal(x), prefix)
@@ -168,7 +171,9 @@ class PKS4Video(nn.Module):
         return VideoState(self.temporal.initial_state(b, h, w), total)
 
     @torch.no_grad()
-    def step(self, frame: Tensor, state: VideoState) -> tuple[Tensor, VideoState]:
+    def step(
+        self, frame: Float[Tensor, "b 3 h w"], state: VideoState
+    ) -> tuple[Float[Tensor, "b classes"], VideoState]:
         """One frame (b, 3, h, w): logits of the clips so far, and the new state.
 
         In eval mode the logits equal those of `forward` on all frames so far, up to rounding.
@@ -196,7 +201,7 @@ class PKS4Video(nn.Module):
         load_backbone(self.backbone, state)
 
 
-def _pooled(x: Tensor) -> Tensor:
+def _pooled(x: Float[Tensor, "b t h w d"]) -> Float[Tensor, "b d"]:
     """Mean over time and place: (b, t, h, w, d) -> (b, d).
 
     A sum's last bit depends on the order in memory, and that on what gave x: so one order for all.

@@ -3,12 +3,17 @@
 import subprocess
 import sys
 
-CODE = """
+import pytest
+
+HOOK = """
 from jaxtyping import install_import_hook
 
-with install_import_hook("pks4.scan.doors", "beartype.beartype"):
-    from pks4.scan import scan_sites, selective_scan
+ROOMS = ["pks4.scan.doors", "pks4.correlation", "pks4.prior", "pks4.module", "pks4.video"]
+install_import_hook(ROOMS, "beartype.beartype")
 import torch
+"""
+DOORS = """
+from pks4.scan import scan_sites, selective_scan
 
 u, A, B = torch.randn(2, 3, 4, 5), -torch.rand(5, 6), torch.randn(2, 3, 4, 6)
 scan_sites(u, u, A, B, B, torch.ones(5), backend="recompute")
@@ -16,16 +21,56 @@ scan_sites(u, u, A, B, B, return_last_state=True, reverse=True, backend="recompu
 x, b = torch.randn(2, 5, 7), torch.randn(2, 6, 7)
 selective_scan(x, x, A, b, b, z=x, backend="recompute")
 selective_scan(x, x, A, b[:, None], b[:, None], return_last_state=True, backend="recompute")
+wrong = lambda: scan_sites(u, u, A, B[..., :2], B, backend="recompute")
+"""
+MODULE = """
+from pks4 import PKS4
+from pks4.correlation import local_correlation, local_correlation_reference
+
+x = torch.randn(2, 3, 4, 5, 16)
+for options in (
+    {},
+    {"readout": "squeeze", "smooth": False, "reference_frame": "next"},
+    {"direction": "bidirectional", "difference": False},
+    {"direction": "halves", "correlation": False},
+    {"modulate": [], "checkpoint": True},
+):
+    PKS4(16, scan_backend="recompute", **options)(x)
+module = PKS4(16, scan_backend="recompute").eval()
+state = module.initial_state(2, 4, 5)
+for frame in x.unbind(1):
+    _, state = module.step(frame, state)
+module.prior.displacement(x), module.prior.boundary(x)
+assert torch.allclose(
+    local_correlation(x[:, 0], x[:, 1], 1, 2), local_correlation_reference(x[:, 0], x[:, 1], 1, 2),
+    atol=1e-5,
+)
+wrong = lambda: module.prior(x[0])
+"""
+VIDEO = """
+from pks4 import plug_in
+
+model = plug_in("test_vit", 7, image_size=32, insert_after=1, scan_backend="recompute").eval()
+video = torch.randn(2, 3, 3, 32, 32)
+model(video)
+model.step(video[:, 0], model.initial_state(2))
+wrong = lambda: model.step(video, model.initial_state(2))
+"""
+WRONG = """
 try:
-    scan_sites(u, u, A, B[..., :2], B, backend="recompute")
-except Exception as error:  # jaxtyping's own, not the door's ValueError
+    wrong()
+except Exception as error:  # jaxtyping's own, not a ValueError of the code
     print(type(error).__name__)
 """
 
 
-def test_the_doors_of_the_scan_hold_their_shapes_and_the_check_can_fail():
+@pytest.mark.parametrize("code", [DOORS, MODULE, VIDEO], ids=["doors", "module", "video"])
+def test_annotated_shapes_hold_and_the_check_can_fail(code):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "ignore", "-c", HOOK + code + WRONG],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "TypeCheckError"

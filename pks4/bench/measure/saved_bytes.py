@@ -1,8 +1,9 @@
 """Activation memory: bytes kept for backward, by module class, without a GPU.
 
 Every tensor that autograd keeps is noted once per storage; parameters, buffers and the input do
-not count. On meta tensors with a declared attention kernel this equals a real run to the byte. A
-kernel's own workspace and what backward allocates for a moment are not in this number.
+not count. On fake tensors with a declared attention kernel this equals a real run to the byte,
+under autocast too, whose copies of weights count. A kernel's own workspace and what backward
+allocates for a moment are not in this number.
 """
 
 from collections import Counter
@@ -16,14 +17,17 @@ from pks4.bench.trial import Trial, scan_backend
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SETTINGS = {"kernel": "flash_cpu"}
+SETTINGS = {"kernel": "flash_cpu", "dtype": "float32"}  # bfloat16: under autocast
 RULE = "saved_bytes/v1"
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
-    """Run one forward on meta and add up what is kept."""
-    model, clip = trial.build("meta"), trial.clip("meta")
-    by_class, by_stage, used = saved_bytes(model, clip, trial.settings["kernel"])
+    """Run one forward on fake tensors and add up what is kept."""
+    from pks4.bench.fakes import pretended
+
+    model, dtype = trial.build("meta"), trial.settings["dtype"]
+    with pretended(model, trial.clip("meta"), "cpu", dtype) as clip:
+        by_class, by_stage, used = saved_bytes(model, clip, trial.settings["kernel"])
     yield Reading(
         metric="saved_bytes",
         value=sum(by_class.values()),
@@ -32,8 +36,8 @@ def measure(trial: Trial) -> Iterator[Reading]:
         evidence={
             "how": "simulated",
             "rule": RULE,
-            "device": "meta",
-            "dtype": "float32",
+            "device": "cpu (fake tensors)",
+            "dtype": dtype if dtype == "float32" else f"autocast to {dtype}",
             "kernel": used,
             "scan_backend": scan_backend(model),
         },
