@@ -16,7 +16,7 @@ IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # a backbone and a linear layer; no code of its own
 PLACE = "on top: mean over frames and places"
 TRAINED = "all (backbone frozen: the head)"
-VARIANTS = {"tuned": {}, "frozen": {"frozen": True}}
+VARIANTS = {"tuned": {}, "frozen": {"frozen": True}, "eager": {"attention": "eager"}}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
@@ -34,10 +34,12 @@ def build(
     image_size: int = 224,
     backbone: str = "vit",
     frozen: bool = False,
+    attention: str = "sdpa",
 ) -> "FrameMean":
     """The floor on clips of any number of frames; trained whole unless `frozen`."""
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
-    net = PerFrameBackbone(backbone, frozen=frozen, image_size=image_size, **sizes)
+    how = {"frozen": frozen, "attention": attention}
+    net = PerFrameBackbone(backbone, image_size=image_size, **how, **sizes)
     return FrameMean(net, num_classes, frames)
 
 

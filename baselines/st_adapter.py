@@ -5,8 +5,10 @@ depth-wise convolution, and comes back up; the cls token passes by. Only adapter
 n patches of a frame, a channels of the adapter.
 
 Source: arXiv 2206.13559 and the authors' code (linziyi96/st-adapter). One adapter a block is their
-Kinetics model (12x384), two their Something-Something model (24x384). The adapter before the last
-MLP cannot reach the cls token that is read; it stands there because it stands in theirs.
+Kinetics model (12x384), two their Something-Something model (24x384). They train with dropout .5
+before `fc`, which is 0 here, and keep the frozen weights in half precision, which are float32 here.
+The adapter before the last MLP cannot reach the cls token that is read; it stands there because it
+stands in theirs.
 """
 
 import torch
@@ -27,6 +29,7 @@ TRAINED = "adapters and head"
 VARIANTS = {
     "one a block": {},
     "two a block": {"adapters_per_block": 2},
+    "in the last two blocks": {"adapter_layers": 2},
     "on CLIP": {"clip": True},
     "eager": {"attention": "eager"},
 }
@@ -64,24 +67,27 @@ def build(
     image_size: int = 224,
     adapter_width: int = 384,
     adapters_per_block: int = 1,
+    adapter_layers: int | None = None,
     clip: bool = True,
     dropout: float = 0.0,
     attention: str = "sdpa",
 ) -> "STAdapter":
-    """ST-Adapter for clips of exactly `frames` frames; the paper trains with dropout .5.
+    """ST-Adapter for clips of exactly `frames` frames.
 
+    Adapters stand in the last `adapter_layers` blocks; None is all of them, as in the paper.
     `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     if adapters_per_block not in PLACES:
         raise ValueError(f"adapters_per_block must be 1 or 2, got {adapters_per_block}")
+    adapter_layers = depth if adapter_layers is None else adapter_layers
+    if adapter_layers not in range(1, depth + 1):
+        raise ValueError(f"adapter_layers must be from 1 to depth {depth}, got {adapter_layers}")
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     trunk = build_vit(clip=clip, image_size=image_size, **sizes)
     declare_attention(trunk, attention)
+    places = [()] * (depth - adapter_layers) + [PLACES[adapters_per_block]] * adapter_layers
     adapters = [
-        nn.ModuleDict(
-            {place: Adapter(width, adapter_width) for place in PLACES[adapters_per_block]}
-        )
-        for _ in range(depth)
+        nn.ModuleDict({place: Adapter(width, adapter_width) for place in here}) for here in places
     ]
     return STAdapter(frames, num_classes, image_size, trunk, adapters, dropout)
 
@@ -159,7 +165,8 @@ class STAdapter(nn.Module):
             if "pre_attn" in adapters:
                 x = adapters["pre_attn"](x, t)
             x = x + block.attn(block.norm1(x))
-            x = adapters["pre_mlp"](x, t)
+            if "pre_mlp" in adapters:
+                x = adapters["pre_mlp"](x, t)
             x = x + block.mlp(block.norm2(x))
         cls = x[:, 0].unflatten(0, (b, t)).mean(1)
         return self.fc(self.dropout(self.trunk.norm(cls)))

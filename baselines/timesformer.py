@@ -2,7 +2,9 @@
 
 `divided` is the paper's model: attention along time at every place, through a linear layer that
 starts at zero, then attention within each frame. `joint` is its dense rival: one attention over all
-tokens of the clip. Tokens lie (h w t), time fastest, behind one cls token; n = h*w.
+tokens of the clip. Tokens lie (h w t), time fastest, behind one cls token; n = h*w. `space_only` is
+its floor: the ViT on each frame alone, a cls token for each and no place in time; the tokens are
+averaged over frames before the last norm.
 
 Source: arXiv 2102.05095 and the authors' code (facebookresearch/TimeSformer), whose parameter names
 stand here. Every weight is trained.
@@ -27,13 +29,14 @@ TRAINED = "all"
 VARIANTS = {
     "divided": {},
     "joint": {"attention_type": "joint"},
+    "space only": {"attention_type": "space_only"},
     "divided eager": {"attention": "eager"},
 }
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
-ATTENTION_TYPES = ("divided", "joint")
+ATTENTION_TYPES = ("divided", "joint", "space_only")
 IMAGE_PREFIX = "backbone.net."
 
 
@@ -50,7 +53,10 @@ def build(
     attention: str = "sdpa",
     drop_path: float = 0.0,
 ) -> "TimeSformer":
-    """TimeSformer for clips of exactly `frames` frames; drop_path grows linearly by block."""
+    """TimeSformer for clips of exactly `frames` frames.
+
+    drop_path grows linearly by block; the paper trains with .1.
+    """
     if attention_type not in ATTENTION_TYPES:
         raise ValueError(unknown_name("attention_type", attention_type, ATTENTION_TYPES))
     if image_size % patch_size:
@@ -59,14 +65,16 @@ def build(
         raise ValueError(f"width {width} is not a multiple of heads {heads}")
     embed = PatchEmbed(image_size, patch_size, embed_dim=width)
     kind = Divided if attention_type == "divided" else Joint
-    blocks = [kind(frames, width, heads, drop_path * i / max(1, depth - 1)) for i in range(depth)]
-    model = TimeSformer(frames, num_classes, image_size, embed, blocks)
+    apart = attention_type == "space_only"
+    seen = 1 if apart else frames
+    blocks = [kind(seen, width, heads, drop_path * i / max(1, depth - 1)) for i in range(depth)]
+    model = TimeSformer(frames, num_classes, image_size, embed, blocks, apart)
     declare_attention(model, attention)
     return model
 
 
 class Joint(nn.Module):
-    """A plain pre-norm block over all tokens of the clip: x (b, 1 + n*t, d) -> the same shape."""
+    """A plain pre-norm block over all tokens of t frames: x (b, 1 + n*t, d) -> the same shape."""
 
     def __init__(self, frames: int, width: int, heads: int, drop_path: float) -> None:
         super().__init__()
@@ -138,13 +146,14 @@ class TimeSformer(nn.Module):
         image_size: int,
         patch_embed: PatchEmbed,
         blocks: list[Joint],
+        apart: bool,
     ) -> None:
         super().__init__()
         self.frames, self.image_size, width = frames, image_size, blocks[0].width
         self.patch_embed = patch_embed
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + patch_embed.num_patches, width))
-        self.time_embed = nn.Parameter(torch.zeros(1, frames, width))
+        self.time_embed = None if apart else nn.Parameter(torch.zeros(1, frames, width))
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, num_classes)
@@ -164,18 +173,27 @@ class TimeSformer(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip, read from the cls token."""
         check_video(video, self.image_size, self.frames)
-        b, t = video.shape[:2]
-        x = self.patch_embed(video.flatten(0, 1)).unflatten(0, (b, t))  # (b, t, n, d)
-        x = x + self.pos_embed[:, None, 1:] + self.time_embed[:, :, None]
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(b, -1, -1)
-        x = torch.cat([cls, x.transpose(1, 2).flatten(1, 2)], 1)  # (b, 1 + n*t, d)
-        return self.head(self.norm(self.blocks(x))[:, 0])
+        x = self.patch_embed(video.flatten(0, 1)) + self.pos_embed[:, 1:]  # (b*t, n, d)
+        if self.time_embed is None:
+            x = self.blocks(self._behind_cls(x))  # (b*t, 1 + n, d)
+            x = x.unflatten(0, (-1, self.frames)).mean(1)
+        else:
+            x = x.unflatten(0, (-1, self.frames)) + self.time_embed[:, :, None]
+            x = self._behind_cls(x.transpose(1, 2).flatten(1, 2))  # (b, 1 + n*t, d)
+            x = self.blocks(x)
+        return self.head(self.norm(x)[:, 0])
+
+    def _behind_cls(self, patches: Tensor) -> Tensor:
+        """The cls token with its position before the patches of each sequence."""
+        cls = self.cls_token + self.pos_embed[:, :1]
+        return torch.cat([cls.expand(patches.shape[0], -1, -1), patches], 1)
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""
         n, d = self.patch_embed.num_patches, self.norm.normalized_shape[0]
         taps = self.patch_embed.proj.weight[0].numel()
-        backbone, temporal = zip(*(block.macs(batch, n) for block in self.blocks), strict=True)
+        clips = batch * self.frames // self.blocks[0].frames  # as the blocks see them
+        backbone, temporal = zip(*(block.macs(clips, n) for block in self.blocks), strict=True)
         return {
             "backbone": linear_macs(batch * self.frames * n, taps, d) + sum(backbone),
             "temporal": sum(temporal),

@@ -25,6 +25,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attention: str) -> Tensor:
 def declare_attention(net: nn.Module, attention: str) -> None:
     """Let every timm attention layer in `net` run with this kernel.
 
+    Layers of other kinds in timm carry the same switch: "eager" turns it off; "sdpa" leaves them as
+    timm made them, since not every kind is ready for it.
+
     Raises ValueError for a name that is not in `ATTENTION`.
     """
     if attention not in ATTENTION:
@@ -32,3 +35,10 @@ def declare_attention(net: nn.Module, attention: str) -> None:
     for layer in net.modules():
         if isinstance(layer, Attention):
             layer.fused_attn = attention == "sdpa"
+        elif attention == "eager" and has_switch(layer):
+            layer.fused_attn = False
+
+
+def has_switch(layer: nn.Module) -> bool:
+    """Whether this is a layer of timm's whose attention may be fused or not."""
+    return hasattr(layer, "fused_attn")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from pks4.attention import declare_attention, has_switch
 from pks4.cost import linear_macs, vit_block_macs
 from pks4.errors import unknown_name
 from pks4.options import at_least_one
@@ -81,11 +82,13 @@ class PerFrameBackbone(nn.Module):
             `frame_chunk` frames at once.
         insert_after: block of a ViT or stage of a CNN, counted from 0, after which the place is.
         checkpoint: recompute every stage that autograd sees in backward.
+        attention: kernel of its attention layers, "sdpa" or "eager".
         vit_sizes: width, depth, heads, patch_size, image_size for the two ViTs; a timm model takes
             only image_size, and only where it is not its own. image_size is one side or (h, w);
             None is the size that the model has by itself.
 
-    Raises ValueError for an unknown name, a place that is not there, or a model without a grid.
+    Raises ValueError for an unknown name, a place that is not there, a model without a grid, or
+    "eager" where no layer has the choice.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class PerFrameBackbone(nn.Module):
         insert_after: int | None = None,
         frame_chunk: int = 64,
         checkpoint: bool = False,
+        attention: str = "sdpa",
         **vit_sizes,
     ) -> None:
         super().__init__()
@@ -107,6 +111,11 @@ class PerFrameBackbone(nn.Module):
         else:
             self.net = _timm_model(name, size)
             size = self.net.pretrained_cfg["input_size"][1:] if size is None else size
+        declare_attention(self.net, attention)
+        if attention == "eager" and not any(map(has_switch, self.net.modules())):
+            raise ValueError(
+                f"backbone {name!r} has no attention that can be made 'eager'; leave attention out"
+            )
         self.image_size = sides(size)
         self.frozen, self.insert_after = frozen, insert_after
         self.frame_chunk, self.checkpoint = frame_chunk, checkpoint

@@ -34,6 +34,7 @@ VARIANTS = {
     "inside": {"insert_after": 1},
     "no priors": {"modulate": []},
     "both directions": {"direction": "bidirectional"},
+    "eager": {"frozen": False, "attention": "eager"},
 }
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
@@ -82,17 +83,18 @@ def build(
     frozen: bool = True,
     insert_after: int | None = None,
     frame_chunk: int = 64,
+    attention: str = "sdpa",
     **module,
 ) -> "PKS4Video":
     """PKS4 for clips of any number of frames; `module` holds fields of `pks4.options.Options`.
 
-    `insert_after` and `frame_chunk` as in `PerFrameBackbone`. `checkpoint` reaches the module and
-    every stage of the backbone that autograd sees.
+    `insert_after`, `frame_chunk` and `attention` as in `PerFrameBackbone`. `checkpoint` reaches the
+    module and every stage of the backbone that autograd sees.
     """
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
-    options = options_from(module)
-    return _on(backbone, num_classes, frames, options, frozen=frozen, **place, **sizes)
+    how = {"frozen": frozen, "attention": attention}
+    return _on(backbone, num_classes, frames, options_from(module), **how, **place, **sizes)
 
 
 def _on(
@@ -140,9 +142,7 @@ class VideoState(NamedTuple):
     """What a streaming video model remembers; its size does not grow with the frames."""
 
     temporal: StreamState
-    total: Float[
-        Tensor, "b d"
-    ]  # features of all frames so far: mean over place, sum over time
+    total: Float[Tensor, "b d"]  # features of all frames so far: mean over place, sum over time
 
 
 class PKS4Video(nn.Module):

@@ -5,6 +5,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pks4.backbone import PerFrameBackbone, check_video
+from pks4.bench.kernels import declared_attention
 from pks4.stages import run, stages_of
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
@@ -148,6 +149,39 @@ def test_an_unknown_backbone_names_the_near_one():
         PerFrameBackbone("resnet_18")
     with pytest.raises(ValueError, match="frame_chunk must be a whole number"):
         backbone(frame_chunk=0)
+
+
+def fused_calls(name, **options):
+    """How often a backbone calls the fused kernel on one frame."""
+    with torch.device("meta"):
+        net = PerFrameBackbone(name, **{"image_size": None, **options})
+        video = torch.empty(1, 1, 3, *net.image_size)
+    with declared_attention("math") as calls:
+        net(video)
+    return calls.count
+
+
+@pytest.mark.parametrize("name", ["vit", "vit_clip", "test_vit", "pvt_v2_b0", "fastvit_sa12"])
+def test_eager_calls_no_fused_kernel_whatever_the_kind_of_attention(name):
+    assert fused_calls(name) > 0
+    assert fused_calls(name, attention="eager") == 0
+
+
+def test_kinds_that_timm_does_not_fuse_by_itself_are_not_fused():
+    assert fused_calls("swin_tiny_patch4_window7_224") == 0
+
+
+def test_eager_is_refused_where_there_is_no_attention_to_make_so():
+    with pytest.raises(ValueError, match=r"'test_resnet' has no attention .* leave attention out"):
+        backbone("test_resnet", attention="eager")
+    with pytest.raises(ValueError, match="did you mean 'eager'"):
+        backbone(attention="eagre")
+
+
+@torch.no_grad()
+def test_both_kernels_give_the_same_features():
+    fused, eager = (backbone(attention=kernel) for kernel in ("sdpa", "eager"))
+    torch.testing.assert_close(fused(clip()), eager(clip()))
 
 
 def test_a_frame_of_vit_b_16_is_17_563_gmac():

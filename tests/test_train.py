@@ -158,3 +158,15 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     again = {r.metric: r for r in accuracy.measure(Trial(cell, cell.settings["accuracy"]))}
     assert again["top1"].detail["predicted"] == top.detail["predicted"]
     assert again["final_train_loss"].value == readings["final_train_loss"].value
+
+
+@pytest.mark.parametrize("model", ["frame_mean", "tsm", "tsm_vit"])
+def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, monkeypatch, model):
+    cell, keys = plan(read_suite(suite_file(more=ACCURACY))[0])[-1], []
+    sizes = catalogue.models()[model].facts["SCALES"]["tiny"]
+    monkeypatch.setattr("pks4.train.pretrain.image_model", lambda key, *_: keys.append(key))
+    for ways in ({}, {"frozen": True, "attention": "eager", "dropout": 0.5}):
+        one = cell.model_copy(update={"model": model, "options": sizes | ways})
+        twin = accuracy._image_twin(model)
+        accuracy._image_model(Trial(one, cell.settings["accuracy"]), twin)
+    assert keys[0] == keys[1] == {"model": twin.name, "options": sizes}

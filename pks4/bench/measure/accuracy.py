@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pks4.bench import catalogue
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial, build, scan_backend
+from pks4.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,8 @@ SETTINGS = {
     "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
 }
+# Options that a twin may have too, and that must not make another image model of it.
+NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
 
 
 def data_needed(cell: Any) -> list[dict[str, Any]]:
@@ -62,10 +65,11 @@ def measure(trial: Trial) -> Iterator[Reading]:
     from pks4.train.fit import fit, predict
 
     cell, settings = trial.cell, trial.settings
+    twin = _image_twin(cell.model)
     (dataset,) = (make(**wanted) for wanted in data_needed(cell))
     classes = len(dataset.classes)
     with declared_attention(settings["kernel"]) as calls:
-        image = _image_model(trial)
+        image = _image_model(trial, twin)
         model = build(cell, num_classes=classes, seed=settings["seed"])
         model.load_image_weights(image.state)
         train = load_split(dataset, "train", cell.frames, reader=settings["reader"])
@@ -102,15 +106,27 @@ def _recipe(settings: dict[str, Any]) -> "Recipe":
     return Recipe(**{name: settings[name] for name in names})
 
 
-def _image_model(trial: Trial) -> "ImageModel":
+def _image_twin(model: str) -> Any:
+    """The entry whose image weights a contestant starts from; UserError if it has none."""
+    models = catalogue.models()
+    twin = models[model].facts["IMAGE_TWIN"]
+    if twin is None:
+        raise UserError(
+            f"model {model!r} has no image twin, so its accuracy would not compare; "
+            "leave it out of grids that measure accuracy"
+        )
+    return catalogue.find("image twin", twin, models)
+
+
+def _image_model(trial: Trial, twin: Any) -> "ImageModel":
     """The contestant's image twin, trained on stills or taken from the cache."""
     from pks4.data.dataset import cache_root
     from pks4.train.fit import Recipe
     from pks4.train.pretrain import image_model
 
-    cell, settings, models = trial.cell, trial.settings, catalogue.models()
-    twin = catalogue.find("image twin", models[cell.model].facts["IMAGE_TWIN"], models)
-    options = {k: v for k, v in cell.options.items() if k in twin.options and k != "frozen"}
+    cell, settings = trial.cell, trial.settings
+    kept = [k for k in cell.options if k in twin.options and k not in NOT_OF_THE_IMAGE_MODEL]
+    options = {k: cell.options[k] for k in kept}
     twin_cell = cell.model_copy(update={"model": twin.name, "options": options, "frames": 1})
     recipe = Recipe(
         learning_rate=settings["image_learning_rate"],

@@ -1,0 +1,115 @@
+"""VideoMAE fine-tuned, of transformers (temporal attention): a ViT over all tubelets, no cls token.
+
+One convolution makes a token of every patch over `tubelet` frames; tokens lie (t h w), time
+slowest, with a fixed sine table for positions; plain blocks, whose keys have no bias, attend over
+all of them; the mean of tokens is normed and classified.
+
+Source: arXiv 2203.12602 and `VideoMAEForVideoClassification`, whose parameter names stand here and
+whose initial weights are kept: normal .02 everywhere (the authors start the classifier a thousand
+times smaller). Against the authors' code its norms have eps 1e-12 in the blocks and 1e-5 at the
+end instead of 1e-6, and there is no drop path. The masked pre-training is not part of this model.
+"""
+
+from torch import Tensor, nn
+
+from pks4.hf import Sizes, Wrapped, in_time, known_attention, renamed, split_qkv
+
+FAMILY = "temporal attention"
+PAPER = "https://arxiv.org/abs/2203.12602"
+IMAGE_TWIN = "frame_mean"
+PLACE = "in every block, over all tubelets of the clip"
+TRAINED = "all"
+FRAMES_STEP = 2
+VARIANTS = {"joint": {}, "eager": {"attention": "eager"}}
+SCALES = {
+    "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
+}
+NAMES = (  # timm's, transformers'
+    ("blocks.", "videomae.encoder.layer."),
+    (".attn.q.", ".attention.attention.query."),
+    (".attn.k.", ".attention.attention.key."),
+    (".attn.v.", ".attention.attention.value."),
+    (".attn.proj.", ".attention.output.dense."),
+    (".norm1.", ".layernorm_before."),
+    (".norm2.", ".layernorm_after."),
+    (".mlp.fc1.", ".intermediate.dense."),
+    (".mlp.fc2.", ".output.dense."),
+    ("patch_embed.proj.", "videomae.embeddings.patch_embeddings.projection."),
+)
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    patch_size: int = 16,
+    image_size: int = 224,
+    tubelet: int = 2,
+    attention: str = "sdpa",
+) -> "HFVideoMAE":
+    """transformers' VideoMAE for clips of exactly `frames` frames, a multiple of `tubelet`."""
+    sizes = Sizes(
+        frames=frames,
+        num_classes=num_classes,
+        width=width,
+        depth=depth,
+        heads=heads,
+        patch_size=patch_size,
+        image_size=image_size,
+        tubelet=tubelet,
+    )
+    kernel = known_attention(attention)
+    from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+    config = VideoMAEConfig(
+        **sizes.config(),
+        intermediate_size=4 * width,
+        num_frames=frames,
+        patch_size=patch_size,
+        image_size=image_size,
+        tubelet_size=tubelet,
+        attn_implementation=kernel,
+    )
+    return HFVideoMAE(VideoMAEForVideoClassification(config), sizes)
+
+
+class HFVideoMAE(Wrapped):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    def __init__(self, net: nn.Module, sizes: Sizes) -> None:
+        super().__init__(net, sizes)
+        embeddings = net.videomae.embeddings
+        # transformers holds the table as a bare tensor, which stays behind when the model moves
+        table = embeddings.position_embeddings
+        del embeddings.position_embeddings
+        embeddings.register_buffer("position_embeddings", table, persistent=False)
+
+    def macs(self, batch: int = 1) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage.
+
+        temporal is what attention costs above tubelets of the same time alone.
+        """
+        blocks, temporal = self.sizes.joint_macs(batch, prefix=0)
+        return {
+            "backbone": self.sizes.embed_macs(batch) + blocks,
+            "temporal": temporal,
+            "head": self.sizes.head_macs(batch),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take patch embedding, blocks and last norm of the image twin; the authors start masked.
+
+        A tubelet starts as its middle frame. Left behind: cls token and learned positions, which
+        have no place here, and the biases of keys, which change nothing. Raises ValueError if the
+        twin's weights do not fit.
+        """
+        vit = split_qkv(self.sizes.image_vit(state))
+        vit["patch_embed.proj.weight"] = in_time(vit["patch_embed.proj.weight"], self.sizes.tubelet)
+        left = ("cls_token", "pos_embed", ".k.bias", "norm.weight", "norm.bias")
+        weights = {k: v for k, v in vit.items() if not k.endswith(left)}
+        last = {f"fc_norm.{part}": vit[f"norm.{part}"] for part in ("weight", "bias")}
+        self.take({**renamed(weights, NAMES), **last}, stay=("classifier.",))

@@ -1,0 +1,111 @@
+"""TSM ViT (2D floor): a ViT on each frame, with channels shifted to neighbours before attention.
+
+In every block, attention sees the patches of a frame with one eighth of their channels from the
+next frame and one eighth from the frame before: x += attention(shift(norm x)). The cls token does
+not shift, and the residual stream keeps the frame as it is, as TSM's `blockres` form does in a
+ResNet. Each frame is classified from its cls token; the clip's logits are the mean of its frames'.
+n patches of a frame.
+
+Source: arXiv 1811.08383 for the shift. Ours otherwise: there is no code of the authors for a ViT.
+"""
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from pks4.attention import declare_attention
+from pks4.backbone import build_vit, check_video, vit_macs
+from pks4.cost import linear_macs
+from pks4.shift import check_n_div, temporal_shift
+
+FAMILY = "2D floor"
+PAPER = "https://arxiv.org/abs/1811.08383"
+IMAGE_TWIN = "frame_mean"
+OFFICIAL_CODE = None  # the authors shift in ResNets and MobileNets
+PLACE = "before the attention of every block, residual stream left alone"
+TRAINED = "all"
+VARIANTS = {"an eighth each way": {}, "a quarter": {"n_div": 4}, "eager": {"attention": "eager"}}
+SCALES = {
+    "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
+}
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    patch_size: int = 16,
+    image_size: int = 224,
+    n_div: int = 8,
+    dropout: float = 0.0,
+    attention: str = "sdpa",
+) -> "TSMViT":
+    """TSM on a ViT for clips of exactly `frames` frames; TSM's authors train with dropout .5."""
+    check_n_div(n_div, width)
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    trunk = build_vit(image_size=image_size, **sizes)
+    declare_attention(trunk, attention)
+    return TSMViT(frames, num_classes, image_size, trunk, n_div, dropout)
+
+
+class TSMViT(nn.Module):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    def __init__(
+        self,
+        frames: int,
+        num_classes: int,
+        image_size: int,
+        trunk: VisionTransformer,
+        n_div: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.frames, self.image_size, self.n_div = frames, image_size, n_div
+        self.trunk = trunk
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(trunk.embed_dim, num_classes)
+        nn.init.normal_(self.head.weight, std=0.001)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Logits of each clip: the mean of its frames' logits."""
+        check_video(video, self.image_size, self.frames)
+        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        for block in self.trunk.blocks:
+            x = x + block.attn(self._shift(block.norm1(x)))
+            x = x + block.mlp(block.norm2(x))
+        cls = self.dropout(self.trunk.norm(x[:, 0]))
+        return self.head(cls).unflatten(0, (-1, self.frames)).mean(1)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """The trunk below its first block: (b*t, 3, h, w) -> (b*t, 1 + n, d)."""
+        patches = self.trunk.patch_embed(images)
+        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
+        return torch.cat([cls, patches], 1) + self.trunk.pos_embed
+
+    def _shift(self, x: Tensor) -> Tensor:
+        """Tokens x (b*t, 1 + n, d) with the patches' channels shifted in time."""
+        patches = x[:, 1:].unflatten(0, (-1, self.frames))  # (b, t, n, d)
+        shifted = temporal_shift(patches, self.n_div, dim=3).flatten(0, 1)
+        return torch.cat([x[:, :1], shifted], 1)
+
+    def macs(self, batch: int = 1) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage."""
+        images = batch * self.frames
+        return {
+            "backbone": vit_macs(self.trunk, images),
+            "temporal": 0,
+            "head": linear_macs(images, self.head.in_features, self.head.out_features),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the ViT of the image twin, all of it; not the head."""
+        prefix = "backbone.net."
+        self.trunk.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )

@@ -1,0 +1,62 @@
+"""TSN R50 (2D floor): ResNet-50 on each frame, logits averaged over time; blind to order.
+
+Each frame passes a ResNet, is averaged over places and classified by `new_fc`; the clip's logits
+are the mean of its frames'. Every weight is trained, batch norms too.
+
+Source: arXiv 1608.00859, in the form and with the names of the code of TSM's authors
+(mit-han-lab/temporal-shift-module), which put `module.` before every name in their files. Theirs
+calls the last layer `base_model.fc` where there is no dropout; here it is always `new_fc`.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pks4.official import Official
+from pks4.resnet import PerFrameResNet, build_resnet
+
+FAMILY = "2D floor"
+PAPER = "https://arxiv.org/abs/1608.00859"
+IMAGE_TWIN = "tsn_r50"
+PLACE = "on top: mean of the frames' logits"
+TRAINED = "all"
+WITHOUT = ("width", "depth", "heads", "patch_size")
+VARIANTS = {"one block a stage": {}, "two blocks a stage": {"layers": [2, 2, 2, 2]}}
+SCALES = {
+    "paper": {"layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512], "image_size": 224},
+    "tiny": {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "image_size": 64},
+}
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    layers: Sequence[int] = (3, 4, 6, 3),
+    channels: Sequence[int] = (64, 128, 256, 512),
+    image_size: int = 224,
+    dropout: float = 0.0,
+) -> "TSN":
+    """TSN for clips of exactly `frames` frames; the authors train with dropout .5.
+
+    `layers` and `channels` as in `build_resnet`.
+    """
+    return TSN(frames, num_classes, image_size, build_resnet(layers, channels), dropout)
+
+
+class TSN(PerFrameResNet):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), the same for every order of frames."""
+
+    official = Official()
+
+    def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Of images (n, 3, h, w): their mean over places (n, d), and the grid (n, h', w', d)."""
+        grid = self.base_model.forward_features(images).permute(0, 2, 3, 1)
+        return grid.mean((1, 2)), grid
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the ResNet of the image twin, all of it; not new_fc."""
+        prefix = "base_model."
+        self.base_model.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
