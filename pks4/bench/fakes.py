@@ -1,8 +1,8 @@
-"""A model on a device that need not be there: fake tensors, which know device and dtype, no values.
+"""A model on a device without storage: fake tensors, which know device and dtype, and no values.
 
 Meta tensors follow the kernels of CUDA and know nothing of autocast; fake tensors run the rules of
 the device that they say they are on, so that what a real run would keep for backward can be read
-off to the byte. Where PyTorch's fake kernels are wrong, `_Corrected` says so and mends it.
+off to the byte. Where PyTorch's fake kernels are wrong, `_Statistics` mends it.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,13 @@ DTYPES = ("float32", "bfloat16")
 
 @contextmanager
 def pretended(
-    model: nn.Module, clip: Tensor, device: str = "cpu", dtype: str = "float32"
+    model: nn.Module, clip: Tensor, rules: str = "cpu", dtype: str = "float32"
 ) -> Iterator[Tensor]:
-    """While open, `model` (built on meta) stands on `device`; gives the clip that stands there too.
+    """While open, `model` (built on meta) stands on a fake CPU; gives the clip that stands there.
 
-    With dtype "bfloat16" autocast to it is on, weights stay as they are. Raises ValueError for a
-    dtype that is not in `DTYPES`.
+    With dtype "bfloat16" autocast to it is on, weights stay as they are. `rules` says whose kernels
+    a norm follows; for those of CUDA open `cuda_rules` as well. Raises ValueError for a dtype that
+    is not in `DTYPES`.
     """
     if dtype not in DTYPES:
         raise ValueError(unknown_name("dtype", dtype, DTYPES))
@@ -35,34 +36,41 @@ def pretended(
         for module in model.modules():
             for name, p in module._parameters.items():
                 if p is not None:
-                    module._parameters[name] = nn.Parameter(_like(p, device), p.requires_grad)
+                    module._parameters[name] = nn.Parameter(_like(p), p.requires_grad)
             for name, x in module._buffers.items():
                 if x is not None:
-                    module._buffers[name] = _like(x, device)
-        there = _like(clip, device)
+                    module._buffers[name] = _like(x)
+        there = _like(clip)
     with ExitStack() as stack:
         stack.enter_context(mode)
-        stack.enter_context(_Corrected())
+        stack.enter_context(_Statistics(rules))
         if dtype != "float32":
-            stack.enter_context(torch.autocast(device, getattr(torch, dtype)))
+            stack.enter_context(torch.autocast("cpu", getattr(torch, dtype)))
         yield there
 
 
-def _like(x: Tensor, device: str) -> Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device=device)
+def _like(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device="cpu")
 
 
-class _Corrected(TorchDispatchMode):
-    """On a CPU a norm keeps its statistics in the dtype of its weights; fake ones follow x."""
+class _Statistics(TorchDispatchMode):
+    """Norms keep their statistics in the dtype of their weights on a CPU, in float32 on CUDA.
+
+    PyTorch's fake kernels say that of x, which is wrong under autocast.
+    """
 
     NORMS = (aten.native_layer_norm.default, aten.native_batch_norm.default)
 
+    def __init__(self, rules: str) -> None:
+        super().__init__()
+        self.rules = rules
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if func not in self.NORMS or args[0].device.type != "cpu":
+        if func not in self.NORMS:
             return out
         weight = args[2] if func is self.NORMS[0] else args[1]
-        if weight is None or weight.dtype == args[0].dtype:
-            return out
+        dtype = torch.float32 if self.rules == "cuda" or weight is None else weight.dtype
         y, *statistics = out
-        return (y, *(torch.empty_like(s, dtype=weight.dtype) for s in statistics))
+        same = all(s.dtype == dtype for s in statistics)
+        return out if same else (y, *(torch.empty_like(s, dtype=dtype) for s in statistics))

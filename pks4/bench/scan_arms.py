@@ -99,7 +99,7 @@ def _arm(scan: Callable[..., Tensor], x: tuple[Tensor, ...], operation: Operatio
 def kept_bytes(call: Call, x: tuple[Tensor, ...]) -> int:
     """Bytes that autograd keeps beyond the inputs x, each storage counted once."""
     sizes: list[int] = []
-    with noted_storages(x, sizes.append):
+    with noted_storages(x, lambda storage: sizes.append(storage.nbytes())):
         call()
     return sum(sizes)
 

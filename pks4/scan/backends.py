@@ -1,6 +1,9 @@
 """Which scan backends there are, what each takes, and which one `auto` means."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -33,7 +36,21 @@ BACKENDS = {
     "triton": Backend(("cuda", "meta"), CUDA_DTYPES, "triton", "pip install triton"),
 }
 INSTALLED = frozenset(b.package for b in BACKENDS.values() if b.package and find_spec(b.package))
+_assumed: ContextVar[str] = ContextVar("assumed", default="")
 AUTO = {"cpu": "numba", "meta": "numba", "cuda": "mamba_ssm"}  # where it applies; else recompute
+
+
+@contextmanager
+def assumed(device: str) -> Iterator[None]:
+    """While open, backends are chosen as on this device, with every package there.
+
+    For shapes without values, as in a simulation; a real tensor would meet what is not there.
+    """
+    token = _assumed.set(device)
+    try:
+        yield
+    finally:
+        _assumed.reset(token)
 
 
 def resolve(backend: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> str:
@@ -44,6 +61,7 @@ def resolve(backend: str, device: str = "cpu", dtype: torch.dtype = torch.float3
 
     Raises ValueError for an unknown name and for a backend that cannot run here, with the remedy.
     """
+    device = _assumed.get() or device
     if backend == "auto":
         name = AUTO.get(device, "recompute")
         return "recompute" if _obstacle(name, device, dtype) else name
@@ -64,6 +82,7 @@ def _obstacle(name: str, device: str, dtype: torch.dtype) -> str:
         return f"does not run on {device}, only on {', '.join(devices)}; take 'recompute'"
     if backend.dtypes and dtype not in backend.dtypes:
         return f"does not take {dtype}; take 'recompute'"
-    if backend.package and device != "meta" and backend.package not in INSTALLED:
+    there = device == "meta" or _assumed.get() or backend.package in INSTALLED
+    if backend.package and not there:
         return f"is not installed; {backend.remedy}"
     return ""

@@ -9,72 +9,87 @@ allocates for a moment are not in this number.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial, scan_backend
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
-SETTINGS = {"kernel": "flash_cpu", "dtype": "float32"}  # bfloat16: under autocast
+SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
 RULE = "saved_bytes/v1"
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Run one forward on fake tensors and add up what is kept."""
-    from pks4.bench.fakes import pretended
+    from pks4.bench.targets import standing_on, target
 
-    model, dtype = trial.build("meta"), trial.settings["dtype"]
-    with pretended(model, trial.clip("meta"), "cpu", dtype) as clip:
-        by_class, by_stage, used = saved_bytes(model, clip, trial.settings["kernel"])
+    where = target(trial.settings["target"], trial.settings["kernel"])
+    model = trial.build("meta")
+    with standing_on(where, model, trial.clip("meta")) as clip:
+        kept = saved_bytes(model, clip, where.kernel)
+        scan = scan_backend(model)
     yield Reading(
         metric="saved_bytes",
-        value=sum(by_class.values()),
+        value=kept.by_class.total(),
         unit="B",
         kind="exact",
-        evidence={
-            "how": "simulated",
-            "rule": RULE,
-            "device": "cpu (fake tensors)",
-            "dtype": dtype if dtype == "float32" else f"autocast to {dtype}",
-            "kernel": used,
-            "scan_backend": scan_backend(model),
+        evidence={**where.evidence(), "rule": RULE, "kernel": kept.kernel, "scan_backend": scan},
+        detail={
+            "by_class": dict(kept.by_class.most_common()),
+            "by_stage": dict(kept.by_stage),
+            "weight_copies": kept.weight_copies,
         },
-        detail={"by_class": dict(by_class.most_common()), "by_stage": dict(by_stage)},
     )
 
 
-def saved_bytes(
-    model: "nn.Module", clip: "Tensor", kernel: str
-) -> tuple[Counter[str], Counter[str], str]:
-    """Bytes kept for backward by module class and by stage (top-level child), and the kernel used.
+class Kept(NamedTuple):
+    """Bytes kept for backward; copies are of weights that autocast lowered, the same at any T."""
+
+    by_class: Counter[str]
+    by_stage: Counter[str]  # top-level child
+    weight_copies: int
+    kernel: str
+
+
+def saved_bytes(model: "nn.Module", clip: "Tensor", kernel: str) -> Kept:
+    """Bytes kept for backward by module class and by stage, with the kernel used.
 
     Works on any device; the model is run once, forward only.
     """
     from pks4.bench.kernels import declared_attention
+    from pks4.bench.lowered import LoweredWeights
 
     by_class: Counter[str] = Counter()
     by_stage: Counter[str] = Counter()
     where: list[tuple[str, str]] = [(type(model).__name__, "model")]
+    copies = LoweredWeights(model)
+    copied = 0
 
-    def note(size: int) -> None:
-        by_class[where[-1][0]] += size
-        by_stage[where[-1][1]] += size
+    def note(storage: "torch.UntypedStorage") -> None:
+        nonlocal copied
+        by_class[where[-1][0]] += storage.nbytes()
+        by_stage[where[-1][1]] += storage.nbytes()
+        copied += storage.nbytes() if storage in copies else 0
 
     with (
         _whereabouts(model, where),
         declared_attention(kernel) as calls,
+        copies,
         noted_storages([*model.parameters(), *model.buffers(), clip], note),
     ):
         output = model(clip)
     del output
-    return by_class, by_stage, calls.evidence()
+    return Kept(by_class, by_stage, copied, calls.evidence())
 
 
 @contextmanager
-def noted_storages(ignored: Iterable["Tensor"], note: Callable[[int], None]) -> Iterator[None]:
-    """While open, `note` gets the bytes of each storage that autograd keeps, once.
+def noted_storages(
+    ignored: Iterable["Tensor"], note: Callable[["torch.UntypedStorage"], None]
+) -> Iterator[None]:
+    """While open, `note` gets each storage that autograd keeps, once.
 
     Storages of the `ignored` tensors do not count.
     """
@@ -87,7 +102,7 @@ def noted_storages(ignored: Iterable["Tensor"], note: Callable[[int], None]) -> 
         storage = tensor.untyped_storage()
         if storage._cdata not in own and storage._cdata not in kept:
             kept[storage._cdata] = storage
-            note(storage.nbytes())
+            note(storage)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(look, lambda t: t):

@@ -1,0 +1,46 @@
+"""Peak memory of a training step, simulated: weights, moments, activations, gradients and the rest.
+
+AdamW's moments are there from the start, as they are from the second step on. Nothing is computed,
+so that a laptop tells what a GPU would hold; what allocators, libraries and kernels add to it comes
+on top (`workspace/v1` says what this project's own operators need).
+"""
+
+from collections.abc import Iterator
+
+from pks4.bench.record import Reading
+from pks4.bench.trial import Trial, scan_backend
+
+SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
+
+
+def measure(trial: Trial) -> Iterator[Reading]:
+    """Simulate one step."""
+    from pks4.bench.kernels import declared_attention
+    from pks4.bench.step_memory import RULE, step_memory
+    from pks4.bench.targets import standing_on, target
+
+    where = target(trial.settings["target"], trial.settings["kernel"])
+    model = trial.build("meta")
+    with (
+        standing_on(where, model, trial.clip("meta")) as clip,
+        declared_attention(where.kernel) as calls,
+    ):
+        found, scan = step_memory(model, clip), scan_backend(model)
+    yield Reading(
+        metric="step_peak_bytes",
+        value=found.peak,
+        unit="B",
+        kind="exact",
+        evidence={
+            **where.evidence(),
+            "rule": RULE,
+            "kernel": calls.evidence(),
+            "scan_backend": scan,
+        },
+        detail={
+            "parts": found.parts,
+            "phase": found.phase,
+            "after_forward": found.after_forward,
+            "batch": trial.cell.batch,
+        },
+    )
