@@ -96,7 +96,7 @@ name = "late"
 scale = "tiny"
 frames = [2]
 contestants = ["ours"]
-measures = ["params"]
+measures = ["time"]
 time_limit_seconds = 0.2
 """
     session = start(suite_file(text=text + more), tmp_path)
@@ -115,25 +115,47 @@ time_limit_seconds = 0.2
     assert store.read(session.path).missing() == {}
 
 
+def killed_at_birth(run_module, monkeypatch, warm):
+    """Let the first child, warm or cold, be killed as soon as it has its job."""
+    monkeypatch.setattr(run_module.nursery, "AVAILABLE", warm)
+    enter, deaths = run_module.Worker.__enter__, iter([True])
+
+    def entered(child):
+        process, ended = enter(child)
+        if next(deaths, False):
+            os.kill(process.pid, signal.SIGSEGV)
+        return process, ended
+
+    monkeypatch.setattr(run_module.Worker, "__enter__", entered)
+
+
+@pytest.mark.parametrize("warm", [True, False])
 def test_a_worker_that_dies_leaves_a_record_and_the_next_measure_runs(
-    suite_file, tmp_path, monkeypatch
+    warm, suite_file, tmp_path, monkeypatch
 ):
     session = start(suite_file(), tmp_path)
-    real = subprocess.Popen
-    deaths = iter([True])
-
-    def fragile(args, **kwargs):
-        if "pks4.bench.worker" in args and next(deaths, False):
-            args = [sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"]
-        return real(args, **kwargs)
-
-    monkeypatch.setattr(run.subprocess, "Popen", fragile)
+    killed_at_birth(run, monkeypatch, warm)
     run.execute(session, 1, silent)
     records = store.read(session.path).records
-    assert [(r.metric, r.reason) for r in records if r.status != "ok"] == [
-        ("*", "the worker was killed by signal 11.")
-    ]
+    (failure,) = (r for r in records if r.status != "ok")
+    assert failure.metric == "*"
+    assert failure.reason.startswith("the worker was killed by signal 11.")
     assert len(records) == len(WHOLE) - 1  # params are two numbers, their failure is one record
+
+
+def test_a_nursery_that_dies_ends_no_run(suite_file, tmp_path):
+    session = start(suite_file(), tmp_path)
+
+    def murderous(cell, event):
+        if event["event"] == "done" and crew:
+            crew.pop().process.kill()
+
+    crew = []
+    born = run.nursery.Nursery._open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.nursery.Nursery, "_open", lambda self: (born(self), crew.append(self))[0])
+        run.execute(session, 1, murderous)
+    assert store.read(session.path).missing() == {}
 
 
 def test_a_worker_stops_when_its_parent_is_gone(tmp_path):

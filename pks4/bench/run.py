@@ -6,26 +6,21 @@ sleeps until a child says something. A child that fails, runs out of memory or o
 leaves a record with the reason.
 """
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pks4.bench import environment, store
+from pks4.bench import environment, nursery, store
 from pks4.bench.plan import Cell, plan
 from pks4.bench.record import Provenance, Reading, Record, RunHeader
 from pks4.bench.suite import Suite, parse_suite
+from pks4.bench.workers import Process, Worker, events, is_warm, kill
 from pks4.errors import UserError
 
 # (cell, event): event holds "event": start | progress | done | failed
@@ -117,6 +112,7 @@ def execute(session: Session, jobs: int, listen: Listener) -> None:
         crew.stop()
         raise
     finally:
+        crew.nursery.close()
         crew.writer.close()
 
 
@@ -127,9 +123,11 @@ class _Crew:
         self.session, self.listen = session, listen
         self.writer = store.Writer(session.path)
         self.lock = threading.Lock()
-        self.children: set[subprocess.Popen] = set()
+        self.nursery = nursery.Nursery()
+        self.children: set[Process] = set()
         self.sources: dict[str, Provenance] = {}
         self.stopped = False
+        self.source = environment.provenance()  # warm children have the code as it is now
         # A measure that was cut between its records: those that are there stay as they are.
         self.known = {r.key for r in store.read(session.path).records}
 
@@ -138,16 +136,17 @@ class _Crew:
         with self.lock:
             self.stopped = True
             for child in self.children:
-                _kill(child)
+                kill(child)
 
     def run(self, cell: Cell) -> None:
         """Run one cell in a child and record what it says and how it ends."""
         left = deque(self.session.todo[cell.id])
-        self.sources[cell.id] = environment.provenance()  # a child imports the code as it is now
+        # A child that starts cold imports the code as it is then.
+        self.sources[cell.id] = self.source if is_warm(cell) else environment.provenance()
         while left and not self.stopped:
             started = time.perf_counter()
-            with _Child(self, cell, list(left)) as (child, ended):
-                for event in _events(child):
+            with Worker(self, cell, list(left)) as (child, ended):
+                for event in events(child):
                     self._note(cell, event)
                     if event["event"] in ("done", "failed"):
                         left.popleft()
@@ -204,95 +203,6 @@ _CELL_FIELDS = {
     "batch",
     "task",
 }
-
-
-class _Child:
-    """A worker process with a time limit, as a context: (process, how it ended)."""
-
-    def __init__(self, crew: _Crew, cell: Cell, measures: list[str]) -> None:
-        self.crew, self.limit = crew, cell.time_limit_seconds
-        self.job = {"cell": cell.model_dump(), "measures": measures, "threads": 1}
-        self.timed_out = False
-        self.errors: deque[str] = deque(maxlen=20)
-
-    def __enter__(self) -> tuple[subprocess.Popen, Callable[[], tuple[str, str]]]:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pks4.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,  # Ctrl-C reaches the parent only, which ends its children
-        )
-        stdin, self.stderr = self.process.stdin, self.process.stderr
-        assert stdin is not None
-        with self.crew.lock:
-            self.crew.children.add(self.process)
-            if self.crew.stopped:
-                _kill(self.process)
-        self.timer = threading.Timer(self.limit, self._expire)
-        self.timer.start()
-        self.reader = threading.Thread(target=self._drain, daemon=True)
-        self.reader.start()
-        try:
-            stdin.write(json.dumps(self.job) + "\n")
-            stdin.flush()
-        except BrokenPipeError:
-            pass  # it died at once; how is told by `ended`
-        return self.process, self.ended
-
-    def __exit__(self, *_: object) -> None:
-        self.timer.cancel()
-        _kill(self.process)
-        self.process.wait()
-        self.reader.join()
-        with self.crew.lock:
-            self.crew.children.discard(self.process)
-        for stream in (self.process.stdin, self.process.stdout, self.stderr):
-            with contextlib.suppress(BrokenPipeError):  # of what a dead child did not read
-                if stream is not None:
-                    stream.close()
-
-    def _expire(self) -> None:
-        self.timed_out = True
-        _kill(self.process)
-
-    def _drain(self) -> None:
-        for line in self.stderr or ():
-            self.errors.append(line.rstrip())
-
-    def ended(self) -> tuple[str, str]:
-        """Status and reason of a child that did not finish its job."""
-        code = self.process.wait()
-        self.reader.join()
-        if self.timed_out:
-            return "timeout", (
-                f"stopped at the cell's time limit of {self.limit:g} s; "
-                "raise time_limit_seconds in the suite"
-            )
-        last = next((line for line in reversed(self.errors) if line.strip()), "")
-        if code < 0:
-            hint = " (often the system's out-of-memory killer)" if code == -9 else ""
-            return "failed", f"the worker was killed by signal {-code}{hint}. {last}".strip()
-        return "failed", f"the worker ended with exit code {code}. {last}".strip()[:500]
-
-
-def _kill(child: subprocess.Popen) -> None:
-    """Kill a child and whatever it started; each child leads a session of its own."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.kill()
-
-
-def _events(child: subprocess.Popen) -> Iterator[dict[str, Any]]:
-    """What a child says, until it stops; a line cut by its death is not an event."""
-    for line in child.stdout or ():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return
 
 
 def _stamp(when: datetime) -> str:
