@@ -1,0 +1,269 @@
+"""Side4Video (adapters): a narrow video network beside a frozen CLIP ViT, block by block.
+
+The trunk runs on every frame without gradients; of its activations only the blocks' outputs are
+kept, since trained norms stand on them. The side network starts with its own convolution over three
+frames; after each block of the trunk its state becomes the mean of itself and of that block's
+patches, brought down to its width. Then a side block convolves along time at every place, lets the
+patches of a frame attend to themselves and to a cls token, and ends with an MLP. That cls token is
+the trunk's, shifted in time: half of its channels from the next frame, half from the one before.
+The mean of the last state over the clip is classified. n patches of a frame, s channels of the side
+network.
+
+Source: arXiv 2311.15769 and the authors' code for recognition (HJYao00/Side4Video), whose parameter
+names the side network has. As there, the trunk lacks the norm at its end. Deviations: their linear
+layers start rounded to half precision, here nothing is rounded; drop path and head dropout, zero in
+their configurations, are left out.
+"""
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from pks4.attention import attend, declare_attention
+from pks4.backbone import build_vit, check_video, vit_macs
+from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
+from pks4.cost import attention_macs, linear_macs
+from pks4.official import Official
+
+FAMILY = "adapters"
+PAPER = "https://arxiv.org/abs/2311.15769"
+IMAGE_TWIN = "frame_mean"
+PLACE = "beside every block: a side network that reads its tokens"
+TRAINED = "side network and head"
+VARIANTS = {"frozen ViT": {}, "on CLIP": {"clip": True}, "eager": {"attention": "eager"}}
+SCALES = {
+    "paper": {
+        "width": 768,
+        "depth": 12,
+        "heads": 12,
+        "patch_size": 16,
+        "image_size": 224,
+        "side_width": 320,
+    },
+    "tiny": {
+        "width": 96,
+        "depth": 4,
+        "heads": 3,
+        "patch_size": 16,
+        "image_size": 64,
+        "side_width": 64,
+        "clip": False,  # the tiny image model that all contestants share
+    },
+}
+HEAD_WIDTH = 64
+TRANSFORMER = (
+    "side_lns.",
+    "side_linears.",
+    "side_transformer.",
+    "side_spatial_position_embeddings",
+)
+OUTSIDE = ("side_conv1.", "side_pre_bn3d.", "side_post_bn.")
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    patch_size: int = 16,
+    image_size: int = 224,
+    side_width: int = 320,
+    clip: bool = True,
+    attention: str = "sdpa",
+) -> "Side4Video":
+    """Side4Video for clips of exactly `frames` frames.
+
+    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    """
+    side_heads = side_width // HEAD_WIDTH
+    if not side_heads or side_width % side_heads:
+        raise ValueError(
+            f"side_width {side_width} does not divide into heads of {HEAD_WIDTH} channels; "
+            f"take a multiple of {HEAD_WIDTH}"
+        )
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    trunk = build_vit(clip=clip, image_size=image_size, **sizes)
+    declare_attention(trunk, attention)
+    blocks = [SideBlock(side_width, side_heads, attention) for _ in range(depth)]
+    return Side4Video(frames, num_classes, image_size, trunk, blocks)
+
+
+class Attention(nn.Module):
+    """z (1 + n, b*t, s) -> (n, b*t, s): patches ask, cls and patches answer.
+
+    Tokens come first, so that taking the patches copies nothing.
+    """
+
+    def __init__(self, width: int, heads: int, attention: str) -> None:
+        super().__init__()
+        self.heads, self.attention = heads, attention
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Multi-head attention of the patches."""
+        s = z.shape[-1]
+        q = F.linear(z[1:], self.in_proj_weight[:s], self.in_proj_bias[:s])
+        kv = F.linear(z, self.in_proj_weight[s:], self.in_proj_bias[s:])
+        q, k, v = (
+            x.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3) for x in (q, *kv.chunk(2, -1))
+        )
+        mixed = attend(q, k, v, self.attention)  # (b*t, heads, n, s / heads)
+        return self.out_proj(mixed.permute(2, 0, 1, 3).flatten(2))
+
+
+class SideBlock(nn.Module):
+    """State x (b, t, n, s) -> the same: along time, within frames with cls, MLP."""
+
+    def __init__(self, width: int, heads: int, attention: str) -> None:
+        super().__init__()
+        self.bn_1, self.bn_2 = nn.BatchNorm3d(width), nn.BatchNorm3d(width)
+        self.conv = nn.Sequential(
+            nn.Conv3d(width, width, 1),
+            nn.Conv3d(width, width, (3, 1, 1), padding=(1, 0, 0), groups=width),
+            nn.Conv3d(width, width, 1),
+        )
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads, attention)
+        self.ffn = Mlp(width, 4 * width)
+        out_std = (width * 2 * 12) ** -0.5  # 12 whatever the depth
+        nn.init.normal_(self.attn.in_proj_weight, std=width**-0.5)
+        nn.init.normal_(self.attn.out_proj.weight, std=out_std)
+        nn.init.normal_(self.ffn.fc1.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(self.ffn.fc2.weight, std=out_std)
+
+    def forward(self, x: Tensor, cls: Tensor, place: Tensor) -> Tensor:
+        """With the trunk's cls (b, t, s) and the embedding of places (n, s)."""
+        x = x + _as_tokens(self.conv(self.bn_1(_as_video(x))))
+        z = torch.cat([shifted(cls)[None], (x + place).permute(2, 0, 1, 3)])  # (1 + n, b, t, s)
+        mixed = self.attn(self.ln_1(z).flatten(1, 2)).unflatten(1, x.shape[:2])
+        x = x + mixed.permute(1, 2, 0, 3)
+        return x + self.ffn(_as_tokens(self.bn_2(_as_video(x))))
+
+    def macs(self, frames: int, n: int) -> int:
+        """MACs on `frames` frames of n patches."""
+        s, patches = self.ln_1.normalized_shape[0], frames * n
+        conv = linear_macs(patches, s, 2 * s) + linear_macs(patches, 3, s)
+        attention = linear_macs(patches, s, 2 * s) + linear_macs(patches + frames, s, 2 * s)
+        attention += attention_macs(frames, n, 1 + n, s)
+        return conv + attention + linear_macs(patches, s, 8 * s)
+
+
+def shifted(cls: Tensor) -> Tensor:
+    """cls (b, t, s): the first half of the channels from t + 1, the rest from t - 1, else zero."""
+    fold = cls.shape[-1] // 2
+    after, before = cls[:, 1:, :fold], cls[:, :-1, fold:]
+    return torch.cat([F.pad(after, (0, 0, 0, 1)), F.pad(before, (0, 0, 1, 0))], -1)
+
+
+def _as_video(x: Tensor) -> Tensor:
+    """(b, t, n, s) -> (b, s, t, n, 1), as the 3D layers have it; no layer mixes places."""
+    return x.permute(0, 3, 1, 2)[..., None]
+
+
+def _as_tokens(x: Tensor) -> Tensor:
+    """(b, s, t, n, 1) -> (b, t, n, s)."""
+    return x[..., 0].permute(0, 2, 3, 1)
+
+
+class Side4Video(nn.Module):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    official = Official(
+        renames=(
+            *(
+                (ours, f"visual.{theirs}" if ours.startswith("trunk.") else theirs)
+                for ours, theirs in CLIP_NAMES
+            ),
+            *((name, f"visual.transformer.{name}") for name in TRANSFORMER),
+            *((name, f"visual.{name}") for name in OUTSIDE),
+            (".ffn.", ".mlp."),
+        ),
+        without_ones=tuple(f"visual.{name}" for name in CLIP_WITHOUT_ONES),
+        ignored=("logit_scale",),
+    )
+
+    def __init__(
+        self,
+        frames: int,
+        num_classes: int,
+        image_size: int,
+        trunk: VisionTransformer,
+        blocks: list[SideBlock],
+    ) -> None:
+        super().__init__()
+        self.frames, self.image_size = frames, image_size
+        self.trunk = trunk.requires_grad_(False).eval()
+        trunk.norm = nn.Identity()  # the side network reads blocks, not the end
+        width, side = trunk.embed_dim, blocks[0].ln_1.normalized_shape[0]
+        p = trunk.patch_embed.patch_size[0]
+        self.side_conv1 = nn.Conv3d(3, side, (3, p, p), (1, p, p), (1, 0, 0))
+        self.side_pre_bn3d = nn.BatchNorm3d(side)
+        self.side_lns = nn.ModuleList(nn.LayerNorm(width) for _ in blocks)
+        self.side_linears = nn.ModuleList(nn.Linear(width, side) for _ in blocks)
+        self.side_transformer = nn.ModuleList(blocks)
+        self.side_spatial_position_embeddings = nn.Parameter(
+            0.01 * torch.randn(trunk.patch_embed.num_patches, side)
+        )
+        self.side_post_bn = nn.BatchNorm3d(side)
+        self.fc = nn.Linear(side, num_classes)
+
+    def train(self, mode: bool = True) -> "Side4Video":
+        """As usual, but the frozen trunk stays in eval mode."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Logits of each clip, from the mean of the side network's last state."""
+        check_video(video, self.image_size, self.frames)
+        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        state = self.side_pre_bn3d(self.side_conv1(video.transpose(1, 2)))  # (b, s, t, h, w)
+        state = _as_tokens(state.flatten(3)[..., None])  # (b, t, n, s)
+        layers = zip(
+            self.trunk.blocks, self.side_lns, self.side_linears, self.side_transformer, strict=True
+        )
+        for block, norm, down, side_block in layers:
+            with torch.no_grad():
+                x = block(x)
+            seen = down(norm(x)).unflatten(0, video.shape[:2])  # (b, t, 1 + n, s)
+            state = 0.5 * (state + seen[:, :, 1:])
+            state = side_block(state, seen[:, :, 0], self.side_spatial_position_embeddings)
+        return self.fc(self.side_post_bn(_as_video(state)).mean((2, 3, 4)))
+
+    @torch.no_grad()
+    def _embed(self, images: Tensor) -> Tensor:
+        """The trunk below its first block: (b*t, 3, h, w) -> (b*t, 1 + n, d)."""
+        patches = self.trunk.patch_embed(images)
+        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
+        return self.trunk.norm_pre(torch.cat([cls, patches], 1) + self.trunk.pos_embed)
+
+    def macs(self, batch: int = 1) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage."""
+        images, n = batch * self.frames, self.trunk.patch_embed.num_patches
+        d, s = self.trunk.embed_dim, self.fc.in_features
+        stem = linear_macs(images * n, self.side_conv1.weight[0].numel(), s)
+        down = len(self.side_linears) * linear_macs(images * (1 + n), d, s)
+        blocks = sum(block.macs(images, n) for block in self.side_transformer)
+        return {
+            "backbone": vit_macs(self.trunk, images),
+            "temporal": stem + down + blocks,
+            "head": linear_macs(batch, s, self.fc.out_features),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the ViT of the image twin, all of it; the norm at its end has no use here.
+
+        Raises ValueError or RuntimeError if a weight is missing or has no place here.
+        """
+        prefix, end = "backbone.net.", {"norm.weight", "norm.bias"}
+        image = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if not end <= image.keys():
+            raise ValueError(f"image weights: missing {sorted(end - image.keys())}")
+        self.trunk.load_state_dict({k: v for k, v in image.items() if k not in end})
