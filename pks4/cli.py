@@ -6,16 +6,16 @@ Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use 
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from pks4 import listing
 from pks4.bench import catalogue
 from pks4.errors import UserError, unknown_name
+from pks4.show import show_app
+from pks4.terminal import AsJson, escaped, note, print_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,10 +27,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
 app.add_typer(data_app, name="data")
-note = Console(stderr=True)
+app.add_typer(show_app, name="show")
 
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        note.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        note.print(f"[bold red]error:[/] {escaped(str(error))}", soft_wrap=True)
         sys.exit(2)
 
 
@@ -63,7 +62,7 @@ def run(
     folder = out or _runs_folder()
     session = (runner.resume if resume else runner.start)(parsed, text, folder)
     for line in session.notes:
-        note.print(f"[yellow]note:[/] {_escaped(line)}", soft_wrap=True)
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "
                f"{len(session.header.cells)} cells to do")  # fmt: skip
     try:
@@ -77,7 +76,7 @@ def run(
     records = store.read(session.path).records
     failures = [r for r in records if r.status != "ok"]
     for r in failures:
-        note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {_escaped(r.reason or '')}")
+        note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {escaped(r.reason or '')}")
     if report:
         print(_write_report(session.path, None))
     else:
@@ -102,7 +101,7 @@ def plan(
          "alone" if c.alone else "")
         for c in cells
     ]  # fmt: skip
-    _table(("cell", "model", "scale", "frames", "batch", "task", "measures", ""), rows)
+    print_table(("cell", "model", "scale", "frames", "batch", "task", "measures", ""), rows)
 
 
 @app.command()
@@ -119,17 +118,28 @@ def report(
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="suites, models, measures or runs.")],
+    params: Annotated[
+        bool, typer.Option("--params", help="Count the models' parameters at paper scale too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List what there is."""
-    kinds = {"suites": _suites, "models": _models, "measures": _measures, "runs": _runs}
+    kinds = {
+        "suites": listing.suites,
+        "models": lambda: listing.models(params),
+        "measures": listing.measures,
+        "runs": lambda: listing.runs([_runs_folder(), _reference_folder()]),
+    }
     if what not in kinds:
         raise UserError(unknown_name("list", what, kinds))
-    columns, rows = kinds[what]()
+    if params and what != "models":
+        raise UserError(f"--params counts parameters of models; list {what} has none")
+    with note.status("counting parameters on meta" if params else "looking"):
+        columns, rows = kinds[what]()
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
     else:
-        _table(columns, rows)
+        print_table(*listing.in_millions(columns, rows))
 
 
 @app.command()
@@ -143,8 +153,8 @@ def doctor(as_json: AsJson = False) -> None:
         print(json.dumps([vars(f) for f in findings], indent=1))
     else:
         marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "wrong": "[red]wrong[/]"}
-        rows = [(f.what, marks[f.state], _escaped(f.text)) for f in findings]
-        _table(("what", "state", "finding"), rows)
+        rows = [(f.what, marks[f.state], escaped(f.text)) for f in findings]
+        print_table(("what", "state", "finding"), rows)
     sys.exit(1 if any(f.state == "wrong" for f in findings) else 0)
 
 
@@ -176,9 +186,9 @@ def scan(
     if as_json:
         print(text)
         return
-    _table(*scan_session.speed_table(document))
+    print_table(*scan_session.speed_table(document))
     print()
-    _table(*scan_session.accuracy_table(document))
+    print_table(*scan_session.accuracy_table(document))
     print("", *scan_session.remarks(document), sep="\n")
 
 
@@ -231,65 +241,12 @@ def _write_report(run: Path, out: Path | None) -> Path:
 
     base = catalogue.root() if catalogue.is_checkout() else Path.cwd()
     for line in read(run).torn:
-        note.print(f"[yellow]note:[/] {_escaped(line)}", soft_wrap=True)
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     with note.status("writing the report"):
         return write(run, out or base / "reports" / run.stem)
-
-
-def _suites() -> tuple[tuple[str, ...], list[tuple]]:
-    from pks4.bench.suite import read_suite
-
-    suites = {name: read_suite(path)[0] for name, path in catalogue.suites().items()}
-    return ("suite", "title", "summary"), [(n, s.title, s.summary) for n, s in suites.items()]
-
-
-def _models() -> tuple[tuple[str, ...], list[tuple]]:
-    rows = [
-        (m.name, m.facts.get("FAMILY", ""), ", ".join(m.facts.get("SCALES", {})),
-         m.facts.get("PAPER", ""), m.summary)
-        for m in catalogue.models().values()
-    ]  # fmt: skip
-    return ("model", "family", "scales", "paper", "summary"), rows
-
-
-def _measures() -> tuple[tuple[str, ...], list[tuple]]:
-    return ("measure", "summary"), [(m.name, m.summary) for m in catalogue.measures().values()]
-
-
-def _runs() -> tuple[tuple[str, ...], list[tuple]]:
-    from pks4.bench import store
-
-    rows = []
-    for folder in (_runs_folder(), _reference_folder()):
-        for path in store.runs(folder):
-            try:
-                run = store.read(path)
-            except UserError as error:
-                rows.append((path.stem, "", "", "", "", f"unreadable: {error}"))
-                continue
-            left = len(run.missing())
-            state = "complete" if not left else f"{left} cells left"
-            rows.append((run.header.run, run.header.suite, run.header.created,
-                         (run.header.commit or "")[:7], len(run.records), state))  # fmt: skip
-    return ("run", "suite", "created", "commit", "records", "state"), rows
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _cores() -> int:
     from pks4.bench.environment import cores
 
     return cores()
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from pks4.bench import catalogue
+from pks4.bench.plan import Cell
+from pks4.bench.trial import Trial
 
 MODELS = catalogue.models()
 VARIANTS = [
@@ -20,6 +22,17 @@ def tiny(name, options, frames=3, device="cpu", **more):
     settings = {**MODELS[name].facts["SCALES"]["tiny"], **options, **more}
     with torch.device(device):
         return MODELS[name].load().build(frames=frames, num_classes=5, **settings)
+
+
+def trial(name, options, frames, settings):
+    """The same contestant as a measure gets it."""
+    sizes = MODELS[name].facts["SCALES"]["tiny"]
+    cell = Cell(
+        id="cell", grid="grid", label=name, title=name, model=name, family="", scale="tiny",
+        frames=frames, batch=2, num_classes=5, task=None, options={**sizes, **options},
+        measures=[], settings={}, time_limit_seconds=60, alone=False,
+    )  # fmt: skip
+    return Trial(cell, settings)
 
 
 def clip(frames=3, batch=2, size=64, device="cpu"):

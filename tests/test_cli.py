@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import run, store
+from pks4.bench import catalogue, run, store
 from pks4.bench.suite import read_suite
 from pks4.errors import UserError
+from pks4.official import official_state_dict
 
 
 def invoke(*args):
@@ -53,6 +54,13 @@ def test_plan_prints_the_cells(suite_file):
         (["report", "nothing-of-the-kind"], "unknown run"),
         (["data", "make", "temporel"], "did you mean 'temporal'"),
         (["data", "make", "temporal", "--frames", "1"], "frames is 1"),
+        (["list", "suites", "--params"], "--params counts parameters of models"),
+        (["show", "model", "timesformr"], "did you mean 'timesformer'"),
+        (["show", "model", "pks4", "--option", "state"], "must be written name=value"),
+        (["show", "model", "pks4", "--option", "stat=4"], "did you mean 'state'"),
+        (["show", "model", "pks4", "--scale", "papr"], "did you mean 'paper'"),
+        (["show", "model", "timesformer", "--option", "heads=5"], "not a multiple of heads 5"),
+        (["show", "model", "timesformer", "--weights", "no.pth"], "there is no file no.pth"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(args, said, monkeypatch, capsys):
@@ -64,6 +72,69 @@ def test_a_mistake_is_one_line_and_exit_code_2(args, said, monkeypatch, capsys):
     assert stop.value.code == 2
     assert said in err
     assert "\n" not in err
+
+
+def test_list_models_counts_parameters_where_asked(monkeypatch):
+    few = {name: catalogue.models()[name] for name in ("pks4", "st_adapter")}
+    monkeypatch.setattr(catalogue, "models", lambda: few)
+    plain, counted = (
+        {line["model"]: line for line in json.loads(invoke("list", "models", *more).stdout)}
+        for more in (["--json"], ["--params", "--json"])
+    )
+    assert "params_total" not in plain["st_adapter"]
+    assert counted["st_adapter"]["params_total"] == 93_217_168
+    assert counted["st_adapter"]["params_trainable"] == 7_417_744
+    assert counted["st_adapter"]["trained"] == "adapters and head"
+    table = invoke("list", "models", "--params").stdout
+    assert "trained, M" in table
+    assert "93.22" in table
+
+
+def test_the_card_of_a_model_has_its_facts_costs_and_published_numbers():
+    card = json.loads(invoke("show", "model", "timesformer", "--json").stdout)
+    assert {"place", "trained", "paper", "scales", "variants", "options"} <= card.keys()
+    assert card["options"]["attention_type"] == "divided"
+    assert card["configuration"]["counts"]["params_total"] == 121_566_352
+    assert card["configuration"]["counts"]["macs"].keys() == {"backbone", "temporal", "head"}
+    by_row = {line["row"]: line for line in card["published"]}
+    assert all(line["verdict"] for line in by_row.values())
+    printed = invoke("show", "model", "timesformer").stdout
+    assert "in every block, before attention within frames" in printed
+    assert "121,566,352" in printed
+    assert "equal as printed" in printed
+
+
+def test_the_card_says_why_and_compares_like_with_like():
+    printed = invoke("show", "model", "video_mamba").stdout
+    assert "why 1: their counter does not see into the fused operator" in printed
+    assert "like for like" in printed
+    assert "No published figure" in invoke("show", "model", "pks4").stdout
+
+
+def test_options_of_a_card_are_read_as_toml():
+    args = ("--scale", "tiny", "--frames", "4", "--classes", "5", "--option", "frozen=false")
+    card = json.loads(invoke("show", "model", "pks4", *args, "--option", "direction=halves",
+                             "--json").stdout)["configuration"]  # fmt: skip
+    assert card["options"] == {"frozen": False, "direction": "halves"}
+    assert card["counts"]["params_total"] == card["counts"]["params_trainable"]
+
+
+def test_a_checkpoint_of_the_authors_is_checked_against_the_model(tmp_path):
+    import torch
+
+    entry, path = catalogue.models()["timesformer"], tmp_path / "theirs.pyth"
+    model = entry.load().build(frames=2, num_classes=5, **entry.facts["SCALES"]["tiny"])
+    theirs = {f"model.{k}": v for k, v in official_state_dict(model).items()}
+    torch.save({"model_state": theirs}, path)
+    fits = ("show", "model", "timesformer", "--scale", "tiny", "--classes", "5", "--weights", path)
+    said = invoke(*fits, "--frames", "4")
+    assert said.stdout.startswith(f"{path} fits timesformer: {len(theirs)} loaded, 1 of them res")
+    assert "resized  time_embed" in said.stdout
+    same = json.loads(invoke(*fits, "--frames", "2", "--json").stdout)
+    assert (len(same["loaded"]), same["resized"], same["left"]) == (len(theirs), [], [])
+    wrong = invoke(*fits, "--option", "depth=5")
+    assert isinstance(wrong.exception, UserError)
+    assert "nothing was loaded; missing: blocks.4." in str(wrong.exception)
 
 
 def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, monkeypatch):

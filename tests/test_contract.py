@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from rivals import MODELS, clip, every_variant, frames_that_fit, shake, tiny
+from rivals import MODELS, clip, every_variant, frames_that_fit, shake, tiny, trial
 
 from pks4.bench.counters import count_on_meta
 from pks4.bench.fakes import pretended
 from pks4.bench.kernels import declared_attention
+from pks4.bench.measure import macs, params
 from pks4.bench.measure.saved_bytes import saved_bytes
 from pks4.official import Official, load_official, official_state_dict
 
@@ -101,6 +102,25 @@ def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames, dtype)
     fake = tiny(name, options, frames, device="meta").train()
     with pretended(fake, clip(frames, device="meta"), "cpu", dtype) as video:
         assert saved_bytes(fake, video, "flash_cpu") == real
+
+
+@every_variant
+def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
+    frames = most_frames(name, options)
+    settings = {**macs.SETTINGS, "check_frames": frames}
+    forward, train, _ = macs.measure(trial(name, options, frames, settings))
+    agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
+    assert forward.evidence["agreed"] == agreed
+    assert train.value > forward.value
+
+
+@every_variant
+def test_parameters_on_meta_are_those_of_the_real_model(name, options):
+    frames = most_frames(name, options)
+    total, trained = (r.value for r in params.measure(trial(name, options, frames, {})))
+    real = list(tiny(name, options, frames).parameters())
+    assert total == sum(p.numel() for p in real)
+    assert trained == sum(p.numel() for p in real if p.requires_grad)
 
 
 @every_variant

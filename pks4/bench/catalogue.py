@@ -30,6 +30,7 @@ class Entry:
     summary: str
     facts: dict[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] | None = None  # what `build` takes; None: anything
+    defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
 
     def load(self) -> ModuleType:
         """Import the file (and torch with it)."""
@@ -80,6 +81,11 @@ def suites() -> dict[str, Path]:
     return {p.stem: p for p in sorted((root() / "suites").glob("*.toml"))}
 
 
+def published() -> Path:
+    """The folder of numbers that papers and repositories state."""
+    return root() / "results" / "published"
+
+
 def find(what: str, name: str, known: dict[str, Any]) -> Any:
     """known[name], or an error that names the near ones."""
     if name not in known:
@@ -101,18 +107,32 @@ def _read(name: str, path: Path) -> Entry:
             except ValueError:
                 continue  # not a literal, so not a fact
     summary = (ast.get_docstring(tree) or "no summary").splitlines()[0]
-    return Entry(name, path, summary, facts, _options(tree, facts))
+    build = next(
+        (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build"), None
+    )
+    if build is None:
+        return Entry(name, path, summary, facts)
+    return Entry(name, path, summary, facts, _options(build.args, facts), _defaults(build.args))
 
 
-def _options(tree: ast.Module, facts: dict[str, Any]) -> tuple[str, ...] | None:
+def _options(taken: ast.arguments, facts: dict[str, Any]) -> tuple[str, ...] | None:
     """Names of the keyword arguments of `build`, with MORE_OPTIONS where it takes **named."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "build":
-            if node.args.kwarg and "MORE_OPTIONS" not in facts:
-                return None
-            named = tuple(a.arg for a in (*node.args.args, *node.args.kwonlyargs))
-            return named + tuple(facts.get("MORE_OPTIONS", ()))
-    return None
+    if taken.kwarg and "MORE_OPTIONS" not in facts:
+        return None
+    named = tuple(a.arg for a in (*taken.args, *taken.kwonlyargs))
+    return named + tuple(facts.get("MORE_OPTIONS", ()))
+
+
+def _defaults(taken: ast.arguments) -> dict[str, Any]:
+    """The literal defaults of the keyword-only arguments of `build`."""
+    found = {}
+    for argument, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True):
+        try:
+            if default is not None:
+                found[argument.arg] = ast.literal_eval(default)
+        except ValueError:
+            continue  # a name or an expression: no literal to show
+    return found
 
 
 def _load(path: Path) -> ModuleType:

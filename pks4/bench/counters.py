@@ -144,10 +144,27 @@ def _attention_macs(shapes: list, _: object) -> int:
     return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
 
+def _einsum_macs(inputs: list, outputs: list) -> int:
+    """MACs of an einsum of two operands; fvcore's own handle rounds them to four digits."""
+    from fvcore.nn.jit_handles import get_shape
+
+    equation, operands = inputs[0].toIValue(), list(inputs[1].node().inputs())
+    left, _, right = equation.replace(" ", "").partition("->")
+    letters = left.split(",")
+    if len(operands) != 2 or "." in equation or not right:
+        raise Uncounted(f"no formula under macs/v1 for einsum {equation!r}; write it in pairs")
+    shapes = [size for operand in operands for size in get_shape(operand)]
+    sizes = dict(zip("".join(letters), shapes, strict=True))
+    first, second = map(set, letters)
+    multiplied = (first & second) | set(right)  # what one operand has alone is summed before
+    return prod(size for letter, size in sizes.items() if letter in multiplied)
+
+
 def _handles() -> dict[str, Callable[[list, list], int]]:
     handles = {name: _handle(macs) for name, macs in OP_MACS.items()}
     for op in ("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"):
         handles[f"aten::{op}"] = _handle(_attention_macs)
+    handles["aten::einsum"] = _einsum_macs
     # Norms and pooling are not contractions. None would not switch a default handle off.
     for op in ("layer_norm", "batch_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d"):
         handles[f"aten::{op}"] = lambda inputs, outputs: 0

@@ -133,7 +133,8 @@ class WarmChild:
 def main() -> None:
     """The nursery's own life: import, then fork on request until the parent is gone."""
     line = socket.socket(fileno=int(sys.argv[1]))
-    _warm_up()
+    from pks4.bench import preloaded  # noqa: F401 - this takes the seconds
+
     watched = selectors.DefaultSelector()
     watched.register(line, selectors.EVENT_READ)
     while True:
@@ -156,15 +157,6 @@ def main() -> None:
                 os.close(fd)
             watched.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
             _say(line, born=pid)
-
-
-def _warm_up() -> None:
-    """Import what workers import; nothing may run here, since threads do not survive a fork."""
-    import timm  # noqa: F401
-    import torch  # noqa: F401
-
-    from pks4 import module, video  # noqa: F401
-    from pks4.bench import counters, fakes, kernels, worker  # noqa: F401
 
 
 def _be_a_worker(streams: list[int]) -> None:

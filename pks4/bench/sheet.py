@@ -34,13 +34,17 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One field: the raw value, its text, the record behind it, the family that it names."""
+    """One field: the raw value, its text, the record behind it, the family that it names.
+
+    `url` leads out of the report, to where a published number stands.
+    """
 
     value: Any = None
     text: str = units.MISSING
     source: Row | None = None
     family: str | None = None
     tone: str | None = None
+    url: str | None = None
 
 
 Line = Mapping[str, Entry]
@@ -64,7 +68,7 @@ class Table:
 
     def markdown(self) -> str:
         """The texts as a Markdown table under its title, with the note."""
-        texts = [[escape(line[column.key].text) for column in self.shown] for line in self.lines]
+        texts = [[_linked(line[column.key]) for column in self.shown] for line in self.lines]
         body = (
             pd.DataFrame(texts, columns=[escape(c.heading) for c in self.shown]).to_markdown(
                 index=False,
@@ -114,6 +118,11 @@ def escape(words: str) -> str:
     """Words with the signs that Markdown and HTML would act on made harmless, on one line."""
     plain = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(words.split()))
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _linked(entry: Entry) -> str:
+    words = escape(entry.text)
+    return f"[{words}]({entry.url})" if entry.url else words
 
 
 def _scaled(

@@ -2,7 +2,8 @@
 
 Each function takes a `View` and gives one `Table`, with a line for everything that was measured and
 nothing that was not. T is the number of frames throughout. Time and accuracy are in
-`tables_measured.py`, failures and evidence in `tables_evidence.py`.
+`tables_measured.py`, published numbers in `tables_published.py`, failures and evidence in
+`tables_evidence.py`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.tables_evidence import evidence, failures
 from pks4.bench.tables_measured import accuracy, differences, timing
+from pks4.bench.tables_published import published
 from pks4.bench.view import Row, Setting, View
 
 _COST = (
@@ -20,13 +22,14 @@ _COST = (
     Column(key="macs_train", heading="training step", unit="MAC"),
     Column(key="saved_bytes", heading="kept for backward", unit="B"),
 )
+_ONLY_WITH_LINES = ("published", "accuracy_differences")
 
 
 def build(view: View) -> list[Table]:
-    """Every table of the report, in its order; the one over seeds only where there are seeds."""
-    makers = (headline, cost, structures, timing, accuracy, differences, failures, evidence)
-    made = [make(view) for make in makers]
-    return [one for one in made if one.lines or one.name != "accuracy_differences"]
+    """Every table of the report, in its order; some only where they have something to say."""
+    costs, measured = (headline, cost, published, structures), (timing, accuracy, differences)
+    made = [make(view) for make in (*costs, *measured, failures, evidence)]
+    return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 
 
 def headline(view: View) -> Table:

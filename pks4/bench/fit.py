@@ -1,0 +1,158 @@
+"""How much fits: the most frames, and the most clips of 16 frames, of a training step in a memory.
+
+Every answer is a simulated step at that number, and one at the next that does not fit; between them
+lies nothing but `step_memory`. What allocators, libraries and other processes take is not in it, so
+`RESERVE` of the memory is kept free.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pks4.bench import catalogue
+from pks4.bench.suite import Contestant
+from pks4.errors import UserError
+
+RESERVE = 0.05  # of the memory
+CLIP_FRAMES = 16
+MOST = 1 << 14  # frames or clips: beyond it, nobody asks
+CLASSES = 400
+
+
+@dataclass(frozen=True)
+class Question:
+    """A step of one contestant at paper scale, as asked."""
+
+    contestant: Contestant
+    target: str
+    kernel: str
+    memory: int  # bytes
+    batch: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fits of one contestant; 0: not even the smallest step does."""
+
+    label: str
+    title: str
+    family: str
+    frames: int
+    clips: int  # of CLIP_FRAMES frames
+    peak: int  # bytes of the step with the most frames
+    parts: dict[str, int]
+    kernel: str
+    scan_backend: str | None
+
+
+def largest(peak: Callable[[int], int], limit: int, step: int = 1, guess: int = 8) -> int:
+    """The largest multiple of `step` up to `MOST` whose peak is within the limit, or 0.
+
+    The peak must not fall as its argument grows. Finds an affine one in four calls, two if the
+    guess is right.
+    """
+    known: dict[int, int] = {}
+
+    def fits(k: int) -> bool:
+        known.setdefault(k, peak(k * step))
+        return known[k] <= limit
+
+    most = MOST // step
+    low, high, guess = 0, most + 1, max(1, min(guess // step, most))
+    while high - low > 1:
+        if fits(guess):
+            low = guess
+        else:
+            high = guess
+        default = 4 * guess if fits(guess) else guess - 1
+        guess = min(max(_secant(known, limit, default), low + 1), high - 1)
+    return low * step
+
+
+def _secant(known: dict[int, int], limit: int, default: int) -> int:
+    """Where the line through the two points nearest to the limit crosses it."""
+    near = sorted(known, key=lambda k: abs(known[k] - limit))[:2]
+    if len(near) < 2 or known[near[0]] == known[near[1]]:
+        return default
+    a, b = near
+    return a + (limit - known[a]) * (b - a) // (known[b] - known[a])
+
+
+def answer(question: Question) -> Fit:
+    """Find what fits; half a second a simulated step."""
+    entry = catalogue.models()[question.contestant.model]
+    limit = int(question.memory * (1 - RESERVE))
+    step = question.contestant.options.get("tubelet", entry.facts.get("FRAMES_STEP", 1))
+
+    @cache
+    def step_of(frames: int, batch: int) -> tuple[Any, str, str | None]:
+        return simulate(question, frames, batch)
+
+    frames = largest(lambda t: step_of(t, question.batch)[0].peak, limit, step)
+    clips = largest(
+        lambda b: step_of(CLIP_FRAMES, b)[0].peak,
+        limit,
+        guess=frames * question.batch // CLIP_FRAMES,
+    )
+    found, kernel, scan = step_of(frames or step, question.batch)
+    return Fit(
+        label=question.contestant.label,
+        title=question.contestant.title or question.contestant.label,
+        family=entry.facts.get("FAMILY", ""),
+        frames=frames,
+        clips=clips,
+        peak=found.peak,
+        parts=found.parts,
+        kernel=kernel,
+        scan_backend=scan,
+    )
+
+
+def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str | None]:
+    """One step: its memory, the attention kernel and the scan backend that ran."""
+    import torch
+
+    from pks4.bench.counts import build, configured
+    from pks4.bench.kernels import declared_attention
+    from pks4.bench.step_memory import step_memory
+    from pks4.bench.targets import standing_on, target
+    from pks4.bench.trial import scan_backend
+
+    entry = catalogue.models()[question.contestant.model]
+    options = configured(entry, question.contestant.options)
+    model = build(entry, options, frames, CLASSES).train()
+    size = options["image_size"]
+    clip = torch.empty(batch, frames, 3, size, size, device="meta")
+    where = target(question.target, question.kernel)
+    with standing_on(where, model, clip) as there, declared_attention(where.kernel) as calls:
+        return step_memory(model, there), calls.evidence(), scan_backend(model)
+
+
+def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
+    """All answers as they come, `jobs` at once, in processes forked with the libraries loaded."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pks4.bench.preloaded"])
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for done in as_completed([pool.submit(answer, q) for q in questions]):
+            yield done.result()
+
+
+def bytes_of(text: str) -> int:
+    """24GB, 24 GiB or 8e9 as bytes; as memory is sold, GB of 2^30 bytes as GiB.
+
+    Raises UserError for anything else.
+    """
+    units = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+    plain = text.strip().upper().replace("IB", "B")
+    number = plain.rstrip("KMGTB ")
+    unit = plain[len(number) :].strip()
+    try:
+        value = float(number) * units[unit]
+    except (ValueError, KeyError):
+        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9") from None
+    if not 0 < value < 2**60:
+        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9")
+    return int(value)

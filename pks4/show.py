@@ -1,0 +1,140 @@
+"""`pks4-bench show model`: the card of a contestant, and whether a checkpoint fits it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pks4.bench import card, catalogue
+from pks4.bench.catalogue import Entry
+from pks4.bench.counts import Counts
+from pks4.bench.published import Pair
+from pks4.terminal import AsJson, escaped, note, print_table
+
+show_app = typer.Typer(no_args_is_help=True, help="Print one thing in full.")
+
+
+@show_app.command("model")
+def model(
+    name: Annotated[str, typer.Argument(help="A contestant; `list models` names them.")],
+    scale: Annotated[str, typer.Option(help="The scale to count at.")] = "paper",
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 8,
+    classes: Annotated[int, typer.Option(min=1, help="Classes of the head.")] = 400,
+    option: Annotated[
+        list[str] | None, typer.Option(help="name=value, over the scale; may be repeated.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Only check whether this checkpoint of the authors fits.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a contestant's card: place, what is trained, costs, published numbers beside ours."""
+    entry = catalogue.find("model", name, catalogue.models())
+    options = card.parsed_options(option or [])
+    wanted = card.Configuration(scale=scale, frames=frames, num_classes=classes, options=options)
+    if weights:
+        with note.status("loading"):
+            loaded = card.fit(entry, wanted, weights)
+        _print_loaded(entry, weights, loaded, as_json)
+        return
+    with note.status("counting on meta"):
+        counted, pairs = card.counted(entry, wanted), card.beside(entry)
+    if as_json:
+        configured = {**vars(wanted), "counts": vars(counted)}
+        print(json.dumps(
+            {**card.stated(entry), "configuration": configured,
+             "published": [_plain(pair) for pair in pairs]}, indent=1,
+        ))  # fmt: skip
+        return
+    _print_card(entry, wanted, counted, pairs)
+
+
+def _print_card(
+    entry: Entry, wanted: card.Configuration, counted: Counts, pairs: list[Pair]
+) -> None:
+    stated = card.stated(entry)
+    for key in ("summary", "family", "paper", "place", "trained", "frames"):
+        print(f"{key:<14}{stated[key]}")
+    theirs = "names and weights of the authors' code (--weights FILE)"
+    print(f"{'official':<14}{theirs if stated['official_code'] else 'no code of the authors'}")
+    for kind in ("scales", "variants"):
+        print()
+        rows = [(name, _told(options)) for name, options in stated[kind].items()]
+        print_table((kind, "options"), [(escaped(a), escaped(b)) for a, b in rows])
+    print()
+    rows = [(k, "" if v is None else _value(v)) for k, v in stated["options"].items()]
+    print_table(("option of build", "default"), [(escaped(a), escaped(b)) for a, b in rows])
+    print()
+    over = f", {_told(wanted.options)}" if wanted.options else ""
+    print(f"{wanted.scale} scale, {wanted.frames} frames, {wanted.num_classes} classes{over}:")
+    print(f"parameters    {counted.params_total:,}, trained {counted.params_trainable:,}")
+    stages = ", ".join(f"{stage} {macs / 1e9:,.2f}" for stage, macs in counted.macs.items())
+    print(f"forward       {sum(counted.macs.values()) / 1e9:,.2f} GMAC: {stages}")
+    print()
+    if pairs:
+        _print_pairs(pairs)
+    else:
+        print("No published figure is held against this model.")
+
+
+def _print_pairs(pairs: list[Pair]) -> None:
+    from pks4.bench.tables_published import QUANTITIES, ours, percent, source, theirs
+
+    reasons = list(dict.fromkeys(pair.verdict for pair in pairs if pair.needs_reason))
+    rows = [
+        (
+            _told(f.options) or "default",
+            f.frames,
+            f.num_classes,
+            QUANTITIES[f.quantity],
+            theirs(f),
+            ours(f, pair.ours),
+            percent(pair.difference),
+            percent(pair.alike_difference),
+            f"why: {reasons.index(pair.verdict) + 1}" if pair.needs_reason else pair.verdict,
+            source(f),
+        )
+        for pair in pairs
+        for f in [pair.figure]
+    ]
+    columns = ("published, paper scale", "T", "classes", "", "theirs", "ours", "difference, %",
+               "like for like, %", "verdict", "source")  # fmt: skip
+    print_table(columns, [tuple(map(escaped, row)) for row in rows])
+    for number, reason in enumerate(reasons, start=1):
+        print(f"why {number}: {reason}")
+    if any(pair.alike is not None for pair in pairs):
+        print("like for like: ours in the stages that their count holds, beside theirs")
+
+
+def _print_loaded(entry: Entry, weights: Path, loaded: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"model": entry.name, "weights": str(weights), **vars(loaded)}, indent=1))
+        return
+    counts = [len(names) for names in (loaded.loaded, loaded.resized, loaded.left)]
+    print("{} fits {}: {} loaded, {} of them resized, {} left".format(weights, entry.name, *counts))
+    for what in ("resized", "left"):
+        for name in getattr(loaded, what):
+            print(f"{what:<9}{name}")
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    """A pair as JSON has it, with what follows from it."""
+    return {
+        **vars(pair.figure),
+        "ours": pair.ours,
+        "difference": pair.difference,
+        "alike": pair.alike,
+        "alike_difference": pair.alike_difference,
+        "verdict": pair.verdict,
+    }
+
+
+def _told(options: dict[str, Any]) -> str:
+    """Options on one line: `width=768, clip=true`."""
+    return ", ".join(f"{name}={_value(value)}" for name, value in options.items())
+
+
+def _value(value: Any) -> str:
+    """A value as `--option` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)

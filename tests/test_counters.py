@@ -1,0 +1,157 @@
+"""Counters: the silent traps of counting, each sprung on purpose."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from pks4.bench.counters import Uncounted, contracts, count_on_meta, count_with_fvcore
+from pks4.bench.kernels import declared_attention
+
+
+@torch.library.custom_op("pks4_test::unknown", mutates_args=())
+def unknown(x: torch.Tensor) -> torch.Tensor:
+    """An operator without a formula."""
+    return x * 2
+
+
+@unknown.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def test_an_operator_without_a_formula_is_named():
+    class Foreign(nn.Module):
+        def forward(self, x):
+            return unknown(x)
+
+    x = torch.zeros(1, 4)
+    with pytest.raises(Uncounted, match="pks4_test::unknown"):
+        count_on_meta(Foreign(), x.to("meta"), backward=False)
+    with pytest.raises(Uncounted, match="pks4_test::unknown"):
+        count_with_fvcore(Foreign(), x)
+
+
+class Attention(nn.Module):
+    """Fused attention on 10 tokens of 4 channels: 2 * 10 * 10 * 4 = 800 MACs."""
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x)
+
+
+def test_public_counters_may_miss_fused_attention_on_a_cpu_and_ours_do_not():
+    x = torch.zeros(1, 1, 10, 4)
+    with FlopCounterMode(display=False) as plain, torch.no_grad():
+        Attention()(x)
+    known = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu in flop_registry
+    assert plain.get_total_flops() == (2 * 800 if known else 0)  # torch knows it since 2.15
+    found = count_with_fvcore(Attention(), x)
+    assert found.plain_macs == 0
+    assert found.missed == {"aten::scaled_dot_product_attention": 1}
+    assert found.macs == 800
+    assert count_on_meta(Attention(), x.to("meta"), backward=False) == 800
+
+
+@pytest.mark.parametrize("kernel", ["flash_cpu", "efficient", "flash", "math"])
+def test_every_declared_kernel_is_counted_alike_and_named(kernel):
+    x = torch.zeros(1, 1, 16, 8, device="meta")
+    x = x.half() if kernel == "flash" else x
+    with declared_attention(kernel) as calls:
+        assert count_on_meta(Attention(), x, backward=False) == 2 * 16 * 16 * 8
+    assert calls.evidence() == kernel
+    assert F.scaled_dot_product_attention.__name__ == "scaled_dot_product_attention"
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_backward_of_a_convolution_costs_twice_its_forward_with_groups_too(groups):
+    conv = nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=False).to("meta")
+    x = torch.zeros(1, 8, 5, 5, device="meta", requires_grad=True)
+    forward = 8 * 25 * 9 * 8 // groups
+    assert count_on_meta(conv, x, backward=True) == 3 * forward
+    with FlopCounterMode(display=False) as plain:
+        conv(x).sum().backward()
+    assert (plain.get_total_flops() == 6 * forward) == (groups == 1)  # torch forgets the groups
+
+
+class Product(nn.Module):
+    """A layer that is one expression of its input."""
+
+    def __init__(self, expression):
+        super().__init__()
+        self.expression = expression
+
+    def forward(self, x):
+        return self.expression(x)
+
+
+def test_where_fvcore_miscounts_a_broadcast_the_counters_disagree():
+    x = torch.ones(4, 8)
+    broadcast = Product(lambda x: x @ x.new_ones(16, 8, 4))
+    assert count_on_meta(broadcast, x.to("meta"), backward=False) == 16 * 4 * 8 * 4
+    assert count_with_fvcore(broadcast, x).macs == 4 * 8 * 4  # so a cell with it fails
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("btqk,qkd->btqd", [(3, 7, 11, 13), (11, 13, 17)]),  # 51,051; fvcore alone says 51,050
+        ("bik,bkj->bij", [(2, 3, 5), (2, 5, 7)]),
+        ("ik,jk->ij", [(301, 307), (311, 307)]),
+        ("ikl,kj->ij", [(3, 5, 4), (5, 7)]),  # l is summed before anything is multiplied
+    ],
+)
+def test_an_einsum_is_counted_to_the_unit(equation, shapes):
+    tensors = [torch.ones(shape) for shape in shapes]
+    pair = Product(lambda x: torch.einsum(equation, x, tensors[1].to(x.device)))
+    counted = count_on_meta(pair, tensors[0].to("meta"), backward=False)
+    assert count_with_fvcore(pair, tensors[0]).macs == counted > 0
+
+
+def test_an_einsum_of_three_has_no_formula_and_is_named():
+    triple = Product(lambda x: torch.einsum("ij,jk,kl->il", x, x, x))
+    with pytest.raises(Uncounted, match="einsum 'ij,jk,kl->il'; write it in pairs"):
+        count_with_fvcore(triple, torch.ones(2, 2))
+
+
+def test_baddbmm_has_no_handle_and_is_named():
+    batch = Product(lambda x: torch.baddbmm(x[:, :, :1], x, x.transpose(1, 2)))
+    with pytest.raises(Uncounted, match="aten::baddbmm"):
+        count_with_fvcore(batch, torch.ones(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "op", ["_fft_r2c", "_cdist_forward", "_addmm_activation", "_transformer_encoder_layer_fwd"]
+)
+def test_operators_that_contract_under_other_names_must_have_a_formula(op):
+    assert contracts(f"aten::{op}")
+    assert not contracts("aten::native_layer_norm")
+
+
+def test_the_declared_kernel_also_runs_when_checkpointing_computes_again():
+    x = torch.randn(1, 1, 8, 4, requires_grad=True)
+    with declared_attention("math") as calls:
+        checkpoint(Attention(), x, use_reentrant=False).sum().backward()
+    assert calls.count == 2
+
+
+def test_norms_are_not_contractions():
+    layer = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 2))
+    found = count_with_fvcore(layer, torch.zeros(3, 8))
+    assert found.macs == 3 * 8 * 2
+    assert found.plain_macs > found.macs  # left alone, fvcore counts the norm
+
+
+def test_a_mask_is_refused_rather_than_counted_wrong():
+    x = torch.zeros(1, 1, 4, 4)
+    with declared_attention("math"), pytest.raises(ValueError, match="masks"):
+        F.scaled_dot_product_attention(x, x, x, attn_mask=torch.ones(4, 4))
+
+
+def test_without_a_call_no_kernel_is_claimed():
+    with declared_attention("math") as calls:
+        pass
+    assert calls.evidence() == "no fused attention"
+    with pytest.raises(ValueError, match="did you mean 'flash'"), declared_attention("flush"):
+        pass
