@@ -7,13 +7,14 @@ Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pks4 import listing
-from pks4.bench import catalogue
+from pks4 import ask, listing
+from pks4.bench.environment import cores
 from pks4.errors import UserError, unknown_name
+from pks4.places import base, run_folders, runs_folder, suite_named
 from pks4.show import show_app
 from pks4.terminal import AsJson, escaped, note, print_table
 
@@ -58,8 +59,8 @@ def run(
     from pks4.bench import store
     from pks4.progress import Watch, prepare_data
 
-    parsed, text = _suite(suite)
-    folder = out or _runs_folder()
+    parsed, text = suite_named(suite)
+    folder = out or runs_folder()
     session = (runner.resume if resume else runner.start)(parsed, text, folder)
     for line in session.notes:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
@@ -68,7 +69,7 @@ def run(
     try:
         prepare_data(session.cells(), note)
         with Watch(session, note) as watch:
-            runner.execute(session, jobs or _cores(), watch)
+            runner.execute(session, jobs or cores(), watch)
     except KeyboardInterrupt:
         note.print(f"interrupted; what was measured is kept in {session.path}. "
                    f"Go on with: pks4-bench run {suite} --resume", soft_wrap=True)  # fmt: skip
@@ -92,7 +93,7 @@ def plan(
     """Print the cells of a suite, without running any."""
     from pks4.bench.plan import plan as make_plan
 
-    cells = make_plan(_suite(suite)[0])
+    cells = make_plan(suite_named(suite)[0])
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return
@@ -112,7 +113,11 @@ def report(
     """Write tables, figures and report.html of a run; print the path of the report."""
     from pks4.bench import store
 
-    print(_write_report(store.find_run(run, [_runs_folder(), _reference_folder()]), out))
+    print(_write_report(store.find_run(run, run_folders()), out))
+
+
+app.command()(ask.explain)
+app.command()(ask.fit)
 
 
 @app.command("list")
@@ -128,7 +133,7 @@ def list_(
         "suites": listing.suites,
         "models": lambda: listing.models(params),
         "measures": listing.measures,
-        "runs": lambda: listing.runs([_runs_folder(), _reference_folder()]),
+        "runs": lambda: listing.runs(run_folders()),
     }
     if what not in kinds:
         raise UserError(unknown_name("list", what, kinds))
@@ -218,35 +223,11 @@ def data_make(
     print(dataset.model_dump_json(indent=1) if as_json else dataset.root)
 
 
-def _suite(name: str) -> tuple[Any, str]:
-    from pks4.bench.suite import read_suite
-
-    if name.endswith(".toml"):
-        return read_suite(Path(name))
-    return read_suite(catalogue.find("suite", name, catalogue.suites()))
-
-
-def _runs_folder() -> Path:
-    base = catalogue.root() if catalogue.is_checkout() else Path.cwd()
-    return base / "results" / "runs"
-
-
-def _reference_folder() -> Path:
-    return catalogue.root() / "results" / "reference"
-
-
 def _write_report(run: Path, out: Path | None) -> Path:
     from pks4.bench.report import write
     from pks4.bench.store import read
 
-    base = catalogue.root() if catalogue.is_checkout() else Path.cwd()
     for line in read(run).torn:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     with note.status("writing the report"):
-        return write(run, out or base / "reports" / run.stem)
-
-
-def _cores() -> int:
-    from pks4.bench.environment import cores
-
-    return cores()
+        return write(run, out or base() / "reports" / run.stem)

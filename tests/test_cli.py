@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from pks4 import cli
+from pks4 import cli, places
 from pks4.bench import catalogue, run, store
 from pks4.bench.suite import read_suite
 from pks4.errors import UserError
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_the_authors_is_checked_against_the_model(tmp_path):
 
 def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, monkeypatch):
     path, folder = suite_file(), tmp_path / "runs"
-    monkeypatch.setattr(cli, "_runs_folder", lambda: folder)
+    monkeypatch.setattr(places, "runs_folder", lambda: folder)
     session = run.start(*read_suite(path), folder)
     run.execute(session, 2, lambda cell, event: None)
     done = invoke("report", "latest", "--out", tmp_path / "report")

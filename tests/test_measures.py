@@ -104,7 +104,7 @@ def kept(t):
     """Bytes kept for backward, simulated."""
     model = t.build("meta")
     with pretended(model, t.clip("meta")) as clip:
-        return saved_bytes.saved_bytes(model, clip, "flash_cpu")[0].total()
+        return saved_bytes.saved_bytes(model, clip, "flash_cpu").by_class.total()
 
 
 @pytest.mark.parametrize("name", PKS4)
@@ -194,7 +194,7 @@ def test_two_views_of_one_storage_count_once():
             return y[0].sin() + y[1].sin()
 
     x = torch.randn(2, 6, requires_grad=True)
-    assert saved_bytes.saved_bytes(Views(), x, "math")[0].total() == 48
+    assert saved_bytes.saved_bytes(Views(), x, "math").by_class.total() == 48
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

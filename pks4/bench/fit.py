@@ -13,13 +13,15 @@ from functools import cache
 from typing import Any
 
 from pks4.bench import catalogue
-from pks4.bench.suite import Contestant
-from pks4.errors import UserError
+from pks4.bench.suite import Contestant, Suite
+from pks4.bench.targets import target as find_target
+from pks4.errors import UserError, unknown_name
 
 RESERVE = 0.05  # of the memory
 CLIP_FRAMES = 16
 MOST = 1 << 14  # frames or clips: beyond it, nobody asks
 CLASSES = 400
+RULE = "step_memory/v1"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,60 @@ class Fit:
     scan_backend: str | None
 
 
+def ask(
+    suite: Suite, only: Sequence[str], memory: str, target: str, kernel: str, batch: int
+) -> list[Question]:
+    """One question for each contestant of a suite, or for those labels alone.
+
+    Raises UserError for an unknown label, target or kernel, and for what is no memory.
+    """
+    from pks4.bench.kernels import KERNELS
+
+    find_target(target)
+    if kernel and kernel not in KERNELS:
+        raise UserError(unknown_name("attention kernel", kernel, KERNELS))
+    labels = [c.label for c in suite.contestants]
+    for label in only:
+        if label not in labels:
+            raise UserError(unknown_name(f"contestant of suite {suite.name!r}", label, labels))
+    size = bytes_of(memory)
+    chosen = [c for c in suite.contestants if not only or c.label in only]
+    return [Question(c, target, kernel, size, batch) for c in chosen]
+
+
+def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows for people: what fits, and where the memory of that step goes, in GiB."""
+    parts = list(dict.fromkeys(name for f in found for name in f.parts))
+    columns = ("contestant", "frames", f"clips of {CLIP_FRAMES}", "peak, GiB", *parts)
+    rows = [
+        (
+            f.title,
+            _count(f.frames),
+            _count(f.clips),
+            f"{f.peak / 2**30:.2f}",
+            *(f"{f.parts.get(name, 0) / 2**30:.2f}" for name in parts),
+        )
+        for f in found
+    ]
+    return columns, rows
+
+
+def remarks(question: Question, found: Sequence[Fit]) -> list[str]:
+    """What the table does not say by itself."""
+    ran = sorted({f.kernel for f in found} | {f.scan_backend for f in found if f.scan_backend})
+    return [
+        f"Most frames at batch {question.batch}; parts are of that step. Training step of one clip "
+        f"or more at paper scale, {CLASSES} classes, AdamW, simulated on {question.target} "
+        f"({RULE}); {', '.join(ran)}.",
+        f"{RESERVE:.0%} of the memory is kept free; what allocators and libraries take comes out of"
+        " it. 0: not even the smallest step fits.",
+    ]
+
+
+def _count(k: int) -> str:
+    return f"≥ {k:,}" if k == MOST else f"{k:,}"
+
+
 def largest(peak: Callable[[int], int], limit: int, step: int = 1, guess: int = 8) -> int:
     """The largest multiple of `step` up to `MOST` whose peak is within the limit, or 0.
 
@@ -57,7 +113,8 @@ def largest(peak: Callable[[int], int], limit: int, step: int = 1, guess: int = 
     known: dict[int, int] = {}
 
     def fits(k: int) -> bool:
-        known.setdefault(k, peak(k * step))
+        if k not in known:
+            known[k] = peak(k * step)
         return known[k] <= limit
 
     most = MOST // step

@@ -1,0 +1,87 @@
+"""How a number came about: its formula or samples, what ran, the code and the machine."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pks4.bench import catalogue, units
+from pks4.bench.record import Record
+from pks4.bench.store import RunFile
+from pks4.errors import UserError, unknown_name
+
+KINDS = {
+    "exact": "exact: the same code, rule and libraries give the same number",
+    "noisy": "noisy: holds for this machine, and is to be read as a ratio within its session",
+    "sampled": "sampled: another seed or other clips give another number",
+}
+LONGEST = 12  # items of a list or a mapping that are shown
+
+
+def find(run: RunFile, cell: str, metric: str) -> Record:
+    """The record of a metric in a cell; raises UserError with the near names."""
+    cells = [c.id for c in run.header.cells]
+    if cell not in cells:
+        raise UserError(unknown_name(f"cell of run {run.header.run}", cell, cells))
+    there = {r.metric: r for r in run.records if r.cell == cell}
+    if metric not in there:
+        raise UserError(unknown_name(f"metric of {cell}", metric, there))
+    return there[metric]
+
+
+def explain(record: Record) -> dict[str, list[tuple[str, str]]]:
+    """Sections of (what, text), in the order in which a reader asks."""
+    value = "none"
+    if record.value is not None:
+        raw = f"{record.value:,}" if isinstance(record.value, int) else repr(record.value)
+        value = f"{raw} {record.unit}"
+        if record.unit in ("B", "MAC", "s"):
+            value += f" ({units.quantity(record.value, record.unit)})"
+    number = [
+        ("metric", f"{record.metric}, measure {record.measure}"),
+        ("value", value),
+        ("kind", KINDS.get(record.kind or "", record.status)),
+    ]
+    if record.reason:
+        number.append(("reason", record.reason))
+    measure = catalogue.measures().get(record.measure)
+    how = [(name, _told(x)) for name, x in record.evidence.items()]
+    if measure:
+        how.insert(0, ("measure", measure.summary))
+    contestant = [
+        ("model", f"{record.title} ({record.model}, {record.family})"),
+        ("options", _told(record.options)),
+        ("at", f"{record.scale} scale, {record.frames} frames, batch {record.batch}"),
+    ]
+    code = [
+        ("commit", f"{record.commit or 'none'}{', with changes' if record.dirty else ''}"),
+        ("versions", _told(record.versions)),
+    ]
+    machine = [(name, _told(x)) for name, x in record.environment.items()]
+    machine.append(("taken", f"{record.created}, {record.seconds:.3g} s for the whole measure"))
+    return {
+        "number": number,
+        "of": contestant,
+        "how": how,
+        "made of": [(name, _told(x)) for name, x in record.detail.items()],
+        "code": code,
+        "machine": machine,
+    }
+
+
+def _told(x: Any) -> str:
+    """A value in one line; long ones are cut, and say so."""
+    if isinstance(x, dict):
+        return _cut([f"{k} = {_told(v)}" for k, v in x.items()])
+    if isinstance(x, list | tuple):
+        return _cut([_told(v) for v in x])
+    if isinstance(x, bool) or x is None:
+        return json.dumps(x)
+    if isinstance(x, int):
+        return f"{x:,}"
+    return f"{x:.6g}" if isinstance(x, float) else str(x)
+
+
+def _cut(parts: Iterable[str]) -> str:
+    parts = list(parts)
+    more = f" … {len(parts) - LONGEST} more (--json shows all)" if len(parts) > LONGEST else ""
+    return ", ".join(parts[:LONGEST]) + more
