@@ -20,6 +20,7 @@ from pks4.backbone import check_video
 from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
 from pks4.official import Official, along
+from pks4.weights import misfits
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2102.05095"
@@ -204,7 +205,7 @@ class TimeSformer(nn.Module):
         """Take the ViT of the image twin; attn also starts temporal_attn, as the authors do.
 
         The head, time_embed and temporal_fc stay as they are. Raises ValueError if a weight is
-        missing or has no place here.
+        missing or has no place here; then nothing is loaded.
         """
         names = {k.removeprefix(IMAGE_PREFIX) for k in state if k.startswith(IMAGE_PREFIX)}
         image = {name: state[IMAGE_PREFIX + name] for name in names}
@@ -213,8 +214,8 @@ class TimeSformer(nn.Module):
                 temporal = name.replace(".attn.", ".temporal_attn.")
                 temporal = temporal.replace(".norm1.", ".temporal_norm1.")
                 image.setdefault(temporal, image[name])
-        missing, unexpected = self.load_state_dict(image, strict=False)
         ours = ("head.", "time_embed", ".temporal_fc.")
-        missing = [name for name in missing if not any(part in name for part in ours)]
-        if missing or unexpected:
-            raise ValueError(f"image weights: missing {missing}, without a place {unexpected}")
+        wanted = {k: v for k, v in self.state_dict().items() if not any(part in k for part in ours)}
+        if said := misfits(wanted, image):
+            raise ValueError(f"image weights: {said}")
+        self.load_state_dict(image, strict=False)

@@ -237,3 +237,31 @@ def test_a_run_without_numbers_gives_empty_tables():
     made = tables.build(view_of([failed("pks4", 8, "macs", "killed")]))
     assert [table.name for table in made if table.lines] == ["failures"]
     assert all(table.raw().columns.size for table in made)
+
+
+def peak_record(label, frames):
+    """A simulated step: 300 MiB of weights and 50 MiB of activations a frame."""
+    parts = {"weights": 300 * MIB, "activations": 50 * MIB * frames}
+    detail = {"parts": parts, "phase": "backward"}
+    evidence = {"how": "simulated", "target": "cuda-bf16"}
+    return record(
+        label, frames, "step_memory", "step_peak_bytes", sum(parts.values()),
+        unit="B", detail=detail, evidence=evidence,
+    )  # fmt: skip
+
+
+def test_the_peak_of_a_step_stands_with_its_parts_and_its_structure():
+    view = view_of([peak_record(label, t) for label in ("pks4", "joint") for t in FRAMES])
+    made = tables.step_memory(view)
+    assert {line["target"].text for line in made.lines} == {"cuda-bf16"}
+    first = made.lines[0]
+    assert first["step_peak_bytes"].value == sum(
+        first[part].value for part in ("weights", "activations", "gradients", "temporaries")
+    )
+    fitted = {line["kind"].text for line in tables.structures(view).lines}
+    assert fitted == {"affine"}
+    assert "step_memory" in {one.name for one in tables.build(view)}
+
+
+def test_without_simulated_steps_there_is_no_table_of_them():
+    assert "step_memory" not in {one.name for one in tables.build(view_of(synthetic_run()))}

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -22,6 +23,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from pks4.bench import palette, units
 
 DPI = 160
+SIGNS_AN_INCH = 15.0  # of a subtitle at its usual size
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
@@ -72,7 +74,10 @@ def heading(figure: Figure, title: str, subtitle: str, left: float) -> None:
     """Title and subtitle at the top left, in inches from the left edge."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - 0.28 / height, title, size=12.5, weight="bold", color=palette.INK)
-    figure.text(left / width, 1 - 0.50 / height, subtitle, size=8.5, color=palette.MUTED)
+    size = 8.5 if len(subtitle) <= SIGNS_AN_INCH * (width - 2 * left) else 7.0
+    words = fill(subtitle, int(SIGNS_AN_INCH * 8.5 / size * (width - 2 * left)))
+    top = 1 - 0.38 / height
+    figure.text(left / width, top, words, size=size, color=palette.MUTED, va="top")
 
 
 def clean(axes: Axes) -> None:

@@ -94,6 +94,13 @@ _AGAINST_T = (
         axis="seconds a step, median",
         more="Whiskers: interquartile range of the rounds. Times hold for this machine only.",
     ),
+    _Metric(
+        key="step_peak_bytes",
+        title="Peak memory of a training step against frames",
+        unit="B",
+        axis="most bytes alive in a training step",
+        more="Weights, AdamW's moments, gradients and inputs included; 1 MiB is 2^20 bytes.",
+    ),
 )
 METRICS = {metric.key: metric for metric in _AGAINST_T}
 

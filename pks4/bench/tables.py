@@ -21,13 +21,16 @@ _COST = (
     Column(key="macs_forward", heading="forward", unit="MAC"),
     Column(key="macs_train", heading="training step", unit="MAC"),
     Column(key="saved_bytes", heading="kept for backward", unit="B"),
+    Column(key="step_peak_bytes", heading="peak of a step", unit="B"),
 )
-_ONLY_WITH_LINES = ("published", "accuracy_differences")
+_PARTS = ("weights", "optimizer", "gradients", "inputs", "copies", "activations", "temporaries")
+_ONLY_WITH_LINES = ("step_memory", "published", "accuracy_differences")
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
-    costs, measured = (headline, cost, published, structures), (timing, accuracy, differences)
+    costs = (headline, cost, step_memory, published, structures)
+    measured = (timing, accuracy, differences)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 
@@ -102,11 +105,52 @@ def cost(view: View) -> Table:
     )
 
 
+def step_memory(view: View) -> Table:
+    """What the peak of a training step is made of, for every contestant, setting and T."""
+    made = []
+    for setting, label, frames in lines.measured(view, ["step_peak_bytes"]):
+        row = view.find(setting, "step_peak_bytes", label, frames)
+        if row is None:
+            continue
+        parts = row.detail["parts"]
+        made.append(
+            {
+                **lines.place(setting),
+                **lines.who(view, label),
+                **lines.at(frames),
+                "step_peak_bytes": number(row),
+                **{name: Entry(value=parts.get(name, 0), source=row) for name in _PARTS},
+                "phase": text(row.detail["phase"]),
+                "target": text(row.evidence.get("target")),
+            }
+        )
+    return table(
+        name="step_memory",
+        title="Memory of a training step",
+        note=(
+            "Simulated: every storage from birth to death, at the moment with the most bytes. "
+            "Optimizer: AdamW's two moments. Copies: weights that autocast lowers. Allocators and "
+            "libraries come on top."
+        ),
+        columns=(
+            *lines.SETTING,
+            lines.TASK,
+            *lines.WHO,
+            lines.FRAMES,
+            Column(key="step_peak_bytes", heading="peak", unit="B"),
+            *(Column(key=name, heading=name, unit="B") for name in _PARTS),
+            Column(key="phase", heading="reached in"),
+            Column(key="target", heading="target"),
+        ),
+        lines=made,
+    )
+
+
 def structures(view: View) -> Table:
-    """The exact polynomial in T behind each contestant's MACs and saved bytes."""
+    """The exact polynomial in T behind each contestant's MACs, saved bytes and peak."""
     made = [
         {**lines.place(setting), **lines.who(view, label), **_fields(metric, fitted, found)}
-        for metric in ("macs_forward", "macs_train", "saved_bytes")
+        for metric in ("macs_forward", "macs_train", "saved_bytes", "step_peak_bytes")
         for setting in view.settings(metric)
         for label, found in view.series(setting, metric).items()
         if (fitted := structure.fit({t: row.value for t, row in found.items()})) is not None

@@ -1,0 +1,94 @@
+"""Real peak of a training step, in a process of its own: resident memory above the libraries.
+
+On a CPU the kernel's high-water mark is read (VmHWM, reset before the step that counts), above what
+was resident before the model was built; malloc must give freed memory back, see `TAMED`. On CUDA
+PyTorch's own marks are read, allocated and reserved. The first step, which makes the optimizer's
+moments, does not count.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pks4.bench import child
+from pks4.bench.plan import Cell
+from pks4.bench.trial import Trial, scan_backend
+
+# glibc keeps freed memory and moves its threshold for what it gives back: the mark would lie.
+TAMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+def main() -> None:
+    """Do the job on standard input: one line with the peak and what ran."""
+    line, events = child.receive()
+    job = json.loads(line)
+    import torch
+
+    torch.set_num_threads(job["threads"])
+    trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
+    found = measured(trial, job["settings"]["device"])
+    events.write(json.dumps(found) + "\n")
+
+
+def measured(trial: Trial, device: str) -> dict[str, Any]:
+    """Peak bytes of the second training step on a device, and what ran."""
+    import torch
+
+    from pks4.bench.kernels import declared_attention
+
+    _warm_libraries()
+    base = _resident("VmRSS") if device == "cpu" else 0
+    model, clip = trial.build().to(device), trial.clip().to(device)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=1e-6, foreach=False)
+
+    def step() -> None:
+        model(clip).float().sum().backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    with declared_attention(trial.settings["kernel"]) as calls:
+        step()
+        marks = _marks_of(step, device, base)
+    ran = {"kernel": calls.evidence(), "scan_backend": scan_backend(model, device)}
+    return {**marks, "ran": ran}
+
+
+def _marks_of(step: Callable[[], None], device: str, base: int) -> dict[str, int]:
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        return {
+            "peak": torch.cuda.max_memory_allocated(),
+            "reserved": torch.cuda.max_memory_reserved(),
+        }
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
+    time.sleep(0.01)
+    step()
+    return {"peak": _resident("VmHWM") - base, "base": base}
+
+
+def _resident(field: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"this system does not tell {field}; real memory on a CPU needs Linux")
+
+
+def _warm_libraries() -> None:
+    """Load what the first matrix product and the first backward bring along, once."""
+    import torch
+
+    x = torch.randn(64, 64, requires_grad=True)
+    (x @ x).relu().sum().backward()
+
+
+if __name__ == "__main__":
+    main()
