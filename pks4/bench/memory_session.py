@@ -1,20 +1,25 @@
 """Real peak of a training step, in a process of its own: resident memory above the libraries.
 
 On a CPU the kernel's high-water mark is read (VmHWM, reset before the step that counts), above what
-was resident before the model was built; malloc must give freed memory back, see `TAMED`. On CUDA
+was resident before the model was built (a step of the small model came first, so that nothing is
+loaded late); malloc must give freed memory back, see `TAMED`. On CUDA
 PyTorch's own marks are read, allocated and reserved. The first step, which makes the optimizer's
 moments, does not count.
 """
 
+import gc
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pks4.bench import child
+from pks4.bench import catalogue, child
 from pks4.bench.plan import Cell
 from pks4.bench.trial import Trial, scan_backend
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # glibc keeps freed memory and moves its threshold for what it gives back: the mark would lie.
 TAMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -34,13 +39,34 @@ def main() -> None:
 
 def measured(trial: Trial, device: str) -> dict[str, Any]:
     """Peak bytes of the second training step on a device, and what ran."""
-    import torch
-
     from pks4.bench.kernels import declared_attention
 
-    _warm_libraries()
-    base = _resident("VmRSS") if device == "cpu" else 0
-    model, clip = trial.build().to(device), trial.clip().to(device)
+    with declared_attention(trial.settings["kernel"]) as calls:
+        _stepper(*_small(trial), device)()  # loads what libraries load late, kernels included
+        gc.collect()
+        base = _resident("VmRSS") if device == "cpu" else 0
+        model = trial.build()
+        step = _stepper(model, trial.clip(), device)
+        step()
+        marks = _marks_of(step, device, base)
+    ran = {"kernel": calls.evidence(), "scan_backend": scan_backend(model, device)}
+    return {**marks, "ran": ran}
+
+
+def _small(trial: Trial) -> tuple["nn.Module", "Tensor"]:
+    """The same contestant at tiny scale."""
+    facts, cell = catalogue.models()[trial.cell.model].facts, trial.cell
+    own = {k: v for k, v in cell.options.items() if k not in facts["SCALES"][cell.scale]}
+    options = {**facts["SCALES"]["tiny"], **own}
+    small = Trial(cell.model_copy(update={"options": options, "scale": "tiny"}), trial.settings)
+    return small.build(), small.clip()
+
+
+def _stepper(model: "nn.Module", clip: "Tensor", device: str) -> Callable[[], None]:
+    """A closure that does one training step, with the loss that `step_memory` simulates."""
+    import torch
+
+    model, clip = model.to(device), clip.to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-6, foreach=False)
 
@@ -49,11 +75,7 @@ def measured(trial: Trial, device: str) -> dict[str, Any]:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
-    with declared_attention(trial.settings["kernel"]) as calls:
-        step()
-        marks = _marks_of(step, device, base)
-    ran = {"kernel": calls.evidence(), "scan_backend": scan_backend(model, device)}
-    return {**marks, "ran": ran}
+    return step
 
 
 def _marks_of(step: Callable[[], None], device: str, base: int) -> dict[str, int]:
@@ -80,14 +102,6 @@ def _resident(field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"this system does not tell {field}; real memory on a CPU needs Linux")
-
-
-def _warm_libraries() -> None:
-    """Load what the first matrix product and the first backward bring along, once."""
-    import torch
-
-    x = torch.randn(64, 64, requires_grad=True)
-    (x @ x).relu().sum().backward()
 
 
 if __name__ == "__main__":
