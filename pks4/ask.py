@@ -7,7 +7,7 @@ import typer
 
 from pks4.bench.environment import cores
 from pks4.places import run_folders, suite_named
-from pks4.terminal import AsJson, escaped, note, print_table
+from pks4.terminal import AsJson, note, print_table
 
 
 def explain(
@@ -27,7 +27,7 @@ def explain(
         return
     for section, lines in explaining.explain(record).items():
         if lines:
-            print_table((section, ""), [(what, escaped(text)) for what, text in lines])
+            print_table((section, ""), lines)
             print()
 
 

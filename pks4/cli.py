@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from pks4 import ask, listing
 from pks4.bench.environment import cores
+from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 from pks4.places import base, run_folders, runs_folder, suite_named
 from pks4.show import show_app
@@ -30,6 +32,14 @@ data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
 app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 
+Own = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        help="A Python file of your own with build(*, frames, num_classes, image_size, …); "
+        "it joins every grid that takes all contestants. Repeat for more.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
 
 
@@ -53,13 +63,17 @@ def run(
         int | None, typer.Option(min=1, help="Cells beside each other; default: one a core.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
+    model: Own = None,
+    memory_limit: Annotated[
+        str, typer.Option(help="Of a cell that computes, such as 8GB; beyond it is a record.")
+    ] = "",
 ) -> None:
     """Run a suite: plan, prepare data, measure every cell, write the report."""
     from pks4.bench import run as runner
     from pks4.bench import store
     from pks4.progress import Watch, prepare_data
 
-    parsed, text = suite_named(suite)
+    parsed, text = suite_named(suite, model or [])
     folder = out or runs_folder()
     session = (runner.resume if resume else runner.start)(parsed, text, folder)
     for line in session.notes:
@@ -69,7 +83,8 @@ def run(
     try:
         prepare_data(session.cells(), note)
         with Watch(session, note) as watch:
-            runner.execute(session, jobs or cores(), watch)
+            limit = bytes_of(memory_limit) if memory_limit else None
+            runner.execute(session, jobs or cores(), watch, limit)
     except KeyboardInterrupt:
         note.print(f"interrupted; what was measured is kept in {session.path}. "
                    f"Go on with: pks4-bench run {suite} --resume", soft_wrap=True)  # fmt: skip
@@ -88,12 +103,13 @@ def run(
 @app.command()
 def plan(
     suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
+    model: Own = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the cells of a suite, without running any."""
     from pks4.bench.plan import plan as make_plan
 
-    cells = make_plan(suite_named(suite)[0])
+    cells = make_plan(suite_named(suite, model or [])[0])
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return
@@ -157,8 +173,8 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([vars(f) for f in findings], indent=1))
     else:
-        marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "wrong": "[red]wrong[/]"}
-        rows = [(f.what, marks[f.state], escaped(f.text)) for f in findings]
+        colours = {"ok": "green", "absent": "yellow", "wrong": "red"}
+        rows = [(f.what, Text(f.state, colours[f.state]), f.text) for f in findings]
         print_table(("what", "state", "finding"), rows)
     sys.exit(1 if any(f.state == "wrong" for f in findings) else 0)
 

@@ -1,18 +1,26 @@
 """Where the command line looks for suites and runs. Part of the CLI room."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pks4.bench import catalogue
 
 
-def suite_named(name: str) -> tuple[Any, str]:
-    """A suite by name, or from a file that ends in .toml, with its text."""
-    from pks4.bench.suite import read_suite
+def suite_named(name: str, own_models: Sequence[Path] = ()) -> tuple[Any, str]:
+    """A suite by name, or from a file that ends in .toml, with its text.
 
-    if name.endswith(".toml"):
-        return read_suite(Path(name))
-    return read_suite(catalogue.find("suite", name, catalogue.suites()))
+    Models of the user's own become contestants of it.
+    """
+    from pks4.bench.suite import parse_suite, read_suite, with_contestants
+
+    path = Path(name) if name.endswith(".toml") else None
+    path = path or catalogue.find("suite", name, catalogue.suites())
+    suite, text = read_suite(path)
+    if own_models:
+        text = with_contestants(text, [catalogue.add_model(p).name for p in own_models])
+        suite = parse_suite(text, str(path))
+    return suite, text
 
 
 def base() -> Path:

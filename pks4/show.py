@@ -10,7 +10,7 @@ from pks4.bench import card, catalogue
 from pks4.bench.catalogue import Entry
 from pks4.bench.counts import Counts
 from pks4.bench.published import Pair
-from pks4.terminal import AsJson, escaped, note, print_table
+from pks4.terminal import AsJson, note, print_table
 
 show_app = typer.Typer(no_args_is_help=True, help="Print one thing in full.")
 
@@ -61,10 +61,10 @@ def _print_card(
     for kind in ("scales", "variants"):
         print()
         rows = [(name, _told(options)) for name, options in stated[kind].items()]
-        print_table((kind, "options"), [(escaped(a), escaped(b)) for a, b in rows])
+        print_table((kind, "options"), rows)
     print()
     rows = [(k, "" if v is None else _value(v)) for k, v in stated["options"].items()]
-    print_table(("option of build", "default"), [(escaped(a), escaped(b)) for a, b in rows])
+    print_table(("option of build", "default"), rows)
     print()
     over = f", {_told(wanted.options)}" if wanted.options else ""
     print(f"{wanted.scale} scale, {wanted.frames} frames, {wanted.num_classes} classes{over}:")
@@ -100,7 +100,7 @@ def _print_pairs(pairs: list[Pair]) -> None:
     ]
     columns = ("published, paper scale", "T", "classes", "", "theirs", "ours", "difference, %",
                "like for like, %", "verdict", "source")  # fmt: skip
-    print_table(columns, [tuple(map(escaped, row)) for row in rows])
+    print_table(columns, rows)
     for number, reason in enumerate(reasons, start=1):
         print(f"why {number}: {reason}")
     if any(pair.alike is not None for pair in pairs):

@@ -8,18 +8,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 note = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print rows under their columns; markup in a field is acted on."""
+    """Print rows under their columns; a field may be a rich text, else it is shown as it is."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(x if isinstance(x, Text) else escaped(x) for x in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 

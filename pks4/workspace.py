@@ -5,17 +5,23 @@ follow the code of each; scratch of a thread, a few KiB, is left out.
 """
 
 from collections.abc import Callable
+from math import prod
 
 from torch import Tensor
 
+from pks4.scan.recompute import BLOCK, CHUNK
+from pks4.scan.triton_scan import scratch_shapes
+
 RULE = "workspace/v1"
-BLOCK, CHUNK = 1 << 19, 32  # of pks4.scan.recompute
 
 
 def op_workspace(name: str, args: tuple) -> int:
     """Bytes that the operator `namespace::op` needs beside its inputs and results."""
-    formula = _FORMULAS.get(name)
-    return formula(args) if formula else 0
+    if not name.startswith("pks4::"):
+        return 0
+    if name not in _FORMULAS:
+        raise LookupError(f"no formula for the workspace of {name} under {RULE}")
+    return _FORMULAS[name](args)
 
 
 def _correlation(args: tuple) -> int:
@@ -61,13 +67,21 @@ def _copies(first: int) -> Callable[[tuple], int]:
     return formula
 
 
-def _transposed(first: int, tensors: int) -> Callable[[tuple], int]:
-    """Copies of u-sized tensors in the layout that mamba-ssm's kernel takes."""
+def _relaid(first: int, like_u: int, like_B: int) -> Callable[[tuple], int]:
+    """Copies in the layout that mamba-ssm's kernel takes, as many of u's and of B's size."""
 
     def formula(args: tuple) -> int:
-        return tensors * args[first].numel() * args[first].element_size()
+        u, B = args[first], args[first + 3]
+        return like_u * u.nbytes + like_B * B.nbytes
 
     return formula
+
+
+def _triton_backward(args: tuple) -> int:
+    """What the kernel's module says that it allocates for its own duration."""
+    u, A = args[2], args[4]
+    shapes = scratch_shapes(*u.shape, A.shape[1]).values()
+    return sum(4 * prod(shape) for shape in shapes)
 
 
 # Where u stands among the arguments: first in a forward, third in a backward.
@@ -78,6 +92,8 @@ _FORMULAS: dict[str, Callable[[tuple], int]] = {
     "pks4::scan_recompute_backward": _recompute(4, 10, 2),
     "pks4::scan_numba": _copies(0),
     "pks4::scan_numba_backward": _copies(2),
-    "pks4::scan_mamba_ssm": _transposed(0, 3),
-    "pks4::scan_mamba_ssm_backward": _transposed(2, 5),
+    "pks4::scan_mamba_ssm": _relaid(0, 3, 2),  # u, delta, y; B, C
+    "pks4::scan_mamba_ssm_backward": _relaid(2, 5, 4),  # and the gradients of y, u, delta; of B, C
+    "pks4::scan_triton": lambda args: 0,
+    "pks4::scan_triton_backward": _triton_backward,
 }

@@ -3,8 +3,9 @@
 import pytest
 
 from pks4.bench import fit
-from pks4.bench.fit import CLIP_FRAMES, MOST, RESERVE, Question, answer, bytes_of, largest
+from pks4.bench.fit import CLIP_FRAMES, MOST, RESERVE, Question, answer, largest
 from pks4.bench.suite import Contestant
+from pks4.bench.units import bytes_of
 from pks4.errors import UserError
 
 MIB = 2**20

@@ -33,6 +33,8 @@ def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
         try:
             options[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
+            if value.lower() in ("true", "false", "none"):
+                raise UserError(f"option {name!r}: write true or false, as TOML does") from None
             options[name] = value
     return options
 

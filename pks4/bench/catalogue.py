@@ -8,6 +8,7 @@ Models come from `baselines/` and `pks4/video.py` (as `pks4`), then from the ent
 
 import ast
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +20,8 @@ from typing import Any
 from pks4.errors import UserError, unknown_name
 
 PACKAGE = Path(__file__).resolve().parents[1]
+ADDED = "PKS4_MODEL_FILES"  # in the environment, so that children know a user's own files too
+PLAIN_SCALES = {"paper": {"image_size": 224}, "tiny": {"image_size": 64}}  # of a file without any
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,28 @@ def models() -> dict[str, Entry]:
     files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
     for point in entry_points(group="pks4.models"):
         files.setdefault(point.name, _origin(point))
+    files |= {Path(p).stem: Path(p) for p in os.environ.get(ADDED, "").split(os.pathsep) if p}
     return {name: _read(name, path) for name, path in files.items()}
+
+
+def add_model(path: Path) -> Entry:
+    """Take a user's own file, whose `build` makes a model, into the catalogue of this process.
+
+    Raises UserError if there is no such file, it has no `build`, or its name is taken.
+    """
+    path = path.resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"{path}: is no Python file with a model")
+    if path.stem in models():
+        raise UserError(f"{path}: there is a model {path.stem!r} already; rename the file")
+    entry = _read(path.stem, path)
+    if entry.options is None and "def build(" not in path.read_text(encoding="utf-8"):
+        raise UserError(
+            f"{path}: has no build(*, frames, num_classes, image_size, …) that returns a model of "
+            "video (b, t, 3, h, w) -> logits (b, num_classes)"
+        )
+    os.environ[ADDED] = os.pathsep.join(filter(None, [os.environ.get(ADDED, ""), str(path)]))
+    return entry
 
 
 def _origin(point: EntryPoint) -> Path:
@@ -106,6 +130,7 @@ def _read(name: str, path: Path) -> Entry:
                 facts[node.targets[0].id] = ast.literal_eval(node.value)
             except ValueError:
                 continue  # not a literal, so not a fact
+    facts.setdefault("SCALES", PLAIN_SCALES)
     summary = (ast.get_docstring(tree) or "no summary").splitlines()[0]
     build = next(
         (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build"), None

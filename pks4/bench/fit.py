@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pks4.bench import catalogue
+from pks4.bench import catalogue, nursery
 from pks4.bench.suite import Contestant, Suite
 from pks4.bench.targets import target as find_target
+from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 
 RESERVE = 0.05  # of the memory
@@ -190,26 +191,13 @@ def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
     """All answers as they come, `jobs` at once, in processes forked with the libraries loaded."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pks4.bench.preloaded"])
+    context = multiprocessing.get_context("forkserver" if nursery.AVAILABLE else "spawn")
+    if nursery.AVAILABLE:
+        context.set_forkserver_preload(["pks4.bench.preloaded"])
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        for done in as_completed([pool.submit(answer, q) for q in questions]):
-            yield done.result()
-
-
-def bytes_of(text: str) -> int:
-    """24GB, 24 GiB or 8e9 as bytes; as memory is sold, GB of 2^30 bytes as GiB.
-
-    Raises UserError for anything else.
-    """
-    units = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
-    plain = text.strip().upper().replace("IB", "B")
-    number = plain.rstrip("KMGTB ")
-    unit = plain[len(number) :].strip()
-    try:
-        value = float(number) * units[unit]
-    except (ValueError, KeyError):
-        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9") from None
-    if not 0 < value < 2**60:
-        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9")
-    return int(value)
+        try:
+            for done in as_completed([pool.submit(answer, q) for q in questions]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

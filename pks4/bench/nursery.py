@@ -17,7 +17,7 @@ import threading
 from typing import IO, Any
 
 AVAILABLE = sys.platform == "linux" and hasattr(os, "pidfd_open")
-LOST = -9  # the exit code of a child whose nursery is gone: nobody saw how it ended
+LOST = 1 << 16  # no exit code: the nursery of the child is gone, nobody saw how it ended
 
 
 class Nursery:
@@ -27,7 +27,7 @@ class Nursery:
         self.lock = threading.Lock()
         self.process: subprocess.Popen | None = None
         self.children: dict[int, WarmChild] = {}
-        self.started: list[int] = []  # pids in the order of their requests
+        self.newborn: WarmChild | None = None  # of the request that waits
         self.news = threading.Condition()
         self.gone = False
 
@@ -46,19 +46,17 @@ class Nursery:
                     self.gone = True
                 for fd in (stdin, stdout, stderr):
                     os.close(fd)
-                self.news.wait_for(lambda: self.started or self.gone)
-                if self.started:
-                    child = WarmChild(self, self.started.pop())
-                    self.children[child.pid] = child
-                else:
-                    child = None
+                self.news.wait_for(lambda: self.newborn or self.gone)
+                child, self.newborn = self.newborn, None
         if child is None:
             for fd in (to_child, from_child, errors):
                 os.close(fd)
             return None
         child.stdin = open(to_child, "w", encoding="utf-8")  # noqa: SIM115 - the child's to close
-        child.stdout = open(from_child, encoding="utf-8")  # noqa: SIM115
-        child.stderr = open(errors, encoding="utf-8")  # noqa: SIM115
+        child.stdout, child.stderr = (
+            open(fd, encoding="utf-8", errors="replace")  # noqa: SIM115
+            for fd in (from_child, errors)
+        )
         return child
 
     def close(self) -> None:
@@ -84,24 +82,25 @@ class Nursery:
 
     def _listen(self) -> None:
         """Take what the nursery says: who was born, who ended and how."""
-        with self.line.makefile(encoding="utf-8") as lines:
-            try:
+        try:
+            with self.line.makefile(encoding="utf-8") as lines:
                 for line in lines:
                     self._hear(json.loads(line))
-            except (OSError, ValueError):
-                pass  # cut by its end
-        with self.news:
-            self.gone = True
-            for child in self.children.values():
-                child.returncode = LOST if child.returncode is None else child.returncode
-            self.news.notify_all()
+        except (OSError, ValueError, LookupError, TypeError):
+            pass  # cut by its end
+        finally:
+            with self.news:
+                self.gone = True
+                for child in self.children.values():
+                    child.returncode = LOST if child.returncode is None else child.returncode
+                self.news.notify_all()
 
     def _hear(self, said: dict[str, Any]) -> None:
         with self.news:
             if "born" in said:
-                self.started.append(said["born"])
+                self.newborn = self.children[said["born"]] = WarmChild(self, said["born"])
             else:
-                self.children[said["ended"]].returncode = said["code"]
+                self.children.pop(said["ended"]).returncode = said["code"]
             self.news.notify_all()
 
 

@@ -20,7 +20,7 @@ from pks4.bench import environment, nursery, store
 from pks4.bench.plan import Cell, plan
 from pks4.bench.record import Provenance, Reading, Record, RunHeader
 from pks4.bench.suite import Suite, parse_suite
-from pks4.bench.workers import Process, Worker, events, is_warm, kill
+from pks4.bench.workers import Process, Worker, events, kill
 from pks4.errors import UserError
 
 # (cell, event): event holds "event": start | progress | done | failed
@@ -92,11 +92,14 @@ def _read_if_sound(path: Path) -> store.RunFile | None:
         return None
 
 
-def execute(session: Session, jobs: int, listen: Listener) -> None:
-    """Run all that is left; returns when every measure has its records."""
+def execute(session: Session, jobs: int, listen: Listener, memory_limit: int | None = None) -> None:
+    """Run all that is left; returns when every measure has its records.
+
+    `memory_limit`: bytes that a cell which computes may take, see `pks4.bench.limits`.
+    """
     together = [c for c in session.cells() if not c.alone]
     alone = [c for c in session.cells() if c.alone]
-    crew = _Crew(session, listen)
+    crew = _Crew(session, listen, memory_limit)
     try:
         with ThreadPoolExecutor(max(1, jobs)) as pool:
             try:
@@ -119,8 +122,8 @@ def execute(session: Session, jobs: int, listen: Listener) -> None:
 class _Crew:
     """The children of a session, and the one writer of what they say."""
 
-    def __init__(self, session: Session, listen: Listener) -> None:
-        self.session, self.listen = session, listen
+    def __init__(self, session: Session, listen: Listener, memory_limit: int | None) -> None:
+        self.session, self.listen, self.memory_limit = session, listen, memory_limit
         self.writer = store.Writer(session.path)
         self.lock = threading.Lock()
         self.nursery = nursery.Nursery()
@@ -141,11 +144,12 @@ class _Crew:
     def run(self, cell: Cell) -> None:
         """Run one cell in a child and record what it says and how it ends."""
         left = deque(self.session.todo[cell.id])
-        # A child that starts cold imports the code as it is then.
-        self.sources[cell.id] = self.source if is_warm(cell) else environment.provenance()
         while left and not self.stopped:
             started = time.perf_counter()
-            with Worker(self, cell, list(left)) as (child, ended):
+            worker = Worker(self, cell, list(left))
+            with worker as (child, ended):
+                # A child that starts cold imports the code as it is now.
+                self.sources[cell.id] = self.source if worker.warm else environment.provenance()
                 for event in events(child):
                     self._note(cell, event)
                     if event["event"] in ("done", "failed"):

@@ -53,6 +53,14 @@ class Grid(Settings):
         return values
 
 
+def with_contestants(text: str, names: list[str]) -> str:
+    """A suite's text with these models as contestants too, each under its own name."""
+    return text + "".join(
+        f'\n[[contestants]]\nlabel = "{name}"\ntitle = "{name}"\nmodel = "{name}"\n'
+        for name in names
+    )
+
+
 class Suite(Settings):
     """A named list of contestants and the grids to put them through."""
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pks4.errors import UserError
+
 MISSING = "–"  # noqa: RUF001 - the dash that a table shows for "no value"
 
 
@@ -132,3 +134,21 @@ def listed(words: Iterable[str]) -> str:
     items = list(words)
     comma = "; " if any("," in item for item in items) else ", "
     return " and ".join([comma.join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def bytes_of(text: str) -> int:
+    """24GB, 24 GiB or 8e9 as bytes; as memory is sold, GB of 2^30 bytes as GiB.
+
+    Raises UserError for anything else.
+    """
+    units = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+    plain = text.strip().upper().replace("IB", "B")
+    number = plain.rstrip("KMGTB ")
+    unit = plain[len(number) :].strip()
+    try:
+        value = float(number) * units[unit]
+    except (ValueError, KeyError):
+        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9") from None
+    if not 0 < value < 2**60:
+        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9")
+    return int(value)

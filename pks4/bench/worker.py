@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import IO, Any
 
-from pks4.bench import catalogue, child
+from pks4.bench import catalogue, child, limits, units
 from pks4.bench.plan import Cell
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
@@ -24,7 +24,7 @@ def main() -> None:
     _limit_threads(job["threads"])
     cell = Cell.model_validate(job["cell"])
     for name in job["measures"]:
-        _run_measure(cell, name, events)
+        _run_measure(cell, name, events, job.get("memory_limit"))
 
 
 def _limit_threads(threads: int) -> None:
@@ -33,19 +33,24 @@ def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _run_measure(cell: Cell, name: str, events: IO[str]) -> None:
+def _run_measure(cell: Cell, name: str, events: IO[str], memory_limit: int | None) -> None:
     def progress(done: float, total: float, text: str) -> None:
         _send(events, event="progress", measure=name, done=done, total=total, text=text)
 
     _send(events, event="start", measure=name)
     trial = Trial(cell, cell.settings[name], progress)
-    started = time.perf_counter()
+    started, need = time.perf_counter(), None
     try:
-        module = catalogue.measures()[name].load()
-        readings = list(module.measure(trial))
+        entry = catalogue.measures()[name]
+        if memory_limit and entry.facts.get("RUNS"):
+            need = limits.check(trial, memory_limit)
+            limits.enforce(memory_limit)
+        readings = list(entry.load().measure(trial))
         _check(readings)
     except Exception as error:  # a failed trial is a record with its reason
         status, reason = _failure(error)
+        if status == "oom" and need:
+            reason += f"; a training step was predicted to need {units.quantity(need, 'B')}"
         _send(
             events,
             event="failed",
@@ -73,6 +78,8 @@ def _check(readings: list[Reading]) -> None:
 
 def _failure(error: Exception) -> tuple[str, str]:
     text = " ".join(str(error).split())[:500]
+    if isinstance(error, limits.AboveLimit):
+        return "oom", text
     if isinstance(error, MemoryError) or any(s in text.lower() for s in OUT_OF_MEMORY):
         return "oom", f"out of memory: {text}"
     if isinstance(error, UserError | ValueError):

@@ -24,6 +24,7 @@ class Crew(Protocol):
     nursery: nursery.Nursery
     children: set[Process]
     stopped: bool
+    memory_limit: int | None
 
 
 class Worker:
@@ -31,12 +32,18 @@ class Worker:
 
     def __init__(self, crew: "Crew", cell: Cell, measures: list[str]) -> None:
         self.crew, self.limit = crew, cell.time_limit_seconds
-        self.job = {"cell": cell.model_dump(), "measures": measures, "threads": 1}
+        self.job = {
+            "cell": cell.model_dump(),
+            "measures": measures,
+            "threads": 1,
+            "memory_limit": crew.memory_limit,
+        }
         self.timed_out, self.warm = False, is_warm(cell)
         self.errors: deque[str] = deque(maxlen=20)
 
     def __enter__(self) -> tuple[Process, Callable[[], tuple[str, str]]]:
-        self.process = (self.crew.nursery.start() if self.warm else None) or _cold()
+        born = self.crew.nursery.start() if self.warm else None
+        self.warm, self.process = born is not None, born or _cold()
         stdin, self.stderr = self.process.stdin, self.process.stderr
         assert stdin is not None
         with self.crew.lock:
@@ -84,6 +91,8 @@ class Worker:
                 "raise time_limit_seconds in the suite"
             )
         last = next((line for line in reversed(self.errors) if line.strip()), "")
+        if code == nursery.LOST:
+            return "failed", "the process that started this worker is gone; how it ended is unknown"
         if code < 0:
             hint = " (often the system's out-of-memory killer)" if code == -9 else ""
             return "failed", f"the worker was killed by signal {-code}{hint}. {last}".strip()
@@ -103,6 +112,7 @@ def _cold() -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        errors="replace",
         start_new_session=True,  # Ctrl-C reaches the parent only, which ends its children
     )
 

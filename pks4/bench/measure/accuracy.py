@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pks4.train.fit import Recipe
     from pks4.train.pretrain import ImageModel
 
+RUNS = True  # computes on this machine
 SETTINGS = {
     "learning_rate": 1e-3,
     "epochs": 5,

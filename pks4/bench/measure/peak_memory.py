@@ -11,6 +11,7 @@ from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
 
 ALONE = True
+RUNS = True  # computes on this machine
 SETTINGS = {"device": "cpu", "kernel": "flash_cpu"}
 TARGETS = {"cpu": "cpu-fp32", "cuda": "cuda-fp32"}
 THREADS = 1

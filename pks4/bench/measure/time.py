@@ -13,6 +13,7 @@ from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
 
 ALONE = True
+RUNS = True  # computes on this machine
 SETTINGS = {
     "reference": "frame_mean",
     "processes": 3,
