@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from pks4.attention import declare_attention, has_switch
 from pks4.cost import linear_macs, vit_block_macs
 from pks4.errors import unknown_name
-from pks4.options import at_least_one
+from pks4.options import at_least_one, check_sizes
 from pks4.probe import probe
 from pks4.stages import Stage, run, stages_below, stages_of
 
@@ -38,10 +38,9 @@ def build_vit(
     drop_path: float = 0.0,
 ) -> VisionTransformer:
     """A timm ViT without head; the defaults are ViT-B/16 (85,798,656 parameters)."""
-    if any(side % patch_size for side in sides(image_size)):
-        raise ValueError(f"image_size {image_size} is not a multiple of patch_size {patch_size}")
-    if width % heads:
-        raise ValueError(f"width {width} is not a multiple of heads {heads}")
+    check_sizes(
+        width=width, depth=depth, heads=heads, patch_size=patch_size, image_size=image_size
+    )
     style = {}
     if clip:
         style = {

@@ -19,7 +19,7 @@ from pks4.backbone import build_vit, check_video
 from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
 from pks4.official import Official
-from pks4.options import at_least_one
+from pks4.options import check_sizes
 from pks4.weights import misfits
 
 IMAGE_PREFIX = "backbone.net."
@@ -40,17 +40,7 @@ class Sizes:
     tubelet: int = 1  # frames that one token spans
 
     def __post_init__(self) -> None:
-        at_least_one(**asdict(self))
-        image, patch = self.image_size, self.patch_size
-        if image % patch:
-            raise ValueError(f"image_size {image} is not a multiple of patch_size {patch}")
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.frames % self.tubelet:
-            raise ValueError(
-                f"{self.frames} frames are not a multiple of tubelet {self.tubelet}; "
-                "take a multiple, or tubelet=1"
-            )
+        check_sizes(**asdict(self))
 
     @property
     def steps(self) -> int:

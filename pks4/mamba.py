@@ -26,8 +26,9 @@ from pks4.backbone import check_video
 from pks4.cost import linear_macs, scan_macs
 from pks4.errors import unknown_name
 from pks4.official import Official, along, on_square
-from pks4.options import at_least_one
+from pks4.options import at_least_one, check_sizes
 from pks4.scan import inverse_softplus, scan_sites
+from pks4.weights import take
 
 INITS = ("official", "mamba")
 Sites = Float[Tensor, "b t s e"]
@@ -50,6 +51,7 @@ class Mixer(nn.Module):
         scan_backend: str = "auto",
     ) -> None:
         super().__init__()
+        at_least_one(width=width, state=state, expand=expand)
         e, r = expand * width, ceil(width / 16)
         self.splits, self.scan_backend = (r, state, state), scan_backend
         self.in_proj = nn.Linear(width, 2 * e, bias=False)
@@ -166,15 +168,15 @@ class VideoMamba(nn.Module):
         drop_path: float,
     ) -> None:
         super().__init__()
-        at_least_one(tubelet=tubelet)
+        check_sizes(
+            depth=len(mixers),
+            patch_size=patch_size,
+            image_size=image_size,
+            frames=frames,
+            tubelet=tubelet,
+        )
         if init not in INITS:
             raise ValueError(unknown_name("init", init, INITS))
-        if image_size % patch_size:
-            raise ValueError(
-                f"image_size {image_size} is not a multiple of patch_size {patch_size}"
-            )
-        if frames % tubelet:
-            raise ValueError(f"frames {frames} is not a multiple of tubelet {tubelet}")
         self.frames, self.image_size, self.patch_size = frames, image_size, patch_size
         self.slices, self.patches = frames // tubelet, (image_size // patch_size) ** 2
         width, last = mixers[0].out_proj.out_features, max(1, len(mixers) - 1)
@@ -244,22 +246,23 @@ class VideoMamba(nn.Module):
         The patch kernel of an image goes to the centre tap of the tubelet, the other taps are 0, as
         the authors do it; theirs is (d, 3, h, w), the image twin's (d, 3, 1, h, w).
 
-        Raises ValueError if a weight is missing or has no place here.
+        Raises ValueError that lists what is missing, unknown or of another shape; then nothing is
+        loaded.
         """
         kernel, ours = "patch_embed.proj.weight", ("head.", "temporal_pos_embedding")
         image = {name: value for name, value in state.items() if not name.startswith(ours)}
-        wanted = {name for name in self.state_dict() if not name.startswith(ours)}
-        missing, unexpected = sorted(wanted - image.keys()), sorted(image.keys() - wanted)
-        if missing or unexpected:
-            raise ValueError(f"image weights: missing {missing}, without a place {unexpected}")
-        image[kernel] = _inflated(image[kernel], self.patch_embed.proj.kernel_size[0])
-        self.load_state_dict(image, strict=False)
+        if kernel in image:
+            image[kernel] = _inflated(image[kernel], self.patch_embed.proj.kernel_size[0])
+        take(self, image, prefix="", stay=ours)
 
 
 def _inflated(kernel: Tensor, taps: int) -> Tensor:
-    """An image kernel (d, 3, h, w) or (d, 3, 1, h, w) as the centre tap of (d, 3, taps, h, w)."""
-    kernel = kernel if kernel.ndim == 5 else kernel[:, :, None]
-    if kernel.shape[2] == taps:
+    """An image kernel (d, 3, h, w) or (d, 3, 1, h, w) as the centre tap of (d, 3, taps, h, w).
+
+    Anything else comes back as it is.
+    """
+    kernel = kernel[:, :, None] if kernel.ndim == 4 else kernel
+    if kernel.ndim != 5 or kernel.shape[2] != 1:
         return kernel
     centre = taps // 2
     return F.pad(kernel, (0, 0, 0, 0, centre, taps - 1 - centre))

@@ -20,7 +20,7 @@ from pks4.backbone import PerFrameBackbone
 from pks4.cost import linear_macs
 from pks4.module import PKS4, StreamState
 from pks4.options import Options, at_least_one, options_from
-from pks4.weights import load_weights
+from pks4.weights import load_weights, take
 
 FAMILY = "PKS4"
 PAPER = "https://arxiv.org/abs/2604.26461"
@@ -211,6 +211,4 @@ def _pooled(x: Float[Tensor, "b t h w d"]) -> Float[Tensor, "b d"]:
 
 def load_backbone(backbone: PerFrameBackbone, state: dict[str, Tensor]) -> None:
     """Load the entries `backbone.*` of an image model's state dict, all of them or none."""
-    prefix = "backbone."
-    wanted = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    backbone.load_state_dict(wanted)
+    take(backbone, state, "backbone.")

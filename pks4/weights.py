@@ -5,7 +5,7 @@ Checkpoints come wrapped in many ways: under a key such as `state_dict`, with na
 off; everything else must fit, name by name and shape by shape.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 # Keys that hold the weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
-PREFIXES = ("module.", "model.", "backbone.net.")  # the last is this project's image models
+IMAGE_PREFIX = "backbone.net."  # of the net in this project's image models
+PREFIXES = ("module.", "model.", IMAGE_PREFIX)
 LISTED = 8  # names in an error
 
 
@@ -34,6 +35,36 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     if said:
         raise ValueError(f"{path} does not fit {type(net).__name__}, nothing was loaded; {said}")
     net.load_state_dict(given)
+
+
+def take(
+    net: nn.Module,
+    state: Mapping[str, Tensor],
+    prefix: str = IMAGE_PREFIX,
+    without: Collection[str] = (),
+    stay: Collection[str] = (),
+) -> None:
+    """Load what an image model has under `prefix` into `net`, all of it or nothing.
+
+    Args:
+        net: what the names behind the prefix belong to.
+        state: the state dict of the image model; names without the prefix are left alone.
+        without: names behind the prefix that must be there, too, but have no place in `net`.
+        stay: parts of the names in `net` that an image model lacks; such weights stay.
+
+    Raises ValueError that lists in one line what is missing, unknown or of another shape; then
+    nothing is loaded.
+    """
+    given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    own = net.state_dict()
+    kept = {k: v for k, v in own.items() if any(part in k for part in stay)}
+    spare = {k: given.get(k) for k in without}
+    said = misfits({**{k: v for k, v in own.items() if k not in kept}, **spare}, given)
+    if said:
+        raise ValueError(
+            f"image weights do not fit {type(net).__name__}, nothing was loaded; {said}"
+        )
+    net.load_state_dict({**kept, **{k: v for k, v in given.items() if k not in spare}})
 
 
 def read_weights(source: Mapping[str, object] | str | Path) -> Mapping[str, Tensor]:

@@ -265,3 +265,20 @@ def test_the_peak_of_a_step_stands_with_its_parts_and_its_structure():
 
 def test_without_simulated_steps_there_is_no_table_of_them():
     assert "step_memory" not in {one.name for one in tables.build(view_of(synthetic_run()))}
+
+
+def test_times_at_four_numbers_of_frames_tell_their_power():
+    made = []
+    for frames in (4, 8, 16, 32):
+        seconds = 0.01 + 0.001 * frames**1.5
+        place = {"cell": f"time/pks4/t{frames}", "grid": "time", "scale": "tiny", "kind": "noisy"}
+        detail = {"samples_seconds": [seconds] * 7}
+        made.append(
+            record(
+                "pks4", frames, "time", "step_seconds", seconds, unit="s", detail=detail, **place
+            )
+        )
+    (line,) = tables_measured.growth(view_of(made)).lines
+    assert line["power"].text == "1.50 [1.50 to 1.50]"
+    assert line["range"].text == "4 to 32"
+    assert "growth" not in {one.name for one in tables.build(view_of(synthetic_run()))}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.tables_evidence import evidence, failures
-from pks4.bench.tables_measured import accuracy, differences, timing
+from pks4.bench.tables_measured import accuracy, differences, growth, timing
 from pks4.bench.tables_published import published
 from pks4.bench.view import Row, Setting, View
 
@@ -24,13 +24,13 @@ _COST = (
     Column(key="step_peak_bytes", heading="peak of a step", unit="B"),
 )
 _PARTS = ("weights", "optimizer", "gradients", "inputs", "copies", "activations", "temporaries")
-_ONLY_WITH_LINES = ("step_memory", "published", "accuracy_differences")
+_ONLY_WITH_LINES = ("step_memory", "growth", "published", "accuracy_differences")
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, cost, step_memory, published, structures)
-    measured = (timing, accuracy, differences)
+    measured = (timing, growth, accuracy, differences)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pks4.bench import lines, seeds, units
+from pks4.bench import lines, power, seeds, units
 from pks4.bench.sentences import at
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.view import OK, Row, Setting, View
@@ -42,6 +42,56 @@ def timing(view: View) -> Table:
             Column(key="step_seconds", heading="step", unit="s"),
             *_ratio_columns("forward"),
             *_ratio_columns("step"),
+        ),
+        lines=made,
+    )
+
+
+def growth(view: View) -> Table:
+    """How seconds grow with frames: a + b T^p, where there are enough numbers of frames."""
+    made = []
+    for metric in ("forward_seconds", "step_seconds"):
+        for setting in view.settings(metric):
+            for label, found in view.series(setting, metric).items():
+                fitted = power.fit(
+                    {t: row.detail.get("samples_seconds", [row.value]) for t, row in found.items()}
+                )
+                if fitted is None:
+                    continue
+                low, high = fitted.interval
+                last = found[max(found)]
+                made.append(
+                    {
+                        **lines.place(setting),
+                        **lines.who(view, label),
+                        "metric": text(metric.removesuffix("_seconds")),
+                        "constant": Entry(value=fitted.a, source=last),
+                        "power": Entry(
+                            value=fitted.p,
+                            text=f"{fitted.p:.2f} [{low:.2f} to {high:.2f}]",
+                            source=last,
+                        ),
+                        "power_low": text(low),
+                        "power_high": text(high),
+                        "factor": text(fitted.b),
+                        "range": text(f"{fitted.frames[0]} to {fitted.frames[-1]}"),
+                    }
+                )
+    return table(
+        name="growth",
+        title="Growth of times with T",
+        note="seconds = a + b·T^p through medians; p with its 95 % bootstrap interval over rounds.",
+        columns=(
+            *lines.SETTING,
+            lines.TASK,
+            *lines.WHO,
+            Column(key="metric", heading="operation"),
+            Column(key="constant", heading="a", unit="s"),
+            Column(key="power", heading="p", numeric=True),
+            Column(key="power_low", heading="low", raw_only=True),
+            Column(key="power_high", heading="high", raw_only=True),
+            Column(key="factor", heading="b", raw_only=True),
+            Column(key="range", heading="T"),
         ),
         lines=made,
     )
