@@ -3,12 +3,13 @@
 import pytest
 
 from pks4.bench import fit
-from pks4.bench.fit import CLIP_FRAMES, MOST, RESERVE, Question, answer, largest
+from pks4.bench.fit import CLIP_FRAMES, RESERVE, Question, answer, largest
 from pks4.bench.suite import Contestant
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError
 
 MIB = 2**20
+MOST = 1 << 14
 
 
 def counted(function):
@@ -26,7 +27,7 @@ def counted(function):
 @pytest.mark.parametrize("step", [1, 2])
 def test_an_affine_peak_takes_four_calls(slope, step):
     peak, asked = counted(lambda k: 100 + slope * k)
-    best = largest(peak, 1000, step)
+    best = largest(peak, 1000, MOST, step)
     assert best % step == 0
     assert peak(best) <= 1000 < peak(best + step)
     assert len(asked) - 2 <= 4
@@ -38,14 +39,14 @@ def test_an_affine_peak_takes_four_calls(slope, step):
 )
 @pytest.mark.parametrize("limit", [1, 10, 60, 1000])
 def test_any_peak_that_does_not_fall_is_solved(peak, limit):
-    best = largest(peak, limit)
+    best = largest(peak, limit, MOST)
     assert best == 0 or peak(best) <= limit
     assert best == MOST or peak(best + 1) > limit
 
 
 def test_nothing_fits_and_everything_fits():
-    assert largest(lambda k: 10, 5) == 0
-    assert largest(lambda k: 10, 50) == MOST
+    assert largest(lambda k: 10, 5, MOST) == 0
+    assert largest(lambda k: 10, 50, MOST) == MOST
 
 
 def question(memory, **more):
@@ -81,7 +82,7 @@ def test_memory_is_read_as_people_write_it(text, size):
     assert bytes_of(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "lots", "24XB", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "lots", "24XB", "nan", "inf", "24", "1KB"])
 def test_what_is_no_memory_is_refused_in_one_line(text):
-    with pytest.raises(UserError, match=r"^'.*' is no amount of memory; say 24GB, 512MB or 8e9$"):
+    with pytest.raises(UserError, match=r"^'.*' is no amount of memory.*; say 24GB"):
         bytes_of(text)

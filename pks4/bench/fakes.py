@@ -2,7 +2,7 @@
 
 Meta tensors follow the kernels of CUDA and know nothing of autocast; fake tensors run the rules of
 the device that they say they are on, so that what a real run would keep for backward can be read
-off to the byte. Where PyTorch's fake kernels are wrong, `_Statistics` mends it.
+off to the byte. Where PyTorch's fake kernels are wrong, `_Fakes` mends it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pks4.errors import unknown_name
 
@@ -31,7 +30,7 @@ def pretended(
     """
     if dtype not in DTYPES:
         raise ValueError(unknown_name("dtype", dtype, DTYPES))
-    mode = FakeTensorMode()
+    mode = _Fakes(rules)
     with mode:
         for module in model.modules():
             for name, p in module._parameters.items():
@@ -43,7 +42,6 @@ def pretended(
         there = _like(clip)
     with ExitStack() as stack:
         stack.enter_context(mode)
-        stack.enter_context(_Statistics(rules))
         if dtype != "float32":
             stack.enter_context(torch.autocast("cpu", getattr(torch, dtype)))
         yield there
@@ -53,10 +51,10 @@ def _like(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device="cpu")
 
 
-class _Statistics(TorchDispatchMode):
+class _Fakes(FakeTensorMode):
     """Norms keep their statistics in the dtype of their weights on a CPU, in float32 on CUDA.
 
-    PyTorch's fake kernels say that of x, which is wrong under autocast.
+    PyTorch's own fake kernels say that of x, which is wrong under autocast.
     """
 
     NORMS = (aten.native_layer_norm.default, aten.native_batch_norm.default)
@@ -66,11 +64,11 @@ class _Statistics(TorchDispatchMode):
         self.rules = rules
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
+        out = super().__torch_dispatch__(func, types, args, kwargs)
         if func not in self.NORMS:
             return out
         weight = args[2] if func is self.NORMS[0] else args[1]
         dtype = torch.float32 if self.rules == "cuda" or weight is None else weight.dtype
         y, *statistics = out
         same = all(s.dtype == dtype for s in statistics)
-        return out if same else (y, *(torch.empty_like(s, dtype=dtype) for s in statistics))
+        return out if same else (y, *(s.new_empty(s.shape, dtype=dtype) for s in statistics))

@@ -20,7 +20,7 @@ from pks4.errors import UserError, unknown_name
 
 RESERVE = 0.05  # of the memory
 CLIP_FRAMES = 16
-MOST = 1 << 14  # frames or clips: beyond it, nobody asks
+MOST_FRAMES, MOST_CLIPS = 2048, 512  # beyond it, "at least" is the answer
 CLASSES = 400
 RULE = "step_memory/v1"
 
@@ -79,8 +79,8 @@ def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]
     rows = [
         (
             f.title,
-            _count(f.frames),
-            _count(f.clips),
+            _count(f.frames, MOST_FRAMES),
+            _count(f.clips, MOST_CLIPS),
             f"{f.peak / 2**30:.2f}",
             *(f"{f.parts.get(name, 0) / 2**30:.2f}" for name in parts),
         )
@@ -97,16 +97,18 @@ def remarks(question: Question, found: Sequence[Fit]) -> list[str]:
         f"or more at paper scale, {CLASSES} classes, AdamW, simulated on {question.target} "
         f"({RULE}); {', '.join(ran)}.",
         f"{RESERVE:.0%} of the memory is kept free; what allocators and libraries take comes out of"
-        " it. 0: not even the smallest step fits.",
+        " it. GB are GiB. 0: not even the smallest step fits; ≥: more was not tried.",
     ]
 
 
-def _count(k: int) -> str:
-    return f"≥ {k:,}" if k == MOST else f"{k:,}"
+def _count(k: int, most: int) -> str:
+    return f"≥ {k:,}" if k == most else f"{k:,}"
 
 
-def largest(peak: Callable[[int], int], limit: int, step: int = 1, guess: int = 8) -> int:
-    """The largest multiple of `step` up to `MOST` whose peak is within the limit, or 0.
+def largest(
+    peak: Callable[[int], int], limit: int, most: int, step: int = 1, guess: int = 8
+) -> int:
+    """The largest multiple of `step` up to `most` whose peak is within the limit, or 0.
 
     The peak must not fall as its argument grows. Finds an affine one in four calls, two if the
     guess is right.
@@ -118,8 +120,8 @@ def largest(peak: Callable[[int], int], limit: int, step: int = 1, guess: int = 
             known[k] = peak(k * step)
         return known[k] <= limit
 
-    most = MOST // step
-    low, high, guess = 0, most + 1, max(1, min(guess // step, most))
+    low, high = 0, most // step + 1
+    guess = max(1, min(guess // step, high - 1))
     while high - low > 1:
         if fits(guess):
             low = guess
@@ -149,10 +151,11 @@ def answer(question: Question) -> Fit:
     def step_of(frames: int, batch: int) -> tuple[Any, str, str | None]:
         return simulate(question, frames, batch)
 
-    frames = largest(lambda t: step_of(t, question.batch)[0].peak, limit, step)
+    frames = largest(lambda t: step_of(t, question.batch)[0].peak, limit, MOST_FRAMES, step)
     clips = largest(
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,
+        MOST_CLIPS,
         guess=frames * question.batch // CLIP_FRAMES,
     )
     found, kernel, scan = step_of(frames or step, question.batch)

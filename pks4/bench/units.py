@@ -149,6 +149,6 @@ def bytes_of(text: str) -> int:
         value = float(number) * units[unit]
     except (ValueError, KeyError):
         raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9") from None
-    if not 0 < value < 2**60:
-        raise UserError(f"{text!r} is no amount of memory; say 24GB, 512MB or 8e9")
+    if not 2**20 <= value < 2**60:
+        raise UserError(f"{text!r} is no amount of memory that holds a model; say 24GB or 512MB")
     return int(value)
