@@ -24,6 +24,7 @@ from pks4.backbone import build_vit, check_video, vit_macs
 from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
 from pks4.cost import attention_macs, linear_macs
 from pks4.official import Official
+from pks4.trunk import FrozenTrunk, embed
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2302.03024"
@@ -184,7 +185,7 @@ class Adapters(nn.Module):
         return along_time + sum(adapter.macs(sites * frames) for adapter in adapters)
 
 
-class AIM(nn.Module):
+class AIM(FrozenTrunk):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     def __init__(
@@ -197,10 +198,9 @@ class AIM(nn.Module):
         dropout: float,
         clip: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(trunk)
         self.frames, self.image_size = frames, image_size
         self.official = CLIP_OFFICIAL if clip else IMAGENET_OFFICIAL
-        self.trunk = trunk.requires_grad_(False).eval()
         self.trunk.norm.requires_grad_(True)
         self.temporal_embedding = nn.Parameter(torch.zeros(1, frames, trunk.embed_dim))
         self.adapters = nn.ModuleList(adapters)
@@ -208,12 +208,6 @@ class AIM(nn.Module):
         self.fc_cls = nn.Linear(trunk.embed_dim, num_classes)
         nn.init.normal_(self.fc_cls.weight, std=0.01)
         nn.init.zeros_(self.fc_cls.bias)
-
-    def train(self, mode: bool = True) -> "AIM":
-        """As usual, but the frozen trunk stays in eval mode."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip."""
@@ -223,18 +217,10 @@ class AIM(nn.Module):
         """The normed cls tokens, mean over frames: (b, t, 3, h, w) -> (b, d)."""
         check_video(video, self.image_size, self.frames)
         b, t = video.shape[:2]
-        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        x = embed(self.trunk, video.flatten(0, 1), self.temporal_embedding)  # (b*t, 1 + n, d)
         for block, adapters in zip(self.trunk.blocks, self.adapters, strict=True):
             x = adapters(x, block, t)
         return self.trunk.norm(x[:, 0]).unflatten(0, (b, t)).mean(1)
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """Below the first block, time embedding added to every token: (b*t, 1 + n, d)."""
-        patches = self.trunk.patch_embed(images)
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        x = torch.cat([cls, patches], 1) + self.trunk.pos_embed
-        x = x.unflatten(0, (-1, self.frames)) + self.temporal_embedding[:, :, None]
-        return self.trunk.norm_pre(x.flatten(0, 1))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""
@@ -244,10 +230,3 @@ class AIM(nn.Module):
             "temporal": sum(block.macs(sites, self.frames) for block in self.adapters),
             "head": linear_macs(batch, self.fc_cls.in_features, self.fc_cls.out_features),
         }
-
-    def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; not fc_cls."""
-        prefix = "backbone.net."
-        self.trunk.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )

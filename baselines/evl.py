@@ -10,9 +10,10 @@ lie (t, 1 + n), every frame's cls first; n = side*side patches, e channels of a 
 
 Source: arXiv 2208.03550 and the authors' code (OpenGVLab/efficient-video-recognition). Deviations:
 their frozen trunk computes in half precision and is no part of the model's state dict; here it has
-the model's precision and stands there as `backbone.`, which a checkpoint may lack. The decoder
-has width and heads of the trunk, as in all models that they published. The maps between frames are
-needed as they are, so they are always computed eagerly; `attention` rules trunk and decoder.
+the model's precision and stands there as `backbone.`, which a checkpoint may lack, or hold as
+OpenAI's `visual.`. The decoder has width and heads of the trunk, as in all models that they
+published. The maps between frames are needed as they are, so they are always computed eagerly;
+`attention` rules trunk and decoder.
 """
 
 import torch
@@ -23,8 +24,11 @@ from torch import Tensor, nn
 
 from pks4.attention import attend, declare_attention
 from pks4.backbone import build_vit, check_video, vit_macs
+from pks4.clip import CLIP_TEXT, image_tower
 from pks4.cost import attention_macs, linear_macs
 from pks4.official import Official
+from pks4.trunk import FrozenTrunk, embed
+from pks4.weights import IMAGE_PREFIX
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2208.03550"
@@ -204,7 +208,17 @@ def _as_ours(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**theirs, **joined}
 
 
-class EVL(nn.Module):
+def _from_clip(given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With OpenAI's `visual.` under the authors' names, as their loader does it."""
+    tower = image_tower(given)
+    tower = {EVL.official.name(k): x for k, x in tower.items() if not k.startswith("trunk.norm.")}
+    if "backbone." + KERNEL in tower:
+        tower["backbone." + BIAS] = torch.zeros(len(tower["backbone." + KERNEL]))
+    rest = {k: x for k, x in given.items() if not k.startswith("visual.")}
+    return {**rest, **_as_theirs(tower)}
+
+
+class EVL(FrozenTrunk):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     official = Official(
@@ -214,7 +228,9 @@ class EVL(nn.Module):
             ("trunk.", "backbone."),
         ),
         without_ones=("backbone.cls_token", "backbone.pos_embed"),
+        ignored=(*CLIP_TEXT, "transformer.", "positional_embedding"),
         trained_only=True,
+        accept=_from_clip,
         export=_as_theirs,
         restore=_as_ours,
     )
@@ -227,22 +243,15 @@ class EVL(nn.Module):
         decoder: Decoder,
         dropout: float,
     ) -> None:
-        super().__init__()
-        self.frames, self.image_size, width = decoder.frames, image_size, decoder.width
-        self.trunk, self.decoder = trunk, decoder
+        width = decoder.width
         trunk.norm = nn.Identity()  # the decoder reads blocks, not the end
         if trunk.patch_embed.proj.bias is None:  # CLIP has none, the authors' copy of it zeros
             trunk.patch_embed.proj.bias = nn.Parameter(torch.zeros(width))
-        trunk.requires_grad_(False).eval()
+        super().__init__(trunk)
+        self.frames, self.image_size, self.decoder = decoder.frames, image_size, decoder
         self.proj = nn.Sequential(
             nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_classes)
         )
-
-    def train(self, mode: bool = True) -> "EVL":
-        """As usual, but the frozen trunk stays in eval mode."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip, read from the decoder's query."""
@@ -252,9 +261,7 @@ class EVL(nn.Module):
     @torch.no_grad()
     def _features(self, video: Tensor) -> list[Features]:
         """What the last blocks say of every frame, one entry for each layer of the decoder."""
-        patches = self.trunk.patch_embed(video.flatten(0, 1))
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        x = self.trunk.norm_pre(torch.cat([cls, patches], 1) + self.trunk.pos_embed)
+        x = embed(self.trunk, video.flatten(0, 1))
         features, skipped = [], len(self.trunk.blocks) - len(self.decoder.decoder_layers)
         for i, block in enumerate(self.trunk.blocks):
             x, q, k = _through(block, x)
@@ -273,17 +280,11 @@ class EVL(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; the norm at its end has no use here.
-
-        Raises ValueError or RuntimeError if a weight is missing or has no place here.
-        """
-        prefix, end = "backbone.net.", {"norm.weight", "norm.bias"}
-        image = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        if not end <= image.keys():
-            raise ValueError(f"image weights: missing {sorted(end - image.keys())}")
-        if not isinstance(self.trunk.norm_pre, nn.Identity):  # CLIP: no bias, see above
-            image.setdefault(BIAS, torch.zeros_like(self.trunk.patch_embed.proj.bias))
-        self.trunk.load_state_dict({k: v for k, v in image.items() if k not in end})
+        """Take the ViT of the image twin; a bias of patches that CLIP's does not have is zero."""
+        if not isinstance(self.trunk.norm_pre, nn.Identity):
+            zeros = torch.zeros_like(self.trunk.patch_embed.proj.bias)
+            state = {IMAGE_PREFIX + BIAS: zeros, **state}
+        super().load_image_weights(state)
 
 
 def _through(block: Block, x: Tensor) -> Features:

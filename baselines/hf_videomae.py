@@ -12,7 +12,8 @@ end instead of 1e-6, and there is no drop path. The masked pre-training is not p
 
 from torch import Tensor, nn
 
-from pks4.hf import Sizes, Wrapped, in_time, known_attention, renamed, split_qkv
+from pks4.hf import Sizes, Wrapped, known_attention, renamed, split_qkv
+from pks4.trunk import spread
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2203.12602"
@@ -25,6 +26,7 @@ SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
+KERNEL = "patch_embed.proj.weight"
 NAMES = (  # timm's, transformers'
     ("blocks.", "videomae.encoder.layer."),
     (".attn.q.", ".attention.attention.query."),
@@ -103,12 +105,12 @@ class HFVideoMAE(Wrapped):
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take patch embedding, blocks and last norm of the image twin; the authors start masked.
 
-        A tubelet starts as its middle frame. Left behind: cls token and learned positions, which
-        have no place here, and the biases of keys, which change nothing. Raises ValueError if the
-        twin's weights do not fit.
+        By the rule of `videomae`: a tubelet starts as the mean of its frames. Left behind: cls
+        token and learned positions, which have no place here, and the biases of keys, which change
+        nothing. Raises ValueError if the twin's weights do not fit.
         """
         vit = split_qkv(self.sizes.image_vit(state))
-        vit["patch_embed.proj.weight"] = in_time(vit["patch_embed.proj.weight"], self.sizes.tubelet)
+        vit[KERNEL] = spread(vit[KERNEL], self.sizes.tubelet)
         left = ("cls_token", "pos_embed", ".k.bias", "norm.weight", "norm.bias")
         weights = {k: v for k, v in vit.items() if not k.endswith(left)}
         last = {f"fc_norm.{part}": vit[f"norm.{part}"] for part in ("weight", "bias")}

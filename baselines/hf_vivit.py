@@ -14,7 +14,8 @@ positions.
 import torch
 from torch import Tensor
 
-from pks4.hf import Sizes, Wrapped, in_time, known_attention, renamed, split_qkv
+from pks4.hf import Sizes, Wrapped, known_attention, renamed, split_qkv
+from pks4.trunk import in_middle
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2103.15691"
@@ -28,6 +29,7 @@ SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
+KERNEL = "patch_embed.proj.weight"
 NAMES = (  # timm's, transformers'
     ("blocks.", "vivit.layers."),
     (".attn.q.", ".attention.q_proj."),
@@ -102,7 +104,7 @@ class HFViViT(Wrapped):
         twin's weights do not fit.
         """
         vit = split_qkv(self.sizes.image_vit(state))
-        vit["patch_embed.proj.weight"] = in_time(vit["patch_embed.proj.weight"], self.sizes.tubelet)
+        vit[KERNEL] = in_middle(vit[KERNEL], self.sizes.tubelet)
         cls, places = vit["pos_embed"][:, :1], vit["pos_embed"][:, 1:]
         vit["pos_embed"] = torch.cat([cls, places.repeat(1, self.sizes.steps, 1)], 1)
         self.take(renamed(vit, NAMES), stay=("classifier.",))

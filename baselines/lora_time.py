@@ -20,6 +20,7 @@ from pks4.attention import attend, declare_attention
 from pks4.backbone import build_vit, check_video, vit_macs
 from pks4.cost import attention_macs, linear_macs
 from pks4.options import at_least_one
+from pks4.trunk import FrozenTrunk, embed
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2106.09685"
@@ -132,7 +133,7 @@ class AlongTime(nn.Module):
         return updates + frozen + attention_macs(sites, frames, frames, d)
 
 
-class LoRATime(nn.Module):
+class LoRATime(FrozenTrunk):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     def __init__(
@@ -143,9 +144,8 @@ class LoRATime(nn.Module):
         trunk: VisionTransformer,
         updates: list[AlongTime],
     ) -> None:
-        super().__init__()
+        super().__init__(trunk)
         self.frames, self.image_size = frames, image_size
-        self.trunk = trunk.requires_grad_(False).eval()
         self.trunk.norm.requires_grad_(True)
         self.temporal_embedding = nn.Parameter(torch.zeros(1, frames, trunk.embed_dim))
         self.updates = nn.ModuleList(updates)
@@ -153,28 +153,14 @@ class LoRATime(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
-    def train(self, mode: bool = True) -> "LoRATime":
-        """As usual, but the frozen trunk stays in eval mode."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
-
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip: the normed cls tokens, mean over frames, linear layer."""
         check_video(video, self.image_size, self.frames)
         b, t = video.shape[:2]
-        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        x = embed(self.trunk, video.flatten(0, 1), self.temporal_embedding)  # (b*t, 1 + n, d)
         for block, along_time in zip(self.trunk.blocks, self.updates, strict=True):
             x = block(along_time(x, block, t))
         return self.head(self.trunk.norm(x[:, 0]).unflatten(0, (b, t)).mean(1))
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """Below the first block, time embedding added to every token: (b*t, 1 + n, d)."""
-        patches = self.trunk.patch_embed(images)
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        x = torch.cat([cls, patches], 1) + self.trunk.pos_embed
-        x = x.unflatten(0, (-1, self.frames)) + self.temporal_embedding[:, :, None]
-        return self.trunk.norm_pre(x.flatten(0, 1))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""
@@ -184,10 +170,3 @@ class LoRATime(nn.Module):
             "temporal": sum(block.macs(sites, self.frames) for block in self.updates),
             "head": linear_macs(batch, self.head.in_features, self.head.out_features),
         }
-
-    def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; not the head."""
-        prefix = "backbone.net."
-        self.trunk.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )

@@ -12,7 +12,8 @@ network.
 Source: arXiv 2311.15769 and the authors' code for recognition (HJYao00/Side4Video), whose parameter
 names the side network has. As there, the trunk lacks the norm at its end. Deviations: their linear
 layers start rounded to half precision, here nothing is rounded; drop path and head dropout, zero in
-their configurations, are left out.
+their configurations, are left out. On the ImageNet-style ViT (`clip=False`, ours) the names in
+`official` are ours: CLIP's where there is one.
 """
 
 import torch
@@ -26,6 +27,7 @@ from pks4.backbone import build_vit, check_video, vit_macs
 from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
 from pks4.cost import attention_macs, linear_macs
 from pks4.official import Official
+from pks4.trunk import FrozenTrunk, embed
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2311.15769"
@@ -75,14 +77,14 @@ def build(
     clip: bool = True,
     attention: str = "sdpa",
 ) -> "Side4Video":
-    """Side4Video for clips of exactly `frames` frames.
+    """Side4Video for clips of exactly `frames` frames; side blocks have side_width // 64 heads.
 
     `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     side_heads = side_width // HEAD_WIDTH
     if not side_heads or side_width % side_heads:
         raise ValueError(
-            f"side_width {side_width} does not divide into heads of {HEAD_WIDTH} channels; "
+            f"side_width {side_width} does not divide into {side_width} // {HEAD_WIDTH} heads; "
             f"take a multiple of {HEAD_WIDTH}"
         )
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
@@ -172,7 +174,7 @@ def _as_tokens(x: Tensor) -> Tensor:
     return x[..., 0].permute(0, 2, 3, 1)
 
 
-class Side4Video(nn.Module):
+class Side4Video(FrozenTrunk):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     official = Official(
@@ -197,9 +199,8 @@ class Side4Video(nn.Module):
         trunk: VisionTransformer,
         blocks: list[SideBlock],
     ) -> None:
-        super().__init__()
+        super().__init__(trunk)
         self.frames, self.image_size = frames, image_size
-        self.trunk = trunk.requires_grad_(False).eval()
         trunk.norm = nn.Identity()  # the side network reads blocks, not the end
         width, side = trunk.embed_dim, blocks[0].ln_1.normalized_shape[0]
         p = trunk.patch_embed.patch_size[0]
@@ -214,16 +215,11 @@ class Side4Video(nn.Module):
         self.side_post_bn = nn.BatchNorm3d(side)
         self.fc = nn.Linear(side, num_classes)
 
-    def train(self, mode: bool = True) -> "Side4Video":
-        """As usual, but the frozen trunk stays in eval mode."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
-
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip, from the mean of the side network's last state."""
         check_video(video, self.image_size, self.frames)
-        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        with torch.no_grad():
+            x = embed(self.trunk, video.flatten(0, 1))  # (b*t, 1 + n, d)
         state = self.side_pre_bn3d(self.side_conv1(video.transpose(1, 2)))  # (b, s, t, h, w)
         state = _as_tokens(state.flatten(3)[..., None])  # (b, t, n, s)
         layers = zip(
@@ -237,13 +233,6 @@ class Side4Video(nn.Module):
             state = side_block(state, seen[:, :, 0], self.side_spatial_position_embeddings)
         return self.fc(self.side_post_bn(_as_video(state)).mean((2, 3, 4)))
 
-    @torch.no_grad()
-    def _embed(self, images: Tensor) -> Tensor:
-        """The trunk below its first block: (b*t, 3, h, w) -> (b*t, 1 + n, d)."""
-        patches = self.trunk.patch_embed(images)
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        return self.trunk.norm_pre(torch.cat([cls, patches], 1) + self.trunk.pos_embed)
-
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""
         images, n = batch * self.frames, self.trunk.patch_embed.num_patches
@@ -256,14 +245,3 @@ class Side4Video(nn.Module):
             "temporal": stem + down + blocks,
             "head": linear_macs(batch, s, self.fc.out_features),
         }
-
-    def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; the norm at its end has no use here.
-
-        Raises ValueError or RuntimeError if a weight is missing or has no place here.
-        """
-        prefix, end = "backbone.net.", {"norm.weight", "norm.bias"}
-        image = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        if not end <= image.keys():
-            raise ValueError(f"image weights: missing {sorted(end - image.keys())}")
-        self.trunk.load_state_dict({k: v for k, v in image.items() if k not in end})

@@ -7,8 +7,9 @@ n patches of a frame, a channels of the adapter.
 Source: arXiv 2206.13559 and the authors' code (linziyi96/st-adapter). One adapter a block is their
 Kinetics model (12x384), two their Something-Something model (24x384). They train with dropout .5
 before `fc`, which is 0 here, and keep the frozen weights in half precision, which are float32 here.
-The adapter before the last MLP cannot reach the cls token that is read; it stands there because it
-stands in theirs.
+On the ImageNet-style ViT (`clip=False`, ours) the names in `official` are ours: CLIP's where there
+is one. The adapter before the last MLP cannot reach the cls token that is read; it stands there
+because it stands in theirs.
 """
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from pks4.attention import declare_attention
 from pks4.backbone import build_vit, check_video, vit_macs
-from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
+from pks4.clip import CLIP_NAMES, CLIP_TEXT, CLIP_WITHOUT_ONES
 from pks4.cost import linear_macs
 from pks4.official import Official
+from pks4.trunk import FrozenTrunk, embed
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2206.13559"
@@ -123,13 +125,16 @@ class Adapter(nn.Module):
         return 2 * linear_macs(patches, d, a) + linear_macs(patches, 3, a)
 
 
-class STAdapter(nn.Module):
+class STAdapter(FrozenTrunk):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     official = Official(
         renames=(*CLIP_NAMES, ("adapters.", "transformer.resblocks."), (".pre_", ".adapter_pre_")),
         without_ones=CLIP_WITHOUT_ONES,
+        ignored=("proj", *CLIP_TEXT),
         trained_only=True,
+        prefixes=("visual.",),
+        first="visual.",  # the text tower has the same names without it
     )
 
     def __init__(
@@ -141,26 +146,19 @@ class STAdapter(nn.Module):
         adapters: list[nn.ModuleDict],
         dropout: float,
     ) -> None:
-        super().__init__()
+        super().__init__(trunk)
         self.frames, self.image_size = frames, image_size
-        self.trunk = trunk.requires_grad_(False).eval()
         self.adapters = nn.ModuleList(adapters)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(trunk.embed_dim, num_classes)
         nn.init.normal_(self.fc.weight, std=0.02)
         nn.init.zeros_(self.fc.bias)
 
-    def train(self, mode: bool = True) -> "STAdapter":
-        """As usual, but the frozen trunk stays in eval mode."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
-
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip: mean of the frames' cls tokens, norm, dropout, linear layer."""
         check_video(video, self.image_size, self.frames)
         b, t = video.shape[:2]
-        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        x = embed(self.trunk, video.flatten(0, 1))  # (b*t, 1 + n, d)
         for block, adapters in zip(self.trunk.blocks, self.adapters, strict=True):
             if "pre_attn" in adapters:
                 x = adapters["pre_attn"](x, t)
@@ -171,12 +169,6 @@ class STAdapter(nn.Module):
         cls = x[:, 0].unflatten(0, (b, t)).mean(1)
         return self.fc(self.dropout(self.trunk.norm(cls)))
 
-    def _embed(self, images: Tensor) -> Tensor:
-        """The trunk below its first block: (b*t, 3, h, w) -> (b*t, 1 + n, d)."""
-        patches = self.trunk.patch_embed(images)
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        return self.trunk.norm_pre(torch.cat([cls, patches], 1) + self.trunk.pos_embed)
-
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""
         images = batch * self.frames
@@ -186,10 +178,3 @@ class STAdapter(nn.Module):
             "temporal": sum(a.macs(patches) for block in self.adapters for a in block.values()),
             "head": linear_macs(batch, self.fc.in_features, self.fc.out_features),
         }
-
-    def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; not fc."""
-        prefix = "backbone.net."
-        self.trunk.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )

@@ -12,9 +12,12 @@ reaches only attention, whose result is added to what entered the block.
 Source: arXiv 2403.09626 and the authors' code (OpenGVLab/video-mamba-suite, egocentric
 understanding), whose names stand in `official`, without the `visual.` before them. All weights are
 trained. Deviations: the trunk is CLIP's own, QuickGELU and eps 1e-5, where their blocks run GELU
-and eps 1e-6 on CLIP's weights; patches lie (h w t) there. An embedding of time is added before
-`ln_pre`, as in the TimeSformer beside theirs; some versions of their TimeMamba have none, which is
-`temporal_embedding=False`. It starts at 0.
+and eps 1e-6 on CLIP's weights; patches lie (h w t) there. A dropout before `fc_cls`, as in their
+configurations, is 0 here unless `dropout` says more. The step of the scan forwards starts as
+Mamba's, log-uniform in [.001, .1]; that of the scan backwards, `dt_proj_b`, as any linear layer, as
+in theirs. Positions of another grid are resized on it, each to its nearest. An embedding of time is
+added before `ln_pre`, as in the TimeSformer beside theirs; some versions of their TimeMamba have
+none, which is `temporal_embedding=False`. It starts at 0.
 """
 
 import torch
@@ -26,7 +29,8 @@ from pks4.backbone import build_vit, check_video
 from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
 from pks4.mamba import Mixer, start_steps
-from pks4.official import Official
+from pks4.official import Official, on_square
+from pks4.weights import take
 
 FAMILY = "video Mamba"
 PAPER = "https://arxiv.org/abs/2403.09626"
@@ -73,6 +77,7 @@ def build(
     clip: bool = True,
     attention: str = "sdpa",
     drop_path: float = 0.0,
+    dropout: float = 0.0,
 ) -> "TimeMamba":
     """TimeMamba for clips of exactly `frames` frames; drop_path grows by block, on MLPs only.
 
@@ -87,7 +92,9 @@ def build(
     times = [
         Time(Mixer(width, state, expand, conv_kernel, scan_backend), eps) for _ in range(depth)
     ]
-    return TimeMamba(frames, num_classes, image_size, trunk, times, style, temporal_embedding)
+    return TimeMamba(
+        frames, num_classes, image_size, trunk, times, style, temporal_embedding, dropout
+    )
 
 
 class Time(nn.Module):
@@ -117,6 +124,7 @@ class TimeMamba(nn.Module):
             (".attn.proj.", ".attn.out_proj."),
         ),
         prefixes=("visual.",),
+        resize={"pos_embed": on_square("nearest", prefix=1)},
     )
 
     def __init__(
@@ -128,6 +136,7 @@ class TimeMamba(nn.Module):
         times: list[Time],
         style: str,
         temporal_embedding: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.frames, self.image_size, self.style = frames, image_size, style
@@ -136,6 +145,7 @@ class TimeMamba(nn.Module):
         self.temporal_embed = None
         if temporal_embedding:
             self.temporal_embed = nn.Parameter(torch.zeros(1, frames, trunk.embed_dim))
+        self.dropout = nn.Dropout(dropout)
         self.fc_cls = nn.Linear(trunk.embed_dim, num_classes)
         nn.init.normal_(self.fc_cls.weight, std=0.01)
         nn.init.zeros_(self.fc_cls.bias)
@@ -146,7 +156,7 @@ class TimeMamba(nn.Module):
         x = self._embed(video)
         for block, time in zip(self.trunk.blocks, self.times, strict=True):
             x = self._block(x, block, time)
-        return self.fc_cls(self.trunk.norm(x[:, 0]))
+        return self.fc_cls(self.dropout(self.trunk.norm(x[:, 0])))
 
     def _embed(self, video: Tensor) -> Tensor:
         """What enters the first block: one cls token and t*n patches, (b, 1 + t*n, d)."""
@@ -189,7 +199,4 @@ class TimeMamba(nn.Module):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take the ViT of the image twin, all of it; not what stands between its layers."""
-        prefix = "backbone.net."
-        self.trunk.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        take(self.trunk, state)

@@ -20,7 +20,8 @@ from pks4.backbone import check_video
 from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
 from pks4.official import Official, along
-from pks4.weights import misfits
+from pks4.options import check_sizes
+from pks4.weights import IMAGE_PREFIX, take
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2102.05095"
@@ -38,7 +39,6 @@ SCALES = {
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
 ATTENTION_TYPES = ("divided", "joint", "space_only")
-IMAGE_PREFIX = "backbone.net."
 
 
 def build(
@@ -60,10 +60,8 @@ def build(
     """
     if attention_type not in ATTENTION_TYPES:
         raise ValueError(unknown_name("attention_type", attention_type, ATTENTION_TYPES))
-    if image_size % patch_size:
-        raise ValueError(f"image_size {image_size} is not a multiple of patch_size {patch_size}")
-    if width % heads:
-        raise ValueError(f"width {width} is not a multiple of heads {heads}")
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    check_sizes(image_size=image_size, frames=frames, **sizes)
     embed = PatchEmbed(image_size, patch_size, embed_dim=width)
     kind = Divided if attention_type == "divided" else Joint
     apart = attention_type == "space_only"
@@ -214,8 +212,4 @@ class TimeSformer(nn.Module):
                 temporal = name.replace(".attn.", ".temporal_attn.")
                 temporal = temporal.replace(".norm1.", ".temporal_norm1.")
                 image.setdefault(temporal, image[name])
-        ours = ("head.", "time_embed", ".temporal_fc.")
-        wanted = {k: v for k, v in self.state_dict().items() if not any(part in k for part in ours)}
-        if said := misfits(wanted, image):
-            raise ValueError(f"image weights: {said}")
-        self.load_state_dict(image, strict=False)
+        take(self, image, prefix="", stay=("head.", "time_embed", ".temporal_fc."))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pks4.official import Official
 from pks4.resnet import PerFrameResNet, build_resnet, stages
 from pks4.shift import check_n_div, temporal_shift
+from pks4.weights import take
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
@@ -83,7 +84,5 @@ class TSM(PerFrameResNet):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take the ResNet of the image twin, all of it; not new_fc."""
-        prefix = "base_model."
-        image = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        names = {k.replace(".conv1.net.", ".conv1."): k for k in self.base_model.state_dict()}
-        self.base_model.load_state_dict({names.get(k, k): v for k, v in image.items()})
+        names = {k.replace(".conv1.net.", ".conv1."): k for k in self.state_dict()}
+        take(self.base_model, {names.get(k, k): v for k, v in state.items()}, "base_model.")

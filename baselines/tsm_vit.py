@@ -17,6 +17,8 @@ from pks4.attention import declare_attention
 from pks4.backbone import build_vit, check_video, vit_macs
 from pks4.cost import linear_macs
 from pks4.shift import check_n_div, temporal_shift
+from pks4.trunk import embed
+from pks4.weights import take
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
@@ -75,18 +77,12 @@ class TSMViT(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip: the mean of its frames' logits."""
         check_video(video, self.image_size, self.frames)
-        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        x = embed(self.trunk, video.flatten(0, 1))  # (b*t, 1 + n, d)
         for block in self.trunk.blocks:
             x = x + block.attn(self._shift(block.norm1(x)))
             x = x + block.mlp(block.norm2(x))
         cls = self.dropout(self.trunk.norm(x[:, 0]))
         return self.head(cls).unflatten(0, (-1, self.frames)).mean(1)
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """The trunk below its first block: (b*t, 3, h, w) -> (b*t, 1 + n, d)."""
-        patches = self.trunk.patch_embed(images)
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        return torch.cat([cls, patches], 1) + self.trunk.pos_embed
 
     def _shift(self, x: Tensor) -> Tensor:
         """Tokens x (b*t, 1 + n, d) with the patches' channels shifted in time."""
@@ -105,7 +101,4 @@ class TSMViT(nn.Module):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take the ViT of the image twin, all of it; not the head."""
-        prefix = "backbone.net."
-        self.trunk.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        take(self.trunk, state)

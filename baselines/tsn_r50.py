@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pks4.official import Official
 from pks4.resnet import PerFrameResNet, build_resnet
+from pks4.weights import take
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1608.00859"
@@ -56,7 +57,4 @@ class TSN(PerFrameResNet):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take the ResNet of the image twin, all of it; not new_fc."""
-        prefix = "base_model."
-        self.base_model.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        take(self.base_model, state, "base_model.")

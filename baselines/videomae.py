@@ -10,7 +10,7 @@ parameter names stand here. Every weight is trained.
 The authors start from their own masked pre-training on video. `load_image_weights` is ours: the
 patch kernel is spread evenly over the frames of a tubelet, the last norm becomes `fc_norm`, and the
 cls token and the learned positions stay behind. A bias on keys moves no softmax, so nothing is lost
-with it.
+with it. `hf_videomae` starts by the same rule.
 """
 
 from functools import partial
@@ -24,8 +24,9 @@ from pks4.attention import declare_attention
 from pks4.backbone import check_video
 from pks4.cost import attention_macs, linear_macs
 from pks4.official import Official
-from pks4.options import at_least_one
-from pks4.weights import misfits
+from pks4.options import check_sizes
+from pks4.trunk import spread
+from pks4.weights import IMAGE_PREFIX, take
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2203.12602"
@@ -43,7 +44,6 @@ SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
-IMAGE_PREFIX = "backbone.net."
 IMAGE_HAS_MORE = ("cls_token", "pos_embed")  # what this architecture has no place for
 
 
@@ -66,13 +66,8 @@ def build(
     `init_scale` shrinks the fresh head. drop_path grows linearly by block; the paper trains with
     .1.
     """
-    at_least_one(tubelet=tubelet)
-    if frames % tubelet:
-        raise ValueError(f"frames {frames} is not a multiple of tubelet {tubelet}; change either")
-    if image_size % patch_size:
-        raise ValueError(f"image_size {image_size} is not a multiple of patch_size {patch_size}")
-    if width % heads:
-        raise ValueError(f"width {width} is not a multiple of heads {heads}")
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    check_sizes(image_size=image_size, frames=frames, tubelet=tubelet, **sizes)
     embed = TubeletEmbed(tubelet, patch_size, width)
     blocks = [_block(width, heads, drop_path * i / max(1, depth - 1)) for i in range(depth)]
     model = VideoMAE(frames, num_classes, image_size, embed, blocks, init_scale)
@@ -169,26 +164,22 @@ class VideoMAE(nn.Module):
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take the ViT of the image twin as far as this architecture has a place for it.
 
-        Raises ValueError if a weight is missing or does not fit; then nothing is loaded.
+        Raises ValueError that lists what does not fit; then nothing is loaded.
         """
         image = {
             k.removeprefix(IMAGE_PREFIX): v for k, v in state.items() if k.startswith(IMAGE_PREFIX)
         }
-        tubelet = self.patch_embed.proj.weight.shape[2]
+        width, _, tubelet, _, _ = self.patch_embed.proj.weight.shape
         given = {}
         for name, x in image.items():
             if name == "patch_embed.proj.weight":
-                given[name] = (x / tubelet)[:, :, None].repeat(1, 1, tubelet, 1, 1)
+                given[name] = spread(x, tubelet)
             elif name.endswith(".attn.qkv.bias"):
-                q, _, v = x.chunk(3)
-                given[name.replace(".bias", ".q_bias")] = q
-                given[name.replace(".bias", ".v_bias")] = v
-            elif name not in IMAGE_HAS_MORE:
+                given[name.replace(".bias", ".q_bias")] = x[:width]
+                given[name.replace(".bias", ".v_bias")] = x[2 * width :]
+            else:
                 given["fc_" + name if name.startswith("norm.") else name] = x
-        wanted = {k: v for k, v in self.state_dict().items() if not k.startswith("head.")}
-        if said := misfits(wanted, given):
-            raise ValueError(f"image weights: {said}")
-        self.load_state_dict(given, strict=False)
+        take(self, given, prefix="", without=IMAGE_HAS_MORE, stay=("head.",))
 
 
 def sine_table(n: int, d: int) -> Tensor:

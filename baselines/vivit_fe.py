@@ -15,16 +15,16 @@ weight is trained.
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pks4.attention import declare_attention
 from pks4.backbone import check_video
 from pks4.cost import linear_macs, vit_block_macs
-from pks4.official import Official
-from pks4.options import at_least_one
-from pks4.weights import misfits
+from pks4.official import Official, along, on_square
+from pks4.options import at_least_one, check_sizes
+from pks4.trunk import in_middle
+from pks4.weights import take
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2103.15691"
@@ -64,6 +64,7 @@ IMAGE_NAMES = (
     ("backbone.net.pos_embed", "pos_spatial"),
     ("backbone.net.", "spatial."),
 )
+KERNEL = "patch_embed.weight"
 NOT_IN_AN_IMAGE = ("cls_temporal", "pos_temporal", "temporal.", "head.")
 
 
@@ -85,13 +86,9 @@ def build(
 
     The paper's base model trains without dropout or stochastic depth.
     """
-    at_least_one(tubelet=tubelet, temporal_depth=temporal_depth)
-    if frames % tubelet:
-        raise ValueError(f"frames {frames} is not a multiple of tubelet {tubelet}; change either")
-    if image_size % patch_size:
-        raise ValueError(f"image_size {image_size} is not a multiple of patch_size {patch_size}")
-    if width % heads:
-        raise ValueError(f"width {width} is not a multiple of heads {heads}")
+    at_least_one(temporal_depth=temporal_depth)
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    check_sizes(image_size=image_size, frames=frames, tubelet=tubelet, **sizes)
     size = (tubelet, patch_size, patch_size)
     embed = nn.Conv3d(3, width, kernel_size=size, stride=size)
     spatial = Encoder(width, depth, heads)
@@ -137,25 +134,15 @@ class Encoder(nn.Module):
         return len(self.blocks) * vit_block_macs(sequences, tokens, self.norm.weight.numel())
 
 
-def zoom_grid(x: Tensor, shape: torch.Size) -> Tensor:
-    """Resize (1, 1 + n, d), n the sites of a square grid, bilinearly; corners stay corners."""
-    old, new = (round((n - 1) ** 0.5) for n in (x.shape[1], shape[1]))
-    grid = x[:, 1:].unflatten(1, (old, old)).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid, (new, new), mode="bilinear", align_corners=True)
-    return torch.cat([x[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
-
-
-def zoom_time(x: Tensor, shape: torch.Size) -> Tensor:
-    """Resize (1, 1 + t, d) linearly along time; the ends stay the ends."""
-    steps = x[:, 1:].transpose(1, 2)
-    steps = F.interpolate(steps, shape[1] - 1, mode="linear", align_corners=True)
-    return torch.cat([x[:, :1], steps.transpose(1, 2)], 1)
-
-
 class ViViT(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
-    official = Official(resize={"pos_spatial": zoom_grid, "pos_temporal": zoom_time})
+    official = Official(
+        resize={
+            "pos_spatial": on_square("bilinear", prefix=1, align_corners=True),
+            "pos_temporal": along("linear", prefix=1, align_corners=True),
+        }
+    )
 
     def __init__(
         self,
@@ -206,17 +193,12 @@ class ViViT(nn.Module):
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Take the ViT of the image twin as the spatial encoder; what is temporal stays fresh.
 
-        Raises ValueError if a weight is missing or does not fit; then nothing is loaded.
+        Raises ValueError that lists what does not fit; then nothing is loaded.
         """
         given = {_ours(k): v for k, v in state.items() if k.startswith("backbone.net.")}
-        if "patch_embed.weight" in given:
-            kernel = torch.zeros_like(self.patch_embed.weight)
-            kernel[:, :, kernel.shape[2] // 2] = given["patch_embed.weight"]
-            given["patch_embed.weight"] = kernel
-        wanted = {k: v for k, v in self.state_dict().items() if not k.startswith(NOT_IN_AN_IMAGE)}
-        if said := misfits(wanted, given):
-            raise ValueError(f"image weights: {said}")
-        self.load_state_dict(given, strict=False)
+        if KERNEL in given:
+            given[KERNEL] = in_middle(given[KERNEL], self.patch_embed.weight.shape[2])
+        take(self, given, prefix="", stay=NOT_IN_AN_IMAGE)
 
 
 def _behind(cls: Tensor, x: Tensor) -> Tensor:

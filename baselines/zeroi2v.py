@@ -11,7 +11,8 @@ default; for Something-Something the scale is 1 and further channels come from t
 (`shift_reach` 2). At the ends of a clip a frame keeps its own channels. They train with dropout .5
 before the head and .1 inside the adapters (0 on Something-Something), which are 0 here. The last
 norm runs on the cls tokens alone, as theirs does. Names of the merged model are CLIP's, as their
-`weight_reparam` writes them.
+`weight_reparam` writes them. On the ImageNet-style ViT (`clip=False`, ours) all names are ours too:
+CLIP's where there is one.
 """
 
 import copy
@@ -25,6 +26,9 @@ from pks4.backbone import build_vit, check_video, vit_macs
 from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
 from pks4.cost import linear_macs
 from pks4.official import Official
+from pks4.options import at_least_one
+from pks4.shift import check_n_div
+from pks4.trunk import FrozenTrunk, embed
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2310.01324"
@@ -95,7 +99,9 @@ def build(
     """
     if adapters_per_block not in (3, 4):
         raise ValueError(f"adapters_per_block must be 3 or 4, got {adapters_per_block}")
-    if shift_div < 1 or 2 * shift_reach * (width // shift_div) > width:
+    at_least_one(shift_reach=shift_reach)
+    check_n_div(shift_div, width, name="shift_div")
+    if 2 * shift_reach * (width // shift_div) > width:
         raise ValueError(
             f"shift_div {shift_div} is too small to shift channels {shift_reach} frames both ways; "
             f"take at least {2 * shift_reach}"
@@ -161,7 +167,7 @@ def shift(x: Tensor, fold: int, reach: int) -> Tensor:
     return torch.cat([*parts, x[..., 2 * reach * fold :]], -1)
 
 
-class ZeroI2V(nn.Module):
+class ZeroI2V(FrozenTrunk):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     official = Official(
@@ -186,10 +192,9 @@ class ZeroI2V(nn.Module):
         dropout: float,
         attention: str,
     ) -> None:
-        super().__init__()
+        super().__init__(trunk)
         self.frames, self.image_size = frames, image_size
         self.shift, self.attention = shift, attention
-        self.trunk = trunk.requires_grad_(False).eval()
         self.trunk.norm.requires_grad_(True)
         self.temporal_embedding = nn.Parameter(torch.zeros(1, frames, trunk.embed_dim))
         self.adapters = nn.ModuleList(adapters)
@@ -197,12 +202,6 @@ class ZeroI2V(nn.Module):
         self.fc_cls = nn.Linear(trunk.embed_dim, num_classes)
         nn.init.normal_(self.fc_cls.weight, std=0.01)
         nn.init.zeros_(self.fc_cls.bias)
-
-    def train(self, mode: bool = True) -> "ZeroI2V":
-        """As usual, but the frozen trunk stays in eval mode."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip."""
@@ -212,18 +211,10 @@ class ZeroI2V(nn.Module):
         """The normed cls tokens, mean over frames: (b, t, 3, h, w) -> (b, d)."""
         check_video(video, self.image_size, self.frames)
         b, t = video.shape[:2]
-        x = self._embed(video.flatten(0, 1))  # (b*t, 1 + n, d)
+        x = embed(self.trunk, video.flatten(0, 1), self.temporal_embedding)  # (b*t, 1 + n, d)
         for block, adapters in zip(self.trunk.blocks, self.adapters, strict=True):
             x = self._block(x, block, adapters)
         return self.trunk.norm(x[:, 0]).unflatten(0, (b, t)).mean(1)
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """Below the first block, time embedding added to every token: (b*t, 1 + n, d)."""
-        patches = self.trunk.patch_embed(images)
-        cls = self.trunk.cls_token.expand(patches.shape[0], -1, -1)
-        x = torch.cat([cls, patches], 1) + self.trunk.pos_embed
-        x = x.unflatten(0, (-1, self.frames)) + self.temporal_embedding[:, :, None]
-        return self.trunk.norm_pre(x.flatten(0, 1))
 
     def _block(self, x: Tensor, block: Block, adapters: nn.ModuleDict) -> Tensor:
         """Attention within frames with shifted keys and values, then the MLP."""
@@ -252,13 +243,6 @@ class ZeroI2V(nn.Module):
             "temporal": sum(adapter.macs(tokens) for adapter in adapters),
             "head": linear_macs(batch, self.fc_cls.in_features, self.fc_cls.out_features),
         }
-
-    def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; not fc_cls."""
-        prefix = "backbone.net."
-        self.trunk.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
 
 
 @torch.no_grad()

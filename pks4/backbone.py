@@ -38,9 +38,7 @@ def build_vit(
     drop_path: float = 0.0,
 ) -> VisionTransformer:
     """A timm ViT without head; the defaults are ViT-B/16 (85,798,656 parameters)."""
-    check_sizes(
-        width=width, depth=depth, heads=heads, patch_size=patch_size, image_size=image_size
-    )
+    check_sizes(width=width, depth=depth, heads=heads, patch_size=patch_size, image_size=image_size)
     style = {}
     if clip:
         style = {

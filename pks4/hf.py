@@ -20,9 +20,8 @@ from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
 from pks4.official import Official
 from pks4.options import check_sizes
-from pks4.weights import misfits
+from pks4.weights import IMAGE_PREFIX, misfits, take
 
-IMAGE_PREFIX = "backbone.net."
 Names = tuple[tuple[str, str], ...]
 
 
@@ -127,16 +126,10 @@ class Wrapped(nn.Module):
     def take(self, weights: Mapping[str, Tensor], stay: tuple[str, ...]) -> None:
         """Load weights by transformers' names; names with a part in `stay` keep their values.
 
-        Raises ValueError if another one is missing, or one has no place in this transformers.
+        Raises ValueError that lists what is missing, unknown or of another shape in this
+        transformers; then nothing is loaded.
         """
-        own = self.net.state_dict()
-        wanted = {
-            k: v for k, v in own.items() if k in weights or not any(part in k for part in stay)
-        }
-        said = misfits(wanted, weights)
-        if said:
-            raise ValueError(f"image weights have other names in this transformers; {said}")
-        self.net.load_state_dict({**own, **weights})
+        take(self.net, weights, prefix="", stay=stay)
 
 
 def known_attention(attention: str) -> str:
@@ -166,14 +159,4 @@ def split_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             }
         else:
             out[name] = x
-    return out
-
-
-def in_time(weight: Tensor, tubelet: int) -> Tensor:
-    """A patch embedding (d, 3, p, p) over `tubelet` frames that sees the middle one alone.
-
-    (d, 3, tubelet, p, p); ViViT starts so from an image model.
-    """
-    out = weight.new_zeros(*weight.shape[:2], tubelet, *weight.shape[2:])
-    out[:, :, tubelet // 2] = weight
     return out

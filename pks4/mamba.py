@@ -28,6 +28,7 @@ from pks4.errors import unknown_name
 from pks4.official import Official, along, on_square
 from pks4.options import at_least_one, check_sizes
 from pks4.scan import inverse_softplus, scan_sites
+from pks4.trunk import in_middle
 from pks4.weights import take
 
 INITS = ("official", "mamba")
@@ -252,17 +253,10 @@ class VideoMamba(nn.Module):
         kernel, ours = "patch_embed.proj.weight", ("head.", "temporal_pos_embedding")
         image = {name: value for name, value in state.items() if not name.startswith(ours)}
         if kernel in image:
-            image[kernel] = _inflated(image[kernel], self.patch_embed.proj.kernel_size[0])
+            image[kernel] = in_middle(_flat(image[kernel]), self.patch_embed.proj.kernel_size[0])
         take(self, image, prefix="", stay=ours)
 
 
-def _inflated(kernel: Tensor, taps: int) -> Tensor:
-    """An image kernel (d, 3, h, w) or (d, 3, 1, h, w) as the centre tap of (d, 3, taps, h, w).
-
-    Anything else comes back as it is.
-    """
-    kernel = kernel[:, :, None] if kernel.ndim == 4 else kernel
-    if kernel.ndim != 5 or kernel.shape[2] != 1:
-        return kernel
-    centre = taps // 2
-    return F.pad(kernel, (0, 0, 0, 0, centre, taps - 1 - centre))
+def _flat(kernel: Tensor) -> Tensor:
+    """A patch kernel (d, 3, 1, h, w) as (d, 3, h, w); any other as it is."""
+    return kernel[:, :, 0] if kernel.ndim == 5 and kernel.shape[2] == 1 else kernel

@@ -12,13 +12,14 @@ and then nothing is loaded.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pks4.weights import PREFIXES, misfits, read_weights
+from pks4.weights import PREFIXES, misfits, read_weights, unprefixed
 
 State = Mapping[str, Tensor]
 Resize = Callable[[Tensor, torch.Size], Tensor]
@@ -34,9 +35,12 @@ class Official:
             theirs (197, 768), ours (1, 197, 768).
         not_theirs: beginnings of our names that their checkpoints lack; such weights stay.
         ignored: beginnings of their names that nothing here needs.
-        trained_only: their checkpoints may hold the trained weights alone; the rest then stays.
+        trained_only: their checkpoints may hold the trained weights alone; the rest then stays, all
+            of it.
         prefixes: beginnings that some of their checkpoints put before every name, besides the
             usual ones.
+        accept: brings what else their code takes, unprefixed, to the official names.
+        first: of two names that fall on one without prefixes, the one with this in it is meant.
         resize: official name -> how it is brought to another size, as their code does it.
         export, restore: what no renaming can say, applied to the renamed dictionary; inverse of
             each other.
@@ -48,6 +52,8 @@ class Official:
     ignored: tuple[str, ...] = ()
     trained_only: bool = False
     prefixes: tuple[str, ...] = ()
+    first: str | None = None
+    accept: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     resize: Mapping[str, Resize] = field(default_factory=dict)
     export: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     restore: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
@@ -103,31 +109,47 @@ def load_official(model: nn.Module, source: State | str | Path) -> Loaded:
     return Loaded(loaded, tuple(resized), tuple(left))
 
 
-def along(mode: str, prefix: int = 0) -> Resize:
+def along(mode: str, prefix: int = 0, align_corners: bool = False) -> Resize:
     """Resize (1, prefix + n, d) to another n along the one axis; the prefix stays.
 
-    `mode` as in `F.interpolate`: "nearest" or "linear".
+    `mode` as in `F.interpolate`: "nearest" or "linear". What has nothing behind the prefix stays
+    as it is.
     """
 
     def resize(x: Tensor, shape: torch.Size) -> Tensor:
-        kept, rest = x[:, :prefix], x[:, prefix:]
-        rest = F.interpolate(rest.transpose(1, 2), shape[1] - prefix, mode=mode)
+        kept, rest, new = x[:, :prefix], x[:, prefix:], shape[1] - prefix
+        if not (rest.numel() and new > 0):
+            return x
+        rest = _zoomed(rest.transpose(1, 2), (new,), mode, align_corners)
         return torch.cat([kept, rest.transpose(1, 2)], 1)
 
     return resize
 
 
-def on_square(mode: str, prefix: int = 0) -> Resize:
-    """Resize (1, prefix + n, d), n the sites of a square grid, to another square grid."""
+def on_square(mode: str, prefix: int = 0, align_corners: bool = False) -> Resize:
+    """Resize (1, prefix + n, d), n the sites of a square grid, to another square grid.
+
+    `mode` as in `F.interpolate`: "nearest", "bilinear" or "bicubic". What is no square, or would
+    become none, stays as it is.
+    """
 
     def resize(x: Tensor, shape: torch.Size) -> Tensor:
         kept, rest = x[:, :prefix], x[:, prefix:]
-        old, new = (round((n - prefix) ** 0.5) for n in (x.shape[1], shape[1]))
+        old, new = (isqrt(max(0, n - prefix)) for n in (x.shape[1], shape[1]))
+        squares = prefix + old * old == x.shape[1] and prefix + new * new == shape[1]
+        if not (rest.numel() and new and squares):
+            return x
         grid = rest.unflatten(1, (old, old)).permute(0, 3, 1, 2)
-        grid = F.interpolate(grid, (new, new), mode=mode, align_corners=False)
+        grid = _zoomed(grid, (new, new), mode, align_corners)
         return torch.cat([kept, grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
     return resize
+
+
+def _zoomed(x: Tensor, size: tuple[int, ...], mode: str, align_corners: bool) -> Tensor:
+    """`F.interpolate`, for which "nearest" knows no corners."""
+    corners = None if mode == "nearest" else align_corners
+    return F.interpolate(x, size, mode=mode, align_corners=corners)
 
 
 def _official(model: nn.Module) -> Official:
@@ -152,13 +174,7 @@ def _bare(official: Official, name: str, x: Tensor) -> Tensor:
 def _given(official: Official, content: State, wanted: State) -> dict[str, Tensor]:
     """The weights of a checkpoint by official name; a name that fits is left as it is."""
     prefixes = (*official.prefixes, *PREFIXES)
-
-    def bare(name: str) -> str:
-        while name not in wanted and name.startswith(prefixes):
-            name = name.removeprefix(next(p for p in prefixes if name.startswith(p)))
-        return name
-
-    named = {bare(k): v for k, v in content.items()}
+    named = official.accept(unprefixed(content, prefixes, wanted, official.first))
     return {k: v for k, v in named.items() if k in wanted or not k.startswith(official.ignored)}
 
 
@@ -175,7 +191,8 @@ def _may_stay(official: Official, model: nn.Module, wanted: State, given: State)
     if not official.trained_only:
         return []
     trained = {official.name(k) for k, p in model.named_parameters() if p.requires_grad}
-    return [k for k in wanted if k not in given and k not in trained]
+    frozen = [k for k in wanted if k not in trained]
+    return [] if any(k in given for k in frozen) else frozen
 
 
 def _ours(official: Official, model: nn.Module, theirs: State) -> dict[str, Tensor]:

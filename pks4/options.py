@@ -116,6 +116,4 @@ def check_sizes(**sizes: int | tuple[int, int]) -> None:
             at_least_one(**{name: number})
     for whole, part in DIVIDED:
         if part in sizes and any(number % sizes[part] for number in parts.get(whole, ())):
-            raise ValueError(
-                f"{whole} {sizes[whole]} is not a multiple of {part} {sizes[part]}"
-            )
+            raise ValueError(f"{whole} {sizes[whole]} is not a multiple of {part} {sizes[part]}")

@@ -19,10 +19,10 @@ def temporal_shift(x: Tensor, n_div: int, dim: int) -> Tensor:
     return torch.cat([following, preceding, staying], dim)
 
 
-def check_n_div(n_div: int, channels: int) -> None:
+def check_n_div(n_div: int, channels: int, name: str = "n_div") -> None:
     """Raise ValueError unless one n_div-th of the channels is some of them, and half at most."""
     if not isinstance(n_div, int) or not 2 <= n_div <= channels:
         raise ValueError(
-            f"n_div must be a whole number from 2 to the {channels} channels that are shifted, "
+            f"{name} must be a whole number from 2 to the {channels} channels that are shifted, "
             f"got {n_div!r}"
         )

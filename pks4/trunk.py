@@ -1,4 +1,4 @@
-"""A ViT inside a rival: what enters its blocks, and how it stays as its image model left it.
+"""A ViT inside a rival: what enters its blocks, how it stays frozen, how its patches meet time.
 
 b clips, t frames, n patches of a frame, d channels.
 """
@@ -46,3 +46,22 @@ class FrozenTrunk(nn.Module):
         lists what is missing, unknown or of another shape; then nothing is loaded.
         """
         take(self.trunk, state, without=END if isinstance(self.trunk.norm, nn.Identity) else ())
+
+
+def in_middle(kernel: Tensor, tubelet: int) -> Tensor:
+    """A patch kernel (d, 3, p, p) over `tubelet` frames that sees the middle one alone.
+
+    (d, 3, tubelet, p, p); a kernel of another rank comes back as it is.
+    """
+    if kernel.ndim != 4:
+        return kernel
+    out = kernel.new_zeros(*kernel.shape[:2], tubelet, *kernel.shape[2:])
+    out[:, :, tubelet // 2] = kernel
+    return out
+
+
+def spread(kernel: Tensor, tubelet: int) -> Tensor:
+    """A patch kernel (d, 3, p, p) over `tubelet` frames that sees their mean; as `in_middle`."""
+    if kernel.ndim != 4:
+        return kernel
+    return (kernel / tubelet)[:, :, None].repeat(1, 1, tubelet, 1, 1)

@@ -5,11 +5,14 @@ Checkpoints come wrapped in many ways: under a key such as `state_dict`, with na
 off; everything else must fit, name by name and shape by shape.
 """
 
+import re
+from argparse import Namespace
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 # Keys that hold the weights.
@@ -28,8 +31,8 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     Raises ValueError if the file cannot be read, or lists in one line what is missing, unknown, or
     of another shape; then nothing is loaded.
     """
-    given = {_unprefixed(k): v for k, v in read_weights(path).items()}
     wanted, heads = net.state_dict(), _classifiers(net)
+    given = unprefixed(read_weights(path), PREFIXES, wanted)
     given = {k: v for k, v in given.items() if k in wanted or not k.startswith(heads)}
     said = misfits(wanted, given)
     if said:
@@ -77,6 +80,32 @@ def read_weights(source: Mapping[str, object] | str | Path) -> Mapping[str, Tens
     return _unwrapped(_read(Path(source)), source)
 
 
+def unprefixed(
+    state: Mapping[str, Tensor],
+    prefixes: tuple[str, ...],
+    wanted: Collection[str],
+    first: str | None = None,
+) -> dict[str, Tensor]:
+    """The weights without the prefixes of their names, in any order; wanted names stay as they are.
+
+    Raises ValueError if two names fall on one, unless one of them has `first` in it: it is taken.
+    """
+    given: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    for name, value in state.items():
+        bare = name
+        while bare not in wanted and bare.startswith(prefixes):
+            bare = bare.removeprefix(next(p for p in prefixes if bare.startswith(p)))
+        if bare in given:
+            ahead = [first is not None and first in n for n in (origin[bare], name)]
+            if ahead[0] == ahead[1]:
+                raise ValueError(f"weights: {origin[bare]} and {name} are both {bare}; keep one")
+            if ahead[0]:
+                continue
+        given[bare], origin[bare] = value, name
+    return given
+
+
 def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """What is missing, unknown or of another shape, in one line; empty if all fits."""
     missing = sorted(wanted.keys() - given.keys())
@@ -93,15 +122,28 @@ def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
 def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # the options of a training script often lie beside its weights
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"weights: there is no file {path}") from None
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise ValueError(f"weights: {path} holds no plain tensors: {line}") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(f"weights: {path} cannot be read: {reason}") from error
+    except Exception as error:  # a damaged file fails in many ways
+        raise ValueError(f"weights: {path} holds no plain tensors: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a file was not read, in a line; torch's own text would hint at loading unsafely."""
+    if isinstance(error, UnpicklingError):
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused:
+            return f"it needs {refused[1]}, which is not loaded"
+        return "it is damaged, or holds something else"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else f"the file ends early or is damaged ({type(error).__name__})"
 
 
 def _unwrapped(content: object, where: str | Path) -> Mapping[str, Tensor]:
@@ -114,13 +156,6 @@ def _unwrapped(content: object, where: str | Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"weights: {where} holds no dictionary of tensors")
     return content
-
-
-def _unprefixed(name: str) -> str:
-    while name.startswith(PREFIXES):
-        for prefix in PREFIXES:
-            name = name.removeprefix(prefix)
-    return name
 
 
 def _classifiers(net: nn.Module) -> tuple[str, ...]:

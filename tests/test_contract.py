@@ -141,6 +141,30 @@ def test_official_names_round_trip_exactly(name, options):
 
 
 @every_variant
+def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, options):
+    frames = most_frames(name, options)
+    model = tiny(name, options, frames)
+    twin = MODELS[name].facts["IMAGE_TWIN"]
+    if twin is None:
+        return
+    shared = {k: v for k, v in options.items() if k == "layers"}  # of the ResNets
+    if options.get("clip"):
+        shared["backbone"] = "vit_clip"
+    state = shake(tiny(twin, shared, 1)).state_dict()
+    before = copy.deepcopy(model.state_dict())
+    inside = [k for k in state if "patch_embed" in k or ".blocks.1." in k or "layer" in k]
+    assert inside
+    for key in inside:
+        wrong = {**state, key: state[key].flatten()[:1].expand(2, 1, 2)}
+        with pytest.raises(
+            ValueError, match=r"^[^\n]*nothing was loaded; [^\n]*of another shape: "
+        ):
+            model.load_image_weights(wrong)
+    after = model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
+@every_variant
 def test_a_checkpoint_that_does_not_fit_is_listed_and_changes_nothing(name, options):
     frames = most_frames(name, options)
     model = tiny(name, options, frames)

@@ -20,6 +20,7 @@ from baselines import (
     hf_vivit,
     hf_vjepa2,
     timesformer,
+    videomae,
 )
 from pks4.backbone import build_vit
 from pks4.bench.counters import count_with_fvcore
@@ -259,7 +260,7 @@ def test_a_wrong_size_is_one_line_that_names_it(module, wrong, said):
 
 @pytest.mark.parametrize("module", TUBELETS)
 def test_frames_that_are_no_multiple_of_the_tubelet_are_refused(module):
-    with pytest.raises(ValueError, match="5 frames are not a multiple of tubelet 2"):
+    with pytest.raises(ValueError, match="frames 5 is not a multiple of tubelet 2"):
         fresh(module, frames=5)
     assert fresh(module, frames=6, tubelet=3)(clip(6, size=32)).shape == (2, 5)
 
@@ -342,6 +343,24 @@ def test_videomae_takes_the_blocks_of_the_image_model():
     got = model.net.videomae.encoder(x).last_hidden_state
     torch.testing.assert_close(got, twin.backbone.net.blocks(x), rtol=1e-4, atol=1e-4)
     assert torch.equal(model.net.fc_norm.weight, state["backbone.net.norm.weight"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tubelet", [1, 2])
+def test_both_videomaes_start_from_the_image_model_by_one_rule(tubelet):
+    _, state = image_twin()
+    ours, theirs = (
+        m.build(**{**small, "frames": 4}, num_classes=5, tubelet=tubelet)
+        for m in (videomae, hf_videomae)
+    )
+    for model in (ours, theirs):
+        model.load_image_weights(state)
+    embedding = theirs.net.videomae.embeddings.patch_embeddings.projection
+    assert torch.equal(embedding.weight, ours.patch_embed.proj.weight)
+    assert torch.equal(
+        theirs.net.videomae.encoder.layer[1].output.dense.weight, ours.blocks[1].mlp.fc2.weight
+    )
+    assert torch.equal(theirs.net.fc_norm.bias, ours.fc_norm.bias)
 
 
 def test_attention_of_the_image_model_starts_the_attention_along_time():

@@ -456,8 +456,22 @@ def test_options_of_time_mamba_that_do_not_exist_are_refused(video, options, lin
         time_model(**options)(video)
 
 
+def test_time_mamba_drops_what_it_classifies(video):
+    model = shake(time_model(dropout=0.5)).train()
+    assert not torch.equal(model(video), model(video))
+    assert torch.equal(model.eval()(video), shake(time_model()).eval()(video))
+
+
+def test_the_step_of_time_mamba_starts_as_mambas_forwards_alone():
+    mixer = time_model(width=96, heads=3).times[0].time_mamba
+    forwards, backwards = (F.softplus(p.bias) for p in (mixer.dt_proj, mixer.dt_proj_b))
+    assert forwards.min() >= 0.99e-3
+    assert forwards.max() <= 1.01e-1
+    assert backwards.min() > 0.4  # of a bias near zero
+
+
 def test_image_weights_of_another_model_are_refused():
     state = frame_mean.build(**{**TINY_VIT, "frames": 1}).state_dict()
     lost = {k: v for k, v in state.items() if not k.endswith("norm.weight")}
-    with pytest.raises(RuntimeError, match=r"(?i)missing"):
+    with pytest.raises(ValueError, match="nothing was loaded; missing: "):
         time_model(clip=False).load_image_weights(lost)
