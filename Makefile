@@ -1,4 +1,4 @@
-# make quick   its own environment, the quick suite, and a report (about a quarter of an hour)
+# make quick   its own environment, the quick suite, and a report (some ten minutes)
 # make test    the same environment, linters and tests
 PYTHON ?= python3
 VENV ?= .venv

@@ -7,6 +7,7 @@ off to the byte. Where PyTorch's fake kernels are wrong, `_Fakes` mends it.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class _Fakes(FakeTensorMode):
         self.rules = rules
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = super().__torch_dispatch__(func, types, args, kwargs)
+        out: Any = super().__torch_dispatch__(func, types, args, kwargs)
         if func not in self.NORMS:
             return out
         weight = args[2] if func is self.NORMS[0] else args[1]
