@@ -15,6 +15,7 @@ from rich.text import Text
 from pks4 import ask, listing
 from pks4.bench.environment import cores
 from pks4.bench.units import bytes_of
+from pks4.data_commands import data_app
 from pks4.errors import UserError, unknown_name
 from pks4.places import base, run_folders, runs_folder, suite_named
 from pks4.show import show_app
@@ -28,7 +29,6 @@ app = typer.Typer(
     "MACs, activation memory and wall-clock, every number with its evidence.\n\n"
     "Start with: pks4-bench run quick",
 )
-data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
 app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 
@@ -211,32 +211,6 @@ def scan(
     print()
     print_table(*scan_session.accuracy_table(document))
     print("", *scan_session.remarks(document), sep="\n")
-
-
-@data_app.command("make")
-def data_make(
-    task: Annotated[str, typer.Argument(help="temporal or spatial.")],
-    size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
-    frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 16,
-    train: Annotated[int, typer.Option(help="Clips to train on.")] = 3600,
-    val: Annotated[int, typer.Option(help="Clips to choose by.")] = 360,
-    test: Annotated[int, typer.Option(help="Clips to score on.")] = 1080,
-    seed: Annotated[int, typer.Option(help="Another seed gives other clips.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Render kinetic digits to H.264 clips in a cache; print the folder."""
-    from pks4.data.make import make
-    from pks4.progress import bar
-
-    counts = {"train": train, "val": val, "test": test}
-    with bar(note, f"rendering {task}") as update:
-        dataset = make(
-            task, size=size, frames=frames, counts={k: v for k, v in counts.items() if v},
-            seed=seed, cache=cache, workers=workers, progress=update,
-        )  # fmt: skip
-    print(dataset.model_dump_json(indent=1) if as_json else dataset.root)
 
 
 def _write_report(run: Path, out: Path | None) -> Path:

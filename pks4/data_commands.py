@@ -1,0 +1,36 @@
+"""`pks4-bench data`: the embedded data set. Part of the CLI room."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pks4.terminal import AsJson, note
+
+data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
+
+
+@data_app.command("make")
+def data_make(
+    task: Annotated[str, typer.Argument(help="temporal or spatial.")],
+    size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
+    frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 16,
+    train: Annotated[int, typer.Option(help="Clips to train on.")] = 3600,
+    val: Annotated[int, typer.Option(help="Clips to choose by.")] = 360,
+    test: Annotated[int, typer.Option(help="Clips to score on.")] = 1080,
+    seed: Annotated[int, typer.Option(help="Another seed gives other clips.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Render kinetic digits to H.264 clips in a cache; print the folder."""
+    from pks4.data.make import make
+    from pks4.progress import bar
+
+    counts = {"train": train, "val": val, "test": test}
+    with bar(note, f"rendering {task}") as update:
+        dataset = make(
+            task, size=size, frames=frames, counts={k: v for k, v in counts.items() if v},
+            seed=seed, cache=cache, workers=workers, progress=update,
+        )  # fmt: skip
+    print(dataset.model_dump_json(indent=1) if as_json else dataset.root)
