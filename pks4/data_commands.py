@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from pks4.probe_command import data_probe
 from pks4.terminal import AsJson, note
 
 data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
+data_app.command("probe")(data_probe)
 
 
 @data_app.command("make")
