@@ -16,7 +16,9 @@ data_app.command("probe")(data_probe)
 def data_make(
     task: Annotated[str, typer.Argument(help="temporal, spatial or long.")],
     size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
-    frames: Annotated[int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")
+    ] = None,
     train: Annotated[int | None, typer.Option(help="Clips to train on; 3600, long: 600.")] = None,
     val: Annotated[int | None, typer.Option(help="Clips to choose by; 360, long: 120.")] = None,
     test: Annotated[int | None, typer.Option(help="Clips to score on; 1080, long: 360.")] = None,

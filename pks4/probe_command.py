@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pks4.data.probe import Findings, Score
 
 COUNTS = {
-    "temporal": {"train": 1800, "test": 1080},
+    "temporal": {"train": 1800, "test": 1800},
     "spatial": {"train": 1200, "test": 600},
     "long": {"train": 480, "test": 360},
 }
@@ -20,9 +20,12 @@ COUNTS = {
 def data_probe(
     task: Annotated[str, typer.Argument(help="temporal, spatial or long.")],
     size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
-    frames: Annotated[int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")
+    ] = None,
     train: Annotated[int | None, typer.Option(help="Clips to train probes on.")] = None,
     test: Annotated[int | None, typer.Option(help="Clips to judge them on.")] = None,
+    view: Annotated[list[str] | None, typer.Option(help="Only this view. Repeat for more.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other clips.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where the clips are, or go.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
@@ -43,7 +46,7 @@ def data_probe(
             progress=update,
         )  # fmt: skip
     with bar(note, f"probing {task}") as update:
-        found = probe(dataset, workers=workers, progress=update)
+        found = probe(dataset, only=view, workers=workers, progress=update)
     if as_json:
         print(found.model_dump_json(indent=1))
     else:
@@ -70,7 +73,9 @@ def _say(found: "Findings") -> None:
     guards = sum(score.bound is not None for score in found.scores)
     what = f"{found.task}, {found.size} px, {found.frames} frames, {found.judge_clips} judged clips"
     if not found.leaks:
-        note.print(f"no leak found: {guards} probes stay within their bounds ({what})")
+        note.print(
+            f"no leak found: {guards} probes stay within their bounds ({what})", soft_wrap=True
+        )
         return
     names = ", ".join(f"{score.view} ({score.metric})" for score in found.leaks)
-    note.print(f"LEAK: above what an honest data set allows: {names} ({what})")
+    note.print(f"LEAK: above what an honest data set allows: {names} ({what})", soft_wrap=True)

@@ -11,7 +11,11 @@ from pks4.data.render import render
 
 
 MEANS_OF_VERSION = {
-    1: {"temporal": [119.740, 66.196, 40.767], "spatial": [54.258, 45.448, 41.103], "long": [64.371, 60.713, 59.645]},
+    1: {
+        "temporal": [119.740, 66.196, 40.767],
+        "spatial": [54.258, 45.448, 41.103],
+        "long": [64.371, 60.713, 59.645],
+    },
 }  # mean red, green, blue of a clip
 
 

@@ -25,9 +25,7 @@ def installed():
     return True
 
 
-with_weights = pytest.mark.skipif(
-    not installed(), reason="the extra `pretrained` is not installed"
-)
+with_weights = pytest.mark.skipif(not installed(), reason="the extra `pretrained` is not installed")
 
 
 def photograph(name):

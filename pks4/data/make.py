@@ -278,4 +278,3 @@ def _finish(jobs: list[_Job], rows: dict[str, Row], counts: dict[str, int]) -> D
     write_whole(root / DESCRIPTION, text.encode())
     (root / JOURNAL).unlink(missing_ok=True)
     return dataset
-

@@ -40,11 +40,15 @@ class Track:
         """Some of the frames, in the order given."""
         return Track(*(getattr(self, name)[frames] for name in self.__dataclass_fields__))
 
-    def looks(self) -> Floats:
-        """Every frame by itself, as numbers without jumps (t, f)."""
+    def states(self) -> Floats:
+        """The sprite in every frame by itself, as numbers without jumps (t, f)."""
         angles = (self.x, self.y, 2 * self.axis)
         waves = [wave(angle) for angle in angles for wave in (np.cos, np.sin)]
-        return np.column_stack([*waves, self.area, self.mark, self.picture])
+        return np.column_stack([*waves, self.area, self.mark])
+
+    def looks(self) -> Floats:
+        """Every frame by itself, states and pictures (t, f)."""
+        return np.column_stack([self.states(), self.picture])
 
 
 def track(video: NDArray[np.uint8]) -> Track:
@@ -69,39 +73,46 @@ def views(task: str, clip: Track, index: int) -> dict[str, Floats]:
     frames = len(clip.x)
     looks = clip.looks()
     shown = {"first": looks[0], "middle": looks[frames // 2], "last": looks[-1]}
-    shown["bag"] = bag(clip)
+    shown["bag"] = np.concatenate([_moments(looks), _distances(clip)])
     order = np.random.default_rng([GENERATOR_VERSION, index]).permutation(frames)
-    shown["shuffled"] = np.concatenate([shown["bag"], order_of(clip.of(order))])
-    shown["ordered"] = np.concatenate([shown["bag"], order_of(clip)])
+    shown["shuffled"] = in_order(clip.of(order))
+    shown["ordered"] = in_order(clip)
     if task == "spatial":
-        shown["motion"] = _displacements(clip)
+        shown["motion"] = _displacements(clip)[[0, 2]]  # how they scatter tells a digit's size
     if task == "long":
-        parts = {"first_half": np.arange(frames // 2), "second_half": np.arange(frames // 2, frames)}
+        parts = {
+            "first_half": np.arange(frames // 2),
+            "second_half": np.arange(frames // 2, frames),
+        }
         parts |= {f"sampled_{n}": (2 * np.arange(n) + 1) * frames // (2 * n) for n in SAMPLES}
         for name, part in parts.items():
-            shown[name] = np.concatenate([bag(clip.of(part)), order_of(clip.of(part))])
+            shown[name] = in_order(clip.of(part))
     return shown
 
 
-def bag(clip: Track) -> Floats:
-    """The frames without their order (f,): moments of single frames, distances of any two.
+def in_order(clip: Track) -> Floats:
+    """The sprite's states and statistics that change when they come in another order (f,)."""
+    order = [_odd(clip), _displacements(clip), _cues(clip)]
+    return np.concatenate([_moments(clip.states()), _distances(clip), *order])
 
-    Distances among marked frames where there are any, else among all that show the sprite.
+
+def _moments(frames: Floats) -> Floats:
+    """What is left of frames (t, f) without their order."""
+    return np.concatenate([frames.mean(0), frames.std(0), frames.min(0), frames.max(0)])
+
+
+def _distances(clip: Track) -> Floats:
+    """How far apart any two frames show the sprite, whichever comes first (f,).
+
+    Marked frames where there are any, else all that show the sprite.
     """
-    looks = clip.looks()
-    moments = [looks.mean(0), looks.std(0), looks.min(0), looks.max(0)]
     marked = clip.mark > 0.5
     shown = marked if marked.any() else clip.area > np.median(clip.area) - 1.5
     dx, dy = (np.abs(wrapped(at[shown, None] - at[None, shown])) for at in (clip.x, clip.y))
     bins = np.linspace(0, np.pi, GRID + 1)
     counts = [np.histogram(d, bins)[0] / d.size for d in (dx, dy, np.hypot(dx, dy))]
     flat, steep = ((a < 0.15) & (b > 0.15) & (b < 2.8) for a, b in ((dy, dx), (dx, dy)))
-    return np.concatenate([*moments, *counts, [flat.mean(), steep.mean()]])
-
-
-def order_of(clip: Track) -> Floats:
-    """Statistics that change when the frames come in another order (f,)."""
-    return np.concatenate([_odd(clip), _displacements(clip), _cues(clip)])
+    return np.concatenate([*counts, [flat.mean(), steep.mean()]])
 
 
 def wrapped(angle: Floats) -> Floats:
