@@ -1,8 +1,8 @@
-"""Attention on top (temporal attention): a small transformer over time on the features of each frame.
+"""Attention on top (temporal attention): a small transformer over time on frames' features.
 
 Each frame becomes one vector, the mean of the backbone's features over its places; a transformer
-with learnt positions reads them behind a cls token. The plainest way to add attention in time to any
-image model, CNN or ViT, frozen or tuned.
+with learnt positions reads them behind a cls token. The plainest way to add attention in time to
+any image model, CNN or ViT, frozen or tuned.
 
 Source: ours in this plain form; the late fusion of ViViT's factorised encoder (arXiv 2103.15691)
 on another backbone.

@@ -1,9 +1,9 @@
 """TSM mobile (2D floor): MobileNetV2 or its kin on each frame, channels shifted to neighbours.
 
 The first convolution of an inverted residual block that has a shortcut sees one eighth of its
-channels from the next frame and one eighth from the frame before; the shortcut keeps the frame as it
-is. No weights and no MACs are added. `backbone` is any timm model of inverted residual blocks, so
-that weights of a real image model, such as `tf_efficientnet_lite0`'s, serve.
+channels from the next frame and one eighth from the frame before; the shortcut keeps the frame as
+it is. No weights and no MACs are added. `backbone` is any timm model of inverted residual blocks,
+so that weights of a real image model, such as `tf_efficientnet_lite0`'s, serve.
 
 Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-module), which shifts so
 in MobileNetV2. The names of the weights are timm's, so its checkpoints do not load here.

@@ -65,7 +65,7 @@ def _row(score: "Score") -> tuple[str, ...]:
     judged = "LEAK" if score.leaks else "" if score.bound is None else "sound"
     return (
         score.view, score.metric, str(score.right), str(score.clips), f"{100 * score.value:.1f}",
-        f"{low}–{high}", f"{100 * score.chance:.1f}", bound, judged,
+        f"{low} to {high}", f"{100 * score.chance:.1f}", bound, judged,
     )  # fmt: skip
 
 

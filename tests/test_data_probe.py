@@ -100,8 +100,8 @@ def test_a_place_that_tells_the_first_cue_is_a_leak_of_single_frames(tmp_path, m
 
 
 def test_the_motion_of_a_digit_does_not_tell_it(tmp_path):
-    found = probe(made("spatial", tmp_path, 8, {"train": 300, "test": 150}), only=["middle", "motion"],
-                  workers=1)  # fmt: skip
+    dataset = made("spatial", tmp_path, 8, {"train": 300, "test": 150})
+    found = probe(dataset, only=["middle", "motion"], workers=1)
     views = scores(found)
     assert not found.leaks
     assert views["motion"].bound == 0.1

@@ -9,7 +9,6 @@ from pks4.data.encode import encode, frames_sha256, rgb_to_yuv420
 from pks4.data.material import backgrounds, sprite_indices, sprites
 from pks4.data.render import render
 
-
 MEANS_OF_VERSION = {
     1: {
         "temporal": [119.740, 66.196, 40.767],

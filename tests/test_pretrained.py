@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_refused_with_the_remedy():
         pretrained.image_weights("imagenet_lite", LITE0)
     with pytest.raises(UserError, match=f"set the contestant's option backbone = '{LITE0}'"):
         pretrained.image_weights("imagenet_lite0", "resnet18")
-    with pytest.raises(UserError, match="around 127.5, not 0"):
+    with pytest.raises(UserError, match=r"around 127\.5, not 0"):
         pretrained.image_weights("imagenet_lite0", LITE0, mean=0)
 
 

@@ -7,7 +7,8 @@ end.
 
 * A cue begins at a uniform place, and the walk goes on behind it as if there were none.  So the
   unmarked frames, all together, have one law in all classes; so has a single frame at any known
-  time; so have any frames among which no two are of one cue.  A sample that is sparser than a cue is long can only guess (1/12).
+  time; so have any frames among which no two are of one cue.  A sample that is sparser than a cue
+  is long can only guess (1/12).
 * Frames of one cue show a direction; both show the class.  One alone leaves three classes: 1/3.
 * The marked frames without their order show at most two axes, so at most 1/4 (see `BAG_BOUND`).
 

@@ -82,8 +82,9 @@ def make(
 
     `size` is the side in pixels, `frames` the length of a clip (by default 16, and 512 for `long`),
     `counts` the clips of each split (labels go round, so a multiple of the classes is exactly
-    balanced and any other count is so within one clip a class).  `cache` defaults to $PKS4_CACHE, else the user's cache folder.
-    `workers` processes render (default: one a core); `progress(done, total)` is told of clips.
+    balanced and any other count is so within one clip a class).  `cache` defaults to $PKS4_CACHE,
+    else the user's cache folder.  `workers` processes render (default: one a core);
+    `progress(done, total)` is told of clips.
 
     Raises DataError for a setting that cannot be met, or for a finished data set of which a file
     was changed; CacheError for a cache it cannot write.

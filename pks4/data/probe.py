@@ -95,9 +95,11 @@ def probe(
 ) -> Findings:
     """Train every probe on split `fit` and judge it on split `judge`.
 
-    `only` names some of the views; `workers` processes look at the clips (default: one a core); `progress(done, total)` counts
-    clips and then views.  Raises DataError for a view or a split that is not there or too small,
-    VideoError for a clip that cannot be read.
+    `only` names some of the views; `workers` processes look at the clips (default: one a core);
+    `progress(done, total)` counts clips and then views.
+
+    Raises DataError for a view or a split that is not there or too small, VideoError for a clip
+    that cannot be read.
     """
     known = view_names(dataset.task)
     names = known if only is None else tuple(only)

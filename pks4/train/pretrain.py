@@ -68,7 +68,7 @@ def image_model(
         model = _cached(path)
         if model is None:
             _train(path, whole, build, recipe, progress)
-            model = _read(path)
+            model = _read(path.read_bytes())
     return ImageModel(model.state, {**model.facts, "digest": digest})
 
 
@@ -76,10 +76,9 @@ def _cached(path: Path) -> ImageModel | None:
     """What an earlier training left; None, with a warning, for a file that is damaged."""
     if not path.exists():
         return None
+    content = path.read_bytes()  # what cannot be read may be whole, and is not written over
     try:
-        return _read(path)
-    except OSError:  # it may be whole: not ours to write over
-        raise
+        return _read(content)
     except Exception as error:  # a damaged file fails in many ways
         warnings.warn(
             f"{path} is damaged ({type(error).__name__}); the image model is trained again",
@@ -88,8 +87,8 @@ def _cached(path: Path) -> ImageModel | None:
         return None
 
 
-def _read(path: Path) -> ImageModel:
-    saved = torch.load(path, weights_only=True)
+def _read(content: bytes) -> ImageModel:
+    saved = torch.load(io.BytesIO(content), weights_only=True)
     return ImageModel(saved["state"], saved["facts"])
 
 
