@@ -34,10 +34,11 @@ def data_probe(
     """Ask whether single, unordered or too few frames give a task away; exit code 1 if so."""
     from pks4.data.digits import class_names
     from pks4.data.make import make
-    from pks4.data.probe import probe
+    from pks4.data.probe import probe, view_names
     from pks4.progress import bar
 
     class_names(task)  # raises for an unknown task
+    view_names(task, view)  # raises for an unknown view, before anything is rendered
     chosen = {"train": train, "test": test}
     counts = COUNTS[task] | {k: v for k, v in chosen.items() if v is not None}
     with bar(note, f"rendering {task}") as update:

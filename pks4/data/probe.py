@@ -101,11 +101,7 @@ def probe(
     Raises DataError for a view or a split that is not there or too small, VideoError for a clip
     that cannot be read.
     """
-    known = view_names(dataset.task)
-    names = known if only is None else tuple(only)
-    for name in names:
-        if name not in known:
-            raise DataError(unknown_name("view", name, known))
+    names = view_names(dataset.task, only)
     splits = {split: _entries(dataset, split) for split in (fit, judge)}
     total = sum(map(len, splits.values())) + len(names)
     done = _Counter(progress, total)
@@ -165,14 +161,21 @@ def _views_of(task: str, index: int, entry: Entry) -> dict[str, Floats]:
     return views(task, track(read_frames(entry.path, range(count), num_frames=count)), index)
 
 
-def view_names(task: str) -> tuple[str, ...]:
-    """The views of a task, single frames first."""
+def view_names(task: str, only: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The views of a task, single frames first, or those of them that `only` names.
+
+    Raises DataError for a view that the task does not have.
+    """
     names = ("first", "middle", "last", "bag", "shuffled", "ordered")
     more: dict[str, tuple[str, ...]] = {
         "spatial": ("motion",),
         "long": ("first_half", "second_half", *(f"sampled_{n}" for n in SAMPLES)),
     }
-    return names + more.get(task, ())
+    known = names + more.get(task, ())
+    for name in only or ():
+        if name not in known:
+            raise DataError(unknown_name("view", name, known))
+    return known if only is None else tuple(only)
 
 
 def _judge(
