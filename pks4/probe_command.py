@@ -74,9 +74,10 @@ def _say(found: "Findings") -> None:
     guards = sum(score.bound is not None for score in found.scores)
     what = f"{found.task}, {found.size} px, {found.frames} frames, {found.judge_clips} judged clips"
     if not found.leaks:
-        note.print(
-            f"no leak found: {guards} probes stay within their bounds ({what})", soft_wrap=True
+        said = (
+            f"no leak found: {guards} of {guards} bounds hold" if guards else "no view has a bound"
         )
+        note.print(f"{said} ({what})", soft_wrap=True)
         return
     names = ", ".join(f"{score.view} ({score.metric})" for score in found.leaks)
     note.print(f"LEAK: above what an honest data set allows: {names} ({what})", soft_wrap=True)

@@ -24,6 +24,14 @@ def scores(findings, metric="all"):
     return {score.view: score for score in findings.scores if score.metric == metric}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """A few trees will do for what is planted here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pks4.data.probe.TREES", 20)
+        yield
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     return made("temporal", tmp_path_factory.mktemp("sound"))
@@ -142,9 +150,9 @@ def test_too_few_clips_or_no_such_split_or_view_are_refused(sound):
 def command(sound):
     """Runs the command on the clips that are there."""
 
-    def run(*more):
+    def run(*more, bag=True):
         counts = ["--train", "360", "--test", "180", "--size", "32", "--workers", "1"]
-        counts += ["--view", "bag"]
+        counts += ["--view", "bag"] if bag else []
         where = ["--cache", str(sound.root.parent)]
         return CliRunner().invoke(app, ["data", "probe", "temporal", *counts, *where, *more])
 
@@ -155,7 +163,15 @@ def test_the_command_says_that_no_leak_was_found(command):
     done = command("--json")
     assert done.exit_code == 0
     assert "no leak found" in done.stderr
-    assert json.loads(done.stdout)["judge_clips"] == 180
+    found = json.loads(done.stdout)
+    assert found["judge_clips"] == 180
+    assert [score["leaks"] for score in found["scores"]] == [False] * 4
+
+
+def test_the_command_does_not_call_sound_what_it_did_not_ask(command):
+    done = command("--view", "ordered", bag=False)
+    assert done.exit_code == 0
+    assert "no view has a bound" in done.stderr
 
 
 def test_the_command_ends_with_1_and_names_the_leak(command, monkeypatch):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from pks4.data.dataset import Dataset
 from pks4.data.digits import HALF_CLIP_BOUND, PAIRS, pair_of
@@ -59,6 +59,7 @@ class Score(BaseModel):
     chance: float
     bound: float | None
 
+    @computed_field
     @property
     def leaks(self) -> bool:
         """Whether the whole interval lies above what is allowed."""
@@ -236,7 +237,7 @@ def _bound(dataset: Dataset, view: str, metric: str) -> float | None:
 def _score(dataset: Dataset, view: str, metric: str, right: int, clips: int, guards: int) -> Score:
     from scipy.stats import binomtest
 
-    level = 1 - 2 * (1 - CONFIDENCE) / guards  # a leak is a matter of the lower end alone
+    level = 1 - 2 * (1 - CONFIDENCE) / max(1, guards)  # a leak is a matter of the lower end alone
     found = binomtest(right, clips).proportion_ci(level, method="wilson")
     return Score(
         view=view,
