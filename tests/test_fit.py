@@ -39,9 +39,40 @@ def test_an_affine_peak_takes_four_calls(slope, step):
 )
 @pytest.mark.parametrize("limit", [1, 10, 60, 1000])
 def test_any_peak_that_does_not_fall_is_solved(peak, limit):
-    best = largest(peak, limit, MOST)
+    best = largest(peak, limit, MOST)  # without a word on convexity
     assert best == 0 or peak(best) <= limit
     assert best == MOST or peak(best + 1) > limit
+
+
+@pytest.mark.parametrize("slope", [1, 3, 7])
+def test_a_convex_peak_needs_no_call_beyond_the_answer(slope):
+    peak, asked = counted(lambda k: 100 + slope * k + k * k // 50)
+    best = largest(peak, 3000, MOST, convex_from=1)
+    assert peak(best) <= 3000 < peak(best + 1)
+    affine, asked = counted(lambda k: 100 + slope * k)
+    best = largest(affine, 1000, MOST, convex_from=1)
+    assert len(asked) <= 3
+    assert affine(best) <= 1000 < affine(best + 1)
+
+
+def test_with_a_known_point_and_the_right_guess_one_call_is_enough():
+    peak, asked = counted(lambda k: 100 + 3 * k)
+    assert largest(peak, 1000, MOST, known={1: 103}, guess=300, convex_from=1) == 300
+    assert asked == [300]
+
+
+def test_what_is_known_not_to_fit_is_not_asked_again():
+    peak, asked = counted(lambda k: 100 + 3 * k)
+    assert largest(peak, 50, MOST, known={1: 103}) == 0
+    assert asked == []
+
+
+def test_below_the_convex_part_every_answer_is_asked_for():
+    """A peak that grows by 100 up to 64 and by 1 from there on."""
+    bent, _ = counted(lambda k: 100 * min(k, 64) + k)
+    for limit in (1000, 6000, 7000):
+        best = largest(bent, limit, MOST, convex_from=64)
+        assert bent(best) <= limit < bent(best + 1)
 
 
 def test_nothing_fits_and_everything_fits():

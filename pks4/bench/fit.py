@@ -1,12 +1,13 @@
 """How much fits: the most frames, and the most clips of 16 frames, of a training step in a memory.
 
-Every answer is a simulated step at that number, and one at the next that does not fit; between them
-lies nothing but `step_memory`. What allocators, libraries and other processes take is not in it, so
-`RESERVE` of the memory is kept free.
+Every answer is a simulated step at that number. That one more does not fit is simulated, too, or
+follows from two steps before, since memory grows with frames and clips at least as fast as so far.
+What allocators, libraries and other processes take is not in it, so `RESERVE` of the memory is kept
+free.
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,9 @@ from pks4.errors import UserError, unknown_name
 
 RESERVE = 0.05  # of the memory
 CLIP_FRAMES = 16
-FIRST = 8  # frames that are tried first
+FIRST = 16  # what is tried first
+CHUNK_FRAMES = 64  # of a frozen PKS4 backbone
+CLEARLY = 0.02  # of what one frame or clip more takes
 MOST_FRAMES, MOST_CLIPS = 2048, 512  # beyond it, "at least" is the answer
 CLASSES = 400
 RULE = "step_memory/v1"
@@ -107,40 +110,63 @@ def _count(k: int, most: int) -> str:
 
 
 def largest(
-    peak: Callable[[int], int], limit: int, most: int, step: int = 1, guess: int | None = None
+    peak: Callable[[int], int],
+    limit: int,
+    most: int,
+    step: int = 1,
+    *,
+    known: Mapping[int, int] | None = None,
+    guess: int = FIRST,
+    convex_from: int | None = None,
 ) -> int:
     """The largest multiple of `step` up to `most` whose peak is within the limit, or 0.
 
-    The peak must not fall as its argument grows. Finds an affine one in four calls, two if a guess
-    is given and right.
+    The peak must not fall as its argument grows; `known` ones are not asked for. From `convex_from`
+    on, if given, it grows ever faster: then what lies beyond two arguments is at least on the line
+    through them, and if that is clearly above the limit nothing needs to be asked there. An affine
+    peak takes three calls, and one where a point is known and the guess is right.
     """
-    stride = 4 * FIRST if guess is None else 1  # from the first point to the second
-    known: dict[int, int] = {}
+    found = {k // step: bytes_ for k, bytes_ in (known or {}).items()}
 
     def fits(k: int) -> bool:
-        if k not in known:
-            known[k] = peak(k * step)
-        return known[k] <= limit
+        if k not in found:
+            found[k] = peak(k * step)
+        return found[k] <= limit
 
-    low, high = 0, most // step + 1
-    guess = max(1, min((FIRST if guess is None else guess) // step, high - 1))
+    low = max((k for k, bytes_ in found.items() if bytes_ <= limit), default=0)
+    high = min((k for k, bytes_ in found.items() if bytes_ > limit), default=most // step + 1)
+    guess = min(max(guess // step, low + 1), high - 1)
     while high - low > 1:
         if fits(guess):
             low = guess
+            if convex_from is not None and _must_exceed(found, low, limit, convex_from // step):
+                break
         else:
             high = guess
-        default = guess + stride if fits(guess) else guess - 1
-        guess = min(max(_secant(known, limit, default), low + 1), high - 1)
+        default = 4 * guess if fits(guess) else guess - 1
+        guess = min(max(_secant(found, limit, default), low + 1), high - 1)
     return low * step
 
 
-def _secant(known: dict[int, int], limit: int, default: int) -> int:
+def _must_exceed(found: Mapping[int, int], low: int, limit: int, convex_from: int) -> bool:
+    """Whether the line through `low` and the point before it is above the limit at low + 1.
+
+    Clearly above: a scan's state comes in chunks, so that a peak is convex but for a little.
+    """
+    before = max((k for k in found if convex_from <= k < low), default=None)
+    if before is None:
+        return False
+    slope = (found[low] - found[before]) / (low - before)
+    return found[low] + (1 - CLEARLY) * slope > limit
+
+
+def _secant(found: Mapping[int, int], limit: int, default: int) -> int:
     """Where the line through the two points nearest to the limit crosses it."""
-    near = sorted(known, key=lambda k: abs(known[k] - limit))[:2]
-    if len(near) < 2 or known[near[0]] == known[near[1]]:
+    near = sorted(found, key=lambda k: abs(found[k] - limit))[:2]
+    if len(near) < 2 or found[near[0]] == found[near[1]]:
         return default
     a, b = near
-    return a + (limit - known[a]) * (b - a) // (known[b] - known[a])
+    return a + (limit - found[a]) * (b - a) // (found[b] - found[a])
 
 
 def answer(question: Question) -> Fit:
@@ -153,12 +179,23 @@ def answer(question: Question) -> Fit:
     def step_of(frames: int, batch: int) -> tuple[Any, str, str | None]:
         return simulate(question, frames, batch)
 
-    frames = largest(lambda t: step_of(t, question.batch)[0].peak, limit, MOST_FRAMES, step)
+    # A frozen backbone runs in chunks, so that its peak grows less beyond the first.
+    chunk = CHUNK_FRAMES if "frame_chunk" in (entry.options or ()) else 1
+    frames = largest(
+        lambda t: step_of(t, question.batch)[0].peak,
+        limit,
+        MOST_FRAMES,
+        step,
+        convex_from=chunk,
+    )
+    one = {1: step_of(CLIP_FRAMES, 1)[0].peak} if question.batch == 1 else {}
     clips = largest(
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,
         MOST_CLIPS,
-        guess=None if frames == MOST_FRAMES else frames * question.batch // CLIP_FRAMES,
+        known=one,
+        guess=FIRST if frames == MOST_FRAMES else frames * question.batch // CLIP_FRAMES,
+        convex_from=-(-chunk // CLIP_FRAMES),
     )
     found, kernel, scan = step_of(frames or step, question.batch)
     return Fit(
