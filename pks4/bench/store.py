@@ -18,6 +18,7 @@ except ImportError:  # not on Windows; there two writers are not kept apart
 from pydantic import ValidationError
 
 from pks4.bench.record import Record, RunHeader
+from pks4.bench.suite import Settings
 from pks4.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Writer:
                 error
             )
 
-    def append(self, *entries: RunHeader | Record) -> None:
+    def append(self, *entries: Settings) -> None:
         """Write entries, one line each."""
         data = "".join(entry.model_dump_json() + "\n" for entry in entries).encode()
         try:
