@@ -35,15 +35,17 @@ def higher_is_better(metric: str) -> bool:
     return not any(word in metric for word in LOWER_IS_BETTER)
 
 
-def difference(base: Records, head: Records) -> Difference | None:
-    """The difference over the seeds that both have; None where it has no interval."""
+def difference(base: Records, head: Records, *, level: float = 0.95) -> Difference | None:
+    """The difference over the seeds that both have; None where it has no interval at `level`."""
     shared = [seed for seed in base if seed in head]
+    if not shared:
+        return None
     pairs = [(base[seed], head[seed]) for seed in shared]
     if all(_same_clips(b, h) for b, h in pairs):
-        return _bootstrap(pairs)
+        return _bootstrap(pairs, level)
     if all("clips" in r.detail for pair in pairs for r in pair):
-        return _independent(pairs)
-    return _over_seeds(pairs)
+        return _independent(pairs, level)
+    return _over_seeds(pairs, level)
 
 
 def _same_clips(base: Record, head: Record) -> bool:
@@ -52,16 +54,16 @@ def _same_clips(base: Record, head: Record) -> bool:
     return kept and base.detail["label"] == head.detail["label"]
 
 
-def _bootstrap(pairs: list[tuple[Record, Record]]) -> Difference:
+def _bootstrap(pairs: list[tuple[Record, Record]], level: float) -> Difference:
     right = [
         np.stack([np.equal(pair[i].detail["predicted"], pair[i].detail["label"]) for pair in pairs])
         for i in (0, 1)
     ]
-    found = resampling.paired_bootstrap(right[1], right[0])
+    found = resampling.paired_bootstrap(right[1], right[0], level=level)
     return Difference(value=found.value, interval=found.interval, p=found.p, method=found.method)
 
 
-def _independent(pairs: list[tuple[Record, Record]]) -> Difference:
+def _independent(pairs: list[tuple[Record, Record]], level: float) -> Difference:
     """Two shares as independent samples (Wald), seeds pooled."""
     shares, variances = [], []
     for side in (0, 1):
@@ -71,7 +73,7 @@ def _independent(pairs: list[tuple[Record, Record]]) -> Difference:
         shares.append(right / clips)
         variances.append(share * (1 - share) / clips)
     value, spread = shares[1] - shares[0], sqrt(sum(variances))
-    reach = float(stats.norm.ppf(0.975)) * spread
+    reach = float(stats.norm.ppf((1 + level) / 2)) * spread
     return Difference(
         value=value,
         interval=(value - reach, value + reach),
@@ -80,11 +82,14 @@ def _independent(pairs: list[tuple[Record, Record]]) -> Difference:
     )
 
 
-def _over_seeds(pairs: list[tuple[Record, Record]]) -> Difference | None:
+def _over_seeds(pairs: list[tuple[Record, Record]], level: float) -> Difference | None:
     if len(pairs) < seeds.LEAST_SEEDS:
         return None
-    found = seeds.estimate(
-        [h.value - b.value for b, h in pairs if h.value is not None and b.value is not None]
-    )
+    values = [h.value - b.value for b, h in pairs if h.value is not None and b.value is not None]
+    found = seeds.estimate(values)
+    ends = found.interval
+    if ends is not None:
+        wide = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+        ends = float(wide.low), float(wide.high)
     method = f"paired t-test over {len(pairs)} seeds"
-    return Difference(value=found.mean, interval=found.interval, p=found.p, method=method)
+    return Difference(value=found.mean, interval=ends, p=found.p, method=method)
