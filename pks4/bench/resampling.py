@@ -1,10 +1,10 @@
 """A paired bootstrap over clips and seeds: the difference of two methods in a share of clips right.
 
-Both saw the same clips, with the same seeds. A draw takes seeds and clips anew, each clip with all
-of its seeds and both methods: s seeds, c clips. Resampling a handful of seeds shows too little of
-what they vary by, so the part of a draw that comes from seeds is spread as Student's t asks for
-(s - 1 degrees of freedom). With one seed only clips are drawn, and the interval says nothing of
-another training.
+Both saw the same clips, with the same seeds. A draw takes clips anew, each with all of its seeds and
+both methods: s seeds, c clips. A handful of seeds drawn anew would show too little of what they
+vary by, so their part is drawn from a normal with the variance between seeds, beyond what clips
+explain, and the whole is spread as Student's t with the degrees of freedom that both parts leave
+(Satterthwaite). With one seed only clips are drawn: nothing is said of another training.
 """
 
 from dataclasses import dataclass
@@ -31,16 +31,13 @@ def paired_bootstrap(
     difference = a.astype(float) - b.astype(float)  # (s, c)
     s, c = difference.shape
     chance = np.random.default_rng(seed)
+    value = difference.mean()
     clips = chance.multinomial(c, np.full(c, 1 / c), size=draws) / c  # (draws, c)
-    means = clips @ difference.T  # (draws, s)
+    found = clips @ difference.mean(0)  # (draws,)
     if s > 1:
-        chosen = chance.multinomial(s, np.full(s, 1 / s), size=draws) / s
-        even = means.mean(1)
-        # s seeds drawn from s vary less by (s - 1) / s, and as a normal would, not as t
-        widened = np.sqrt(s / chance.chisquare(s - 1, size=draws))
-        found = even + ((chosen * means).sum(1) - even) * widened
-    else:
-        found = means[:, 0]
+        between, freedom = _between_seeds(difference)
+        found = found + chance.normal(0, np.sqrt(between), draws)
+        found = value + (found - value) * np.sqrt(freedom / chance.chisquare(freedom, draws))
     tail = (1 - level) / 2
     low, high = np.quantile(found, (tail, 1 - tail))
     beyond = min(np.mean(found <= 0), np.mean(found >= 0))
@@ -51,3 +48,16 @@ def paired_bootstrap(
         p=float(min(1.0, 2 * (beyond * draws + 1) / (draws + 1))),
         method=f"paired bootstrap over {what}",
     )
+
+
+def _between_seeds(difference: np.ndarray) -> tuple[float, float]:
+    """Variance of the mean over seeds (s, c) beyond what clips explain, and degrees of freedom."""
+    s, c = difference.shape
+    by_seed, by_clip = difference.mean(1), difference.mean(0)
+    rest = difference - by_seed[:, None] - by_clip + difference.mean()
+    noise = (rest**2).sum() / ((s - 1) * (c - 1)) / c  # of a seed's mean, from clips alone
+    between = max(0.0, by_seed.var(ddof=1) - noise) / s
+    within = by_clip.var(ddof=1) / c
+    if between == 0:
+        return 0.0, float(c - 1)
+    return between, float((between + within) ** 2 / (between**2 / (s - 1) + within**2 / (c - 1)))
