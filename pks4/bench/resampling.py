@@ -1,7 +1,7 @@
 """A paired bootstrap over clips and seeds: the difference of two methods in a share of clips right.
 
-Both saw the same clips, with the same seeds. A draw takes clips anew, each with all of its seeds and
-both methods: s seeds, c clips. A handful of seeds drawn anew would show too little of what they
+Both saw the same clips, with the same seeds: s seeds, c clips. A draw takes clips anew, each with
+all of its seeds and both methods. A handful of seeds drawn anew would show too little of what they
 vary by, so their part is drawn from a normal with the variance between seeds, beyond what clips
 explain, and the whole is spread as Student's t with the degrees of freedom that both parts leave
 (Satterthwaite). With one seed only clips are drawn: nothing is said of another training.
@@ -43,7 +43,7 @@ def paired_bootstrap(
     beyond = min(np.mean(found <= 0), np.mean(found >= 0))
     what = f"clips and {s} seeds" if s > 1 else "clips, one seed"
     return Estimate(
-        value=float(difference.mean()),
+        value=float(value),
         interval=(float(low), float(high)),
         p=float(min(1.0, 2 * (beyond * draws + 1) / (draws + 1))),
         method=f"paired bootstrap over {what}",
