@@ -9,7 +9,7 @@ import typer
 from pks4.errors import UserError
 from pks4.places import run_folders
 from pks4.show import show_app
-from pks4.terminal import AsJson, escaped, note, print_table
+from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, their files, or latest.")]
 
@@ -20,6 +20,7 @@ def claims(
         Path | None, typer.Option("--claims", help="Claims of your own; default: the paper's.")
     ] = None,
     as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Judge claims by records: supported, contradicted, inconclusive, not testable here.
 
@@ -30,11 +31,16 @@ def claims(
     from pks4.bench.claims import read_claims
     from pks4.bench.claims_judge import judge
 
+    if as_json and as_markdown:
+        raise UserError(JSON_OR_MARKDOWN)
     stated = read_claims(file or catalogue.claims())
     read = _read(runs)
     judged = [judge(claim, read) for claim in stated.claims]
     if as_json:
         print(json.dumps(claims_print.document(judged), indent=1))
+        return
+    if as_markdown:
+        print(claims_print.markdown(judged), end="")
         return
     print(f"{stated.title} ({stated.source})\n")
     print_table(claims_print.COLUMNS, claims_print.rows(judged))

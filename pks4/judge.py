@@ -10,9 +10,7 @@ import typer
 from pks4.errors import UserError
 from pks4.places import base as where_we_are
 from pks4.places import run_folders, runs_folder, suite_file
-from pks4.terminal import AsJson, escaped, note, print_table
-
-JSON_OR_MARKDOWN = "--json and --markdown both write to standard output; choose one"
+from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 
 
 def compare(

@@ -1,6 +1,7 @@
 """Claims: a verdict needs evidence, each can come out, and a bad file is told in one line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from made_runs import cell, failed, made, record, run_file, top1_record, written
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import catalogue, claims, claims_judge
+from pks4.bench import catalogue, claims, claims_judge, store
 from pks4.errors import UserError
 
 HEAD = """
@@ -249,3 +250,29 @@ def test_the_command_prints_verdicts_and_json(tmp_path):
     assert found["verdict"] == "contradicted"
     assert found["tests"][0]["evidence"] == ["base-1:cost/ours/t8:saved_bytes"]
     assert CliRunner().invoke(cli.app, ["claims", str(path)]).exit_code == 0
+
+
+# The page
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_what_the_command_prints():
+    command = PAGE.split("```\npks4-bench claims ")[1].split("```")[0]
+    names = [word for word in command.split() if word not in ("\\", "--markdown")]
+    paths = [str(ROOT / "results" / "reference" / f"{name}.jsonl") for name in names]
+    printed = PAGE.split("by the command above -->\n")[1].split("<!-- end -->")[0]
+    assert CliRunner().invoke(cli.app, ["claims", *paths, "--markdown"]).stdout == printed
+
+
+def test_the_pages_own_claim_is_judged(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(PAGE.split("```toml\n")[1].split("```")[0])
+    (claim,) = claims.read_claims(path).claims
+    run = store.read(ROOT / "results" / "reference" / "scaling-20261124-002106-9bf7312.jsonl")
+    assert claims_judge.judge(claim, [run]).verdict == "supported"
+
+
+def test_the_page_names_every_kind():
+    assert all(f"| `{kind}` |" in PAGE for kind in claims.KINDS)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pks4.bench import units
 from pks4.bench.claims_judge import Found, Judged
+from pks4.bench.compare_print import plain
 
 COLUMNS = ("claim", "verdict", "effect", "evidence")
 IDS_SHOWN = 1
@@ -33,6 +34,19 @@ def remarks(judged: Sequence[Judged]) -> list[str]:
         lines += [f"   note: {caveat}" for caveat in one.claim.caveats]
         lines += [f"   measure it: {command}" for command in one.commands]
     return lines
+
+
+def markdown(judged: Sequence[Judged]) -> str:
+    """Rows as a Markdown table, then remarks as a list for each claim."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    for row in rows(judged):
+        cells = [plain(cell) for cell in row]
+        if row[0][0].isdigit():
+            cells[:2] = [f"**{cells[0]}**", f"**{cells[1]}**"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    lines += [f"{'' if line[0].isdigit() else '   - '}{plain(line)}" for line in remarks(judged)]
+    return "\n".join(lines) + "\n"
 
 
 def document(judged: Sequence[Judged]) -> list[dict[str, Any]]:

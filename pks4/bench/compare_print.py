@@ -72,13 +72,13 @@ def document(comparison: Comparison) -> dict[str, Any]:
 def markdown(comparison: Comparison) -> str:
     """A comment for a pull request: what matters as a table, then the counts."""
     head, *more = summary(comparison)
-    lines = [f"### pks4-bench compare: {_plain(head)}", "", *(_plain(m) for m in more), ""]
+    lines = [f"### pks4-bench compare: {plain(head)}", "", *(plain(m) for m in more), ""]
     found = rows(comparison)
     if found:
         lines += [
             f"| {' | '.join(COLUMNS)} |",
             f"|{'---|' * len(COLUMNS)}",
-            *(f"| {' | '.join(map(_plain, row))} |" for row in found),
+            *(f"| {' | '.join(map(plain, row))} |" for row in found),
         ]
     return "\n".join(lines) + "\n"
 
@@ -148,7 +148,7 @@ def _value(entry: Entry, value: float | int | None) -> str:
     return f"{value:,}{unit}" if isinstance(value, int) else f"{value:.4g}{unit}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown and the HTML in it show as it is, on one line."""
     safe = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|@])", r"\\\1", safe)
