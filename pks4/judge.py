@@ -12,6 +12,8 @@ from pks4.places import base as where_we_are
 from pks4.places import run_folders, runs_folder, suite_file
 from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 
+COMPARED = "compared"  # folder below the runs: parts of suites, which 'latest' must not find
+
 
 def compare(
     base: Annotated[
@@ -47,20 +49,24 @@ def compare(
     accuracies clip by clip. A change on purpose: pks4-bench accept RUN --reason "why".
     """
     from pks4.bench import compare as comparing
-    from pks4.bench import compare_print
+    from pks4.bench import compare_confirm, compare_print
 
     if as_json and as_markdown:
         raise UserError(JSON_OR_MARKDOWN)
     if worktree:
         if head:
             raise UserError(f"--worktree REV takes one suite, got {base!r} and {head!r}")
-        runs = _measured(worktree, base, rounds)
+        runs = _measured(worktree, base, rounds, None)
     else:
         runs = _read(base, head)
     found = comparing.compare(*runs, paired=bool(worktree))
     found = comparing.accepted(found, *runs, _references(runs[1]))
     if confirm and found.of(*comparing.ALARMS):
-        found = _confirmed(found, *runs)
+        if worktree:
+            again = comparing.compare(*_measured(worktree, base, rounds, found), paired=True)
+        else:
+            again = comparing.compare(runs[0], _again(found, runs[1]))
+        found = compare_confirm.confirmed(found, again)
     if junit:
         _write(junit, compare_print.junit(found))
     if as_json:
@@ -85,7 +91,12 @@ def accept(
     from pks4.bench import accept as accepting
     from pks4.bench import store
 
-    entry = accepting.accept(_run(store.find_run(run, run_folders())), reason, _results(), who)
+    read = _run(store.find_run(run, run_folders()))
+    entry = accepting.accept(read, reason, _results(), who)
+    failed = [r for r in read.records if r.status != "ok"]
+    if failed:
+        note.print(f"[yellow]note:[/] {len(failed)} measures of it failed, {failed[0].cell} "
+                   f"{failed[0].measure} among them; compare will not miss them")  # fmt: skip
     replaced = f", in place of {entry.replaces}" if entry.replaces else ""
     print(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
     note.print(f"commit {_results() / accepting.LEDGER} and the run in results/reference")
@@ -126,7 +137,8 @@ def _references(head: Any) -> list[tuple[Any, str]]:
     ]
 
 
-def _measured(revision: str, suite: str, rounds: int) -> tuple[Any, Any]:
+def _measured(revision: str, suite: str, rounds: int, alarms: Any) -> tuple[Any, Any]:
+    """Runs of both revisions; with the comparison that alarmed, only of what did."""
     from pks4.bench import catalogue
     from pks4.bench import compare_worktree as two
     from pks4.bench.suite import read_suite
@@ -135,23 +147,25 @@ def _measured(revision: str, suite: str, rounds: int) -> tuple[Any, Any]:
     parsed, text = read_suite(path)
     with two.worktree(revision) as place:
         arms = two.arm("BASE", place, path), two.arm("HEAD", catalogue.root(), path)
-        runs = two.measure(arms, (parsed.name, text), runs_folder(), _say, rounds)
+        if alarms is not None:
+            arms = arms[0].only(alarms), arms[1].only(alarms)
+        runs = two.measure(arms, (parsed.name, text), runs_folder() / COMPARED, _say, rounds)
     note.print(f"BASE in {runs[0].path}, HEAD in {runs[1].path}", soft_wrap=True)
     return runs
 
 
-def _confirmed(found: Any, base: Any, head: Any) -> Any:
-    """The comparison after a fresh session of what alarmed."""
+def _again(found: Any, head: Any) -> Any:
+    """A fresh run of what alarmed."""
     from pks4.bench import compare_confirm, store
     from pks4.bench import run as runner
     from pks4.progress import Watch, prepare_data
 
-    session = compare_confirm.session(found, head, runs_folder())
+    session = compare_confirm.session(found, head, runs_folder() / COMPARED)
     note.print(f"confirming in run [bold]{session.header.run}[/]: {len(session.cells())} cells")
     prepare_data(session.cells(), note)
     with Watch(session, note) as watch:
         runner.execute(session, 1, watch)
-    return compare_confirm.confirmed(found, base, store.read(session.path))
+    return store.read(session.path)
 
 
 def _say(line: str) -> None:

@@ -10,8 +10,12 @@ from made_runs import COST, failed, made, run_file, written
 from typer.testing import CliRunner
 
 from pks4 import cli, judge
-from pks4.bench import compare_confirm, compare_print, compare_worktree
+from pks4.bench import catalogue, compare_confirm, compare_print, compare_worktree
 from pks4.bench.compare import compare
+from pks4.bench.compare_rounds import joined
+from pks4.bench.environment import provenance
+from pks4.bench.plan import plan
+from pks4.bench.suite import read_suite
 from pks4.errors import UserError
 
 
@@ -113,10 +117,14 @@ def test_wrong_use_is_one_line(args, said):
 # Alarms measured again
 
 
+def confirmed(head, again):
+    """HEAD's comparison after a fresh session."""
+    return compare_confirm.confirmed(compare(made(), head), compare(made(), again))
+
+
 def alarm(again, head):
     """What is left of HEAD's alarms after a fresh session."""
-    found = compare_confirm.confirmed(compare(made(), head), made(), again)
-    return {e.metric: e.state for e in found.of("worse", "changed", "missing")}
+    return {e.metric: e.state for e in confirmed(head, again).of("worse", "changed", "missing")}
 
 
 def test_an_alarm_that_repeats_stays():
@@ -130,17 +138,14 @@ def test_an_alarm_that_does_not_repeat_goes():
 
 
 def test_an_exact_number_that_does_not_repeat_stays_and_says_so():
-    found = compare_confirm.confirmed(
-        compare(made(), made("head-1", saved=1001)), made(), made("again")
-    )
-    (entry,) = found.of("changed")
+    (entry,) = confirmed(made("head-1", saved=1001), made("again")).of("changed")
     assert "NOT repeatable" in entry.why
 
 
 def test_only_what_alarmed_is_measured_again():
     found = compare(made(), made("head-1", share=0.5))
-    cells = [compare_confirm._narrowed(c, found) for c in made().header.cells]
-    assert [c.id for c in cells if c] == [f"learn/ours/t8/seed{s}" for s in range(3)]
+    cells = compare_confirm.alarmed(found, made().header.cells)
+    assert [c.id for c in cells] == [f"learn/ours/t8/seed{s}" for s in range(3)]
 
 
 def test_another_code_than_heads_is_not_measured_in_its_name(tmp_path):
@@ -164,6 +169,63 @@ def test_a_revision_that_is_none_is_told():
         compare_worktree.worktree("no-such-revision"),
     ):
         pass
+
+
+def arm(name, cells):
+    """An arm of this very code."""
+    root = catalogue.root()
+    return compare_worktree.Arm(
+        name=name, root=root, source=provenance(), cells={c.id: c for c in cells}
+    )
+
+
+def test_what_an_arms_worker_says_is_recorded_under_the_arm(tmp_path, suite_file):
+    suite, text = read_suite(suite_file())
+    cells = [c.model_copy(update={"measures": ["params"]}) for c in plan(suite)[:1]]
+    arms = arm("BASE", cells), arm("HEAD", [])
+    base, head = compare_worktree.measure(arms, ("small", text), tmp_path, lambda line: None)
+    assert [r.metric for r in base.records] == ["params_total", "params_trainable"]
+    assert base.header.run.startswith("base-small-")
+    assert [e.state for e in compare(base, head).entries] == ["missing"] * 2
+
+
+def test_a_worker_that_dies_leaves_a_record_in_its_arm(tmp_path, suite_file):
+    suite, text = read_suite(suite_file())
+    short = {"measures": ["params"], "time_limit_seconds": 0.01}
+    cells = [c.model_copy(update=short) for c in plan(suite)[:1]]
+    arms = arm("BASE", cells), arm("HEAD", [])
+    base, head = compare_worktree.measure(arms, ("small", text), tmp_path, lambda line: None)
+    assert [(r.metric, r.status) for r in base.records] == [("*", "failed")]
+    assert head.records == []
+
+
+def event(seconds, reference):
+    """What the time measure says in one round."""
+    detail = {"rounds_by_process": [2]}
+    times = {"samples_seconds": seconds, "cpu_seconds": seconds}
+    arms = {"reference_seconds": reference, "again_seconds": reference}
+    readings = [
+        {"metric": "forward_seconds", "value": 0.0, "detail": {**detail, **times}, "evidence": {}},
+        {"metric": "forward_ratio", "value": 0.0, "detail": {**detail, **arms}, "evidence": {}},
+    ]
+    return {"event": "done", "measure": "time", "seconds": 1.0, "readings": readings}
+
+
+def test_rounds_are_joined_and_the_ratio_is_that_of_all():
+    rounds = [{"time": event([2.0, 2.0], [1.0, 1.0])}, {"time": event([6.0, 6.0], [2.0, 2.0])}]
+    seconds, ratio = joined(rounds)["time"]["readings"]
+    assert seconds["detail"]["samples_seconds"] == [2.0, 2.0, 6.0, 6.0]
+    assert (seconds["value"], ratio["value"]) == (
+        4.0,
+        pytest.approx(6**0.5),
+    )  # median of ln 2, ln 3
+    assert ratio["detail"]["rounds_by_process"] == [2, 2]
+    assert ratio["evidence"] == {"processes": 2}
+
+
+def test_a_measure_that_fails_in_one_round_has_failed():
+    lost = {"event": "failed", "measure": "time", "status": "oom", "reason": "x", "seconds": 0.0}
+    assert joined([{"time": event([1.0] * 2, [1.0] * 2)}, {"time": lost}])["time"] == lost
 
 
 def test_compare_needs_no_torch(files):

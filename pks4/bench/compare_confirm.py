@@ -1,22 +1,21 @@
 """Alarms measured once more: only what repeats in a fresh session stays an alarm.
 
 The alarmed cells of HEAD are run again, with the measures that alarmed and nothing else, on the
-code that is here; it must be HEAD's. An exact number that comes out as in BASE this time stays an
-alarm all the same: a number that ought to be exact and is not is worse news than a change.
+code that is here; it must be HEAD's. Two revisions in one session are both measured again. An exact
+number that comes out as in BASE this time stays an alarm all the same: a number that ought to be
+exact and is not is worse news than a change.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pks4.bench import environment, run, store
-from pks4.bench.compare import ALARMS, Comparison, Entry, compare
+from pks4.bench.compare import ALARMS, Comparison, Entry
 from pks4.bench.plan import Cell, split_seed
 from pks4.bench.store import RunFile
 from pks4.errors import UserError
-
-Watcher = Callable[[run.Session], run.Listener]
 
 
 def session(comparison: Comparison, head: RunFile, folder: Path) -> run.Session:
@@ -28,7 +27,7 @@ def session(comparison: Comparison, head: RunFile, folder: Path) -> run.Session:
             f"{source.commit or 'unknown'}{' with changes' if source.dirty else ''}; check out "
             "HEAD's commit to confirm, or leave --confirm out"
         )
-    cells = [c for cell in head.header.cells if (c := _narrowed(cell, comparison))]
+    cells = alarmed(comparison, head.header.cells)
     now = datetime.now(UTC)
     header = head.header.model_copy(
         update={
@@ -45,22 +44,26 @@ def session(comparison: Comparison, head: RunFile, folder: Path) -> run.Session:
     return run.Session(path, header, {c.id: list(c.measures) for c in cells}, [])
 
 
-def _narrowed(cell: Cell, comparison: Comparison) -> Cell | None:
-    """The cell with those of its measures that alarmed; None without any."""
-    alarmed = {(e.cell, e.measure) for e in comparison.of(*ALARMS)}
-    ids = cell.id, split_seed(cell.id)[0]
-    measures = [m for m in cell.measures if any((i, m) in alarmed for i in ids)]
-    return cell.model_copy(update={"measures": measures}) if measures else None
+def alarmed(comparison: Comparison, cells: Iterable[Cell]) -> list[Cell]:
+    """Those of the cells that alarmed, each with the measures that did."""
+    alarms = {(e.cell, e.measure) for e in comparison.of(*ALARMS)}
+    found = []
+    for cell in cells:
+        ids = cell.id, split_seed(cell.id)[0]
+        measures = [m for m in cell.measures if any((i, m) in alarms for i in ids)]
+        if measures:
+            found.append(cell.model_copy(update={"measures": measures}))
+    return found
 
 
-def confirmed(comparison: Comparison, base: RunFile, again: RunFile) -> Comparison:
+def confirmed(comparison: Comparison, again: Comparison) -> Comparison:
     """The comparison with each alarm told as repeated, or withdrawn."""
-    found = {e.key: e for e in compare(base, again).entries}
+    found = {e.key: e for e in again.entries}
     entries = tuple(
-        _told(e, found.get(e.key), again.header.run) if e.state in ALARMS else e
+        _told(e, found.get(e.key), again.head) if e.state in ALARMS else e
         for e in comparison.entries
     )
-    note = f"alarms were measured again in {again.header.run}"
+    note = f"alarms were measured again in {again.head}"
     return replace(comparison, entries=entries, notes=(*comparison.notes, note))
 
 

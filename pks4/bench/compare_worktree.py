@@ -8,6 +8,7 @@ what is paired, each by its ratio to the reference contestant timed in the same 
 code. Everything that is not a time is measured once an arm, in the first round.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -17,12 +18,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pks4.bench import catalogue, store
+from pks4.bench.compare import Comparison
+from pks4.bench.compare_confirm import alarmed
 from pks4.bench.compare_rounds import joined
 from pks4.bench.plan import Cell
 from pks4.bench.record import Provenance, Reading, Record, RunHeader
@@ -45,6 +48,11 @@ class Arm:
     root: Path
     source: Provenance
     cells: dict[str, Cell]
+
+    def only(self, comparison: Comparison) -> "Arm":
+        """The arm with those cells and measures that alarmed."""
+        cells = alarmed(comparison, self.cells.values())
+        return replace(self, cells={cell.id: cell for cell in cells})
 
 
 @contextmanager
@@ -125,25 +133,24 @@ def _round(one: Arm, cell: Cell, number: int) -> dict[str, Any]:
     if TIMED in settings:
         settings[TIMED] = {**settings[TIMED], "processes": 1}
     plain = cell.model_copy(update={"settings": settings, "measures": measures})
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "pks4.bench.worker"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         encoding="utf-8", cwd=one.root, env=_environment(one.root), start_new_session=True,
-    )  # fmt: skip
-    assert child.stdin is not None
-    timer = threading.Timer(cell.time_limit_seconds, kill, [child])
-    timer.start()
-    try:
-        job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
-        child.stdin.write(json.dumps(job) + "\n")
-        child.stdin.flush()
-        ended = {e["measure"]: e for e in events(child) if e["event"] in ("done", "failed")}
-        code = child.wait()
-    finally:
-        timer.cancel()
-        kill(child)
-        child.stdin.close()
-        child.wait()
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        timer = threading.Timer(cell.time_limit_seconds, kill, [child])
+        timer.start()
+        try:
+            job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
+            with contextlib.suppress(BrokenPipeError):  # it died at once: it leaves no event
+                child.stdin.write(json.dumps(job) + "\n")
+                child.stdin.flush()
+            ended = {e["measure"]: e for e in events(child) if e["event"] in ("done", "failed")}
+            code = child.wait()
+        finally:
+            timer.cancel()
+            kill(child)
     lost = {
         "event": "failed", "status": "failed", "seconds": 0.0,
         "reason": f"the worker of {one.name} ended with code {code}, or at its time limit",
