@@ -56,14 +56,15 @@ def compare(
     if worktree:
         if head:
             raise UserError(f"--worktree REV takes one suite, got {base!r} and {head!r}")
-        runs = _measured(worktree, base, rounds, None)
+        *runs, known = _measured(worktree, base, rounds, None)
     else:
-        runs = _read(base, head)
+        *runs, known = _read(base, head)
     found = comparing.compare(*runs, paired=bool(worktree))
-    found = comparing.accepted(found, *runs, _references(runs[1]))
+    found = comparing.accepted(found, runs[1], _references(found.suite, known))
     if confirm and found.of(*comparing.ALARMS):
         if worktree:
-            again = comparing.compare(*_measured(worktree, base, rounds, found), paired=True)
+            *runs, _ = _measured(worktree, base, rounds, found)
+            again = comparing.compare(*runs, paired=True)
         else:
             again = comparing.compare(runs[0], _again(found, runs[1]))
         found = compare_confirm.confirmed(found, again)
@@ -102,20 +103,27 @@ def accept(
     note.print(f"commit {_results() / accepting.LEDGER} and the run in results/reference")
 
 
-def _read(base: str, head: str) -> tuple[Any, Any]:
-    """The two runs; BASE may be the accepted reference of HEAD's suite and machine."""
+def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
+    """The two runs, and what was accepted before BASE was made.
+
+    BASE may be the accepted reference of HEAD's suite and machine.
+    """
     from pks4.bench import accept as accepting
     from pks4.bench import store
 
     if not head:
         raise UserError("compare takes BASE and HEAD, such as: pks4-bench compare reference latest")
     second = _run(store.find_run(head, run_folders()))
-    if base != "reference":
-        return _run(store.find_run(base, run_folders())), second
-    first, told = accepting.reference(second, _results())
-    if told:
-        note.print(f"[yellow]note:[/] {escaped(told)}", soft_wrap=True)
-    return first, second
+    if base == "reference":
+        first, told = accepting.reference(second, _results())
+        if told:
+            note.print(f"[yellow]note:[/] {escaped(told)}", soft_wrap=True)
+    else:
+        first = _run(store.find_run(base, run_folders()))
+    known, torn = accepting.ledger(_results())
+    for line in torn:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    return first, second, [a for a in known if a.when <= first.header.created]
 
 
 def _run(path: Path) -> Any:
@@ -124,21 +132,20 @@ def _run(path: Path) -> Any:
     return store.read(path)
 
 
-def _references(head: Any) -> list[tuple[Any, str]]:
-    """Accepted runs of HEAD's suite, the last first, with their reasons."""
+def _references(suite: str, known: list[Any]) -> list[tuple[Any, str]]:
+    """Runs of a suite that were accepted since, the last first, with their reasons."""
     from pks4.bench import accept as accepting
 
-    known, torn = accepting.ledger(_results())
-    for line in torn:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
-    own = [a for a in reversed(known) if a.suite == head.header.suite]
+    since = [a for a in accepting.ledger(_results())[0] if a.suite == suite and a not in known]
     return [
-        (accepting.accepted_run(a, _results()), f"{a.reason}, {a.who}, {a.when[:10]}") for a in own
+        (accepting.accepted_run(a, _results()), f"{a.reason}, {a.who}, {a.when[:10]}")
+        for a in reversed(since)
     ]
 
 
-def _measured(revision: str, suite: str, rounds: int, alarms: Any) -> tuple[Any, Any]:
-    """Runs of both revisions; with the comparison that alarmed, only of what did."""
+def _measured(revision: str, suite: str, rounds: int, alarms: Any) -> tuple[Any, Any, list[Any]]:
+    """Runs of both revisions, and what was accepted at the first; of alarms only, where given."""
+    from pks4.bench import accept as accepting
     from pks4.bench import catalogue
     from pks4.bench import compare_worktree as two
     from pks4.bench.suite import read_suite
@@ -150,8 +157,9 @@ def _measured(revision: str, suite: str, rounds: int, alarms: Any) -> tuple[Any,
         if alarms is not None:
             arms = arms[0].only(alarms), arms[1].only(alarms)
         runs = two.measure(arms, (parsed.name, text), runs_folder() / COMPARED, _say, rounds)
+        known = accepting.ledger(place / "results")[0]
     note.print(f"BASE in {runs[0].path}, HEAD in {runs[1].path}", soft_wrap=True)
-    return runs
+    return (*runs, known)
 
 
 def _again(found: Any, head: Any) -> Any:

@@ -70,6 +70,12 @@ def test_a_change_is_accepted_by_the_command_and_compare_then_passes(files):
     assert invoke("compare", "reference", head).exit_code == 0
 
 
+def test_what_was_accepted_before_base_was_made_clears_nothing(files):
+    base, head = files(made(created="9999-01-01T00:00:00Z"), made("head-1", saved=1200))
+    assert invoke("accept", head, "--reason", "of another time").exit_code == 0
+    assert invoke("compare", base, head).exit_code == 1
+
+
 HOSTILE = "<script>alert(1)</script> | `x` @team \x00\x1b[31m ]]>"
 
 

@@ -8,7 +8,7 @@ worse or better. BASE and HEAD name the runs; the states:
 * same, better, worse, changed (an exact number), inconclusive
 * missing: BASE has the number and HEAD does not; new: the other way round
 * not comparable: the case differs, or such a number is never compared (`by_rule`)
-* accepted: an alarm that an accepted reference run shows too; its reason is told
+* accepted: an alarm, or another case, that was accepted since BASE; its reason is told
 """
 
 from collections.abc import Iterable, Sequence
@@ -121,12 +121,16 @@ class _Judge:
             {c.id: c for c in run.header.cells} for run in (base, head)
         )
         self.seconds = tuple({r.key: r for r in run.records} for run in (base, head))
-        self.commits = base.header.commit, head.header.commit
+        self.headers = {"BASE": base.header, "HEAD": head.header}
 
     def notes(self) -> list[str]:
-        if self.commits[0] is not None and self.commits[0] == self.commits[1]:
-            return ["BASE and HEAD are of the same commit"]
-        return []
+        """What to know of the code on both sides."""
+        changed = [name for name, header in self.headers.items() if header.dirty]
+        found = [f"{name} was made on code with changes beside its commit" for name in changed]
+        commits = {header.commit for header in self.headers.values()}
+        if len(commits) == 1 and None not in commits and not changed:
+            found.append("BASE and HEAD are of the same commit")
+        return found
 
     def entry(self, case: Case) -> Entry:
         found = self._lost(case) or self._another_case(case) or self._values(case)
@@ -272,22 +276,21 @@ def _judged(entry: Entry) -> Entry:
 
 
 def accepted(
-    comparison: Comparison, base: RunFile, head: RunFile, references: Sequence[tuple[RunFile, str]]
+    comparison: Comparison, head: RunFile, references: Sequence[tuple[RunFile, str]]
 ) -> Comparison:
-    """Clear the alarms that a later reference run shows too; `references` with their reasons.
+    """Clear what reference runs accepted since BASE show too; `references` with their reasons.
 
-    An alarm is cleared where HEAD against that run raises none for the same number: what HEAD has
-    was accepted. A number that is missing is cleared where the accepted run lacks it as well.
+    An alarm, or another case, is cleared where HEAD against that run raises none for the same
+    number. A number that is missing is cleared where the accepted run lacks it as well.
     """
     entries = list(comparison.entries)
     for run, reason in references:
-        if run.header.suite != comparison.suite or run.header.created <= base.header.created:
-            continue
         against = {e.key: e for e in compare(run, head).entries}
         held = {c.key for c in cases(run, run) if c.base.records}
         for i, e in enumerate(entries):
             other = against.get(e.key)
             calm = other is not None and other.state in ("same", "better", "inconclusive")
-            if e.state in ALARMS and (e.key not in held if e.state == "missing" else calm):
+            told = e.state in ALARMS or (e.state == "not comparable" and not e.by_rule)
+            if told and (e.key not in held if e.state == "missing" else calm):
                 entries[i] = replace(e, state="accepted", reason=f"{reason} ({run.header.run})")
     return replace(comparison, entries=tuple(entries))
