@@ -98,6 +98,11 @@ def test_what_has_no_history_is_told(folder, metric, said):
         history.collect(folder(1000), metric)
 
 
+def test_an_unknown_suite_is_told(folder):
+    with pytest.raises(UserError, match="did you mean 'made'"):
+        history.collect(folder(1000), "saved_bytes", suite="mad")
+
+
 def test_the_command_prints_a_table_and_json(folder):
     (where,) = folder(1000, 1010)
     args = ["history", "saved_bytes", "--runs", str(where)]

@@ -167,7 +167,7 @@ def test_what_does_not_belong_together_is_not_merged(tmp_path, header):
 
 def test_a_merge_overwrites_nothing(tmp_path, header):
     parts = runs(tmp_path, header, [record()])
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="name a new file"):
         store.merge(parts, tmp_path / "part0.jsonl")
 
 

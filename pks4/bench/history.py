@@ -57,7 +57,11 @@ def collect(
     found: dict[tuple[str, ...], dict[str, list[Any]]] = {}
     seen: set[str] = set()
     notes: list[str] = []
-    for run in _runs(folders, suite, notes):
+    runs = list(_runs(folders, notes))
+    suites = {run.header.suite for run in runs}
+    if suite and suite not in suites:
+        raise UserError(unknown_name("suite among these runs", suite, suites))
+    for run in (run for run in runs if suite in ("", run.header.suite)):
         for r in run.records:
             if r.status != "ok" or (label and r.label != label):
                 continue
@@ -68,13 +72,13 @@ def collect(
     if metric not in seen:
         where = f" of {label!r}" if label else ""
         raise UserError(f"no run has it: {unknown_name(f'metric{where}', metric, seen)}")
-    records = [r for runs in found.values() for rs in runs.values() for r in rs]
+    records = [r for by_run in found.values() for rs in by_run.values() for r in rs]
     if any(r.kind == "noisy" and r.unit == "s" for r in records):
         raise UserError(
             f"{metric}: seconds of different sessions have no history; ask for the ratio, such as "
             f"{metric.removesuffix('_seconds')}_ratio"
         )
-    series = [_series(key, metric, runs) for key, runs in found.items()]
+    series = [_series(key, metric, by_run) for key, by_run in found.items()]
     if not _has_ruptures() and any(len(one.points) >= LEAST_POINTS for one in series):
         notes.append(WITHOUT)
     return [_with_turns(one) for one in series], notes
@@ -102,7 +106,7 @@ def document(series: Series) -> dict[str, Any]:
     return asdict(series)
 
 
-def _runs(folders: Sequence[Path], suite: str, notes: list[str]) -> Iterator[store.RunFile]:
+def _runs(folders: Sequence[Path], notes: list[str]) -> Iterator[store.RunFile]:
     """Every run once, by name; files that are none are told of."""
     names: set[str] = set()
     for folder in folders:
@@ -113,7 +117,7 @@ def _runs(folders: Sequence[Path], suite: str, notes: list[str]) -> Iterator[sto
                 notes.append(f"left out: {error}")
                 continue
             notes.extend(run.torn)
-            if run.header.run not in names and suite in ("", run.header.suite):
+            if run.header.run not in names:
                 names.add(run.header.run)
                 yield run
 

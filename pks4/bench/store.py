@@ -94,6 +94,8 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
     line for each number that two runs have with different values. Raises UserError for runs of
     different suites, a cell that is planned in two ways, or if the file is there.
     """
+    if path.exists():
+        raise UserError(f"{path}: is there already; evidence is not overwritten, name a new file")
     cells: dict[str, Cell] = {}
     suites = {run.header.suite for run in runs}
     if len(suites) > 1:
