@@ -22,6 +22,7 @@ import numpy as np
 from pks4.bench import pairing
 
 RATIO, SECONDS = "_ratio", "_seconds"  # a metric's endings: forward_ratio, forward_seconds
+CONTROL = ("reference", "again")  # the arms that are one and the same contestant
 LEAST_PROCESSES = 2
 DRAWS = 4000
 
@@ -53,7 +54,7 @@ def samples(ratio: Mapping[str, Any], seconds: Mapping[str, Any] | None) -> Samp
     if seconds is None or not {"reference_seconds", "again_seconds"} <= set(ratio):
         return None
     candidate = np.asarray(seconds.get("samples_seconds", []), dtype=float)
-    reference, again = (np.asarray(ratio[f"{a}_seconds"], dtype=float) for a in _CONTROL)
+    reference, again = (np.asarray(ratio[f"{a}_seconds"], dtype=float) for a in CONTROL)
     rounds = ratio.get("rounds_by_process", [len(candidate)])
     sizes = {len(candidate), len(reference), len(again), sum(rounds)}
     if len(sizes) > 1 or not len(candidate):
@@ -62,9 +63,6 @@ def samples(ratio: Mapping[str, Any], seconds: Mapping[str, Any] | None) -> Samp
         logs=_split(np.log(candidate / reference), rounds),
         control=_split(np.log(again / reference), rounds),
     )
-
-
-_CONTROL = ("reference", "again")
 
 
 def shift(base: Samples, head: Samples, *, paired: bool = False) -> Shift:
