@@ -198,6 +198,8 @@ def _convergence(test: claims.Convergence, runs: Sequence[RunFile]) -> Found:
         raise Missing(f"curves of {shortest} epochs; {test.least_epochs} would tell what comes on")
     if len(curves) < seeds.LEAST_SEEDS:
         raise Missing(f"{len(curves)} seeds; an interval takes {seeds.LEAST_SEEDS}")
+    if not all(map(max, curves)):
+        raise Missing("a curve that never leaves 0")
     shares = [max(curve[: test.epoch]) / max(curve) for curve in curves]
     found = seeds.estimate(shares)
     ends = found.interval or (found.mean, found.mean)
