@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pks4.attention import declare_attention
 from pks4.backbone import build_vit, check_video, vit_macs
 from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
-from pks4.cost import attention_macs, linear_macs
+from pks4.cost import attention_macs, linear_macs, stage
 from pks4.official import Official
 from pks4.trunk import FrozenTrunk, embed
 
@@ -31,6 +31,10 @@ PAPER = "https://arxiv.org/abs/2302.03024"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block: attention along time before, adapters after and beside what is there"
 TRAINED = "adapters, time embedding, last norm and head"
+STAGES = {
+    "temporal": ("T_Adapter_in", "T_Adapter", "S_Adapter", "MLP_Adapter"),
+    "head": ("fc_cls",),
+}
 VARIANTS = {
     "Kinetics": {},
     "Something-Something": {"temporal_adapters": 2, "scale": 1.0},
@@ -154,7 +158,8 @@ class Adapters(nn.Module):
 
     def forward(self, x: Tensor, block: Block, frames: int) -> Tensor:
         """Along time, within frames, MLP; x (b*t, 1 + n, d) -> the same shape."""
-        x = x + self._drop(self._along_time(x, block, frames))
+        with stage("temporal"):
+            x = x + self._drop(self._along_time(x, block, frames))
         within = block.attn(block.norm1(x))
         x = x + within + self.S_Adapter(within)
         z = block.norm2(x)

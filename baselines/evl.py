@@ -35,6 +35,7 @@ PAPER = "https://arxiv.org/abs/2208.03550"
 IMAGE_TWIN = "frame_mean"
 PLACE = "beside the last blocks: a decoder reads their tokens, queries and keys"
 TRAINED = "decoder and head"
+STAGES = {"temporal": ("decoder",), "head": ("proj",)}
 VARIANTS = {"frozen ViT": {}, "on CLIP": {"clip": True}, "eager": {"attention": "eager"}}
 SILENT = (".attn.k_proj.bias",)  # adds the same to all scores of a query: softmax takes it off
 SCALES = {

@@ -16,6 +16,7 @@ IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # a backbone and a linear layer; no code of its own
 PLACE = "on top: mean over frames and places"
 TRAINED = "all (backbone frozen: the head)"
+STAGES = {"head": ("head",)}
 VARIANTS = {"tuned": {}, "frozen": {"frozen": True}, "eager": {"attention": "eager"}}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},

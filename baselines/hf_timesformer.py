@@ -22,6 +22,10 @@ PAPER = "https://arxiv.org/abs/2102.05095"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block, before attention within frames"
 TRAINED = "all"
+STAGES = {
+    "temporal": ("temporal_layernorm", "temporal_attention", "temporal_dense"),
+    "head": ("classifier",),
+}
 VARIANTS = {
     "divided eager": {"attention": "eager"},  # what the defaults say, too
     "joint": {"attention_type": "joint"},

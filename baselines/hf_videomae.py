@@ -20,6 +20,7 @@ PAPER = "https://arxiv.org/abs/2203.12602"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block, over all tubelets of the clip"
 TRAINED = "all"
+STAGES = {"head": ("classifier",)}
 FRAMES_STEP = 2
 VARIANTS = {"joint": {}, "eager": {"attention": "eager"}}
 SCALES = {

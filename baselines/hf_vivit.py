@@ -22,6 +22,7 @@ PAPER = "https://arxiv.org/abs/2103.15691"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block, over all tubelets of the clip"
 TRAINED = "all"
+STAGES = {"head": ("classifier",)}
 FRAMES_STEP = 2
 VARIANTS = {"joint": {}, "eager": {"attention": "eager"}}
 SILENT = ("k_proj.bias",)  # the same number added to all scores of a query

@@ -25,6 +25,7 @@ PAPER = "https://arxiv.org/abs/2506.09985"
 IMAGE_TWIN = None  # no ViT has learned to attend under rotations; the authors start masked
 PLACE = "in every block, over all tubelets of the clip"
 TRAINED = "all (encoder frozen: attentive pooler and classifier)"
+STAGES = {"head": ("pooler", "classifier")}
 FRAMES_STEP = 2
 VARIANTS = {"tuned": {}, "frozen": {"frozen": True}, "eager": {"attention": "eager"}}
 SILENT = ("k_proj.bias",)  # of the head: the same number added to all scores of a query

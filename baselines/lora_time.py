@@ -28,6 +28,7 @@ IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # ours
 PLACE = "in every block: attention along time before what is there"
 TRAINED = "low-rank updates, gates, time embedding, last norm and head"
+STAGES = {"temporal": ("updates",), "head": ("head",)}
 VARIANTS = {
     "rank as at scale": {},
     "rank 1": {"rank": 1},

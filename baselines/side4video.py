@@ -34,6 +34,17 @@ PAPER = "https://arxiv.org/abs/2311.15769"
 IMAGE_TWIN = "frame_mean"
 PLACE = "beside every block: a side network that reads its tokens"
 TRAINED = "side network and head"
+STAGES = {
+    "temporal": (
+        "side_conv1",
+        "side_pre_bn3d",
+        "side_lns",
+        "side_linears",
+        "side_transformer",
+        "side_post_bn",
+    ),
+    "head": ("fc",),
+}
 VARIANTS = {"frozen ViT": {}, "on CLIP": {"clip": True}, "eager": {"attention": "eager"}}
 SCALES = {
     "paper": {

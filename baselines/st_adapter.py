@@ -13,7 +13,7 @@ because it stands in theirs.
 """
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from pks4.attention import declare_attention
@@ -28,6 +28,7 @@ PAPER = "https://arxiv.org/abs/2206.13559"
 IMAGE_TWIN = "frame_mean"
 PLACE = "before the MLP of every block (12x384), and before its attention (24x384)"
 TRAINED = "adapters and head"
+STAGES = {"temporal": ("adapters",), "head": ("fc",)}
 VARIANTS = {
     "one a block": {},
     "two a block": {"adapters_per_block": 2},
@@ -160,14 +161,18 @@ class STAdapter(FrozenTrunk):
         b, t = video.shape[:2]
         x = embed(self.trunk, video.flatten(0, 1))  # (b*t, 1 + n, d)
         for block, adapters in zip(self.trunk.blocks, self.adapters, strict=True):
-            if "pre_attn" in adapters:
-                x = adapters["pre_attn"](x, t)
-            x = x + block.attn(block.norm1(x))
-            if "pre_mlp" in adapters:
-                x = adapters["pre_mlp"](x, t)
-            x = x + block.mlp(block.norm2(x))
+            x = self.run_block(x, block, adapters)
         cls = x[:, 0].unflatten(0, (b, t)).mean(1)
         return self.fc(self.dropout(self.trunk.norm(cls)))
+
+    def run_block(self, x: Tensor, block: Block, adapters: nn.ModuleDict) -> Tensor:
+        """One block with its adapters; x (b*t, 1 + n, d) -> the same shape."""
+        if "pre_attn" in adapters:
+            x = adapters["pre_attn"](x, self.frames)
+        x = x + block.attn(block.norm1(x))
+        if "pre_mlp" in adapters:
+            x = adapters["pre_mlp"](x, self.frames)
+        return x + block.mlp(block.norm2(x))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage."""

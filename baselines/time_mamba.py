@@ -37,6 +37,7 @@ PAPER = "https://arxiv.org/abs/2403.09626"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block, before attention within frames"
 TRAINED = "all"
+STAGES = {"temporal": ("times",), "head": ("fc_cls",)}
 VARIANTS = {
     "timesformer-div": {},
     "frozen-in-time": {"style": "frozen-in-time"},

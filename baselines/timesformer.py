@@ -28,6 +28,7 @@ PAPER = "https://arxiv.org/abs/2102.05095"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block, before attention within frames"
 TRAINED = "all"
+STAGES = {"temporal": ("temporal_norm1", "temporal_attn", "temporal_fc"), "head": ("head",)}
 VARIANTS = {
     "divided": {},
     "joint": {"attention_type": "joint"},

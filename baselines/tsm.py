@@ -24,6 +24,7 @@ PAPER = "https://arxiv.org/abs/1811.08383"
 IMAGE_TWIN = "tsn_r50"
 PLACE = "before the first convolution of every bottleneck, shortcuts left alone"
 TRAINED = "all"
+STAGES = {"head": ("new_fc",)}
 WITHOUT = ("width", "depth", "heads", "patch_size")
 VARIANTS = {
     "one block a stage": {},

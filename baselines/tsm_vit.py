@@ -10,7 +10,7 @@ Source: arXiv 1811.08383 for the shift. Ours otherwise: there is no code of the 
 """
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from pks4.attention import declare_attention
@@ -26,6 +26,7 @@ IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # the authors shift in ResNets and MobileNets
 PLACE = "before the attention of every block, residual stream left alone"
 TRAINED = "all"
+STAGES = {"head": ("head",)}
 VARIANTS = {"an eighth each way": {}, "a quarter": {"n_div": 4}, "eager": {"attention": "eager"}}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
@@ -79,10 +80,14 @@ class TSMViT(nn.Module):
         check_video(video, self.image_size, self.frames)
         x = embed(self.trunk, video.flatten(0, 1))  # (b*t, 1 + n, d)
         for block in self.trunk.blocks:
-            x = x + block.attn(self._shift(block.norm1(x)))
-            x = x + block.mlp(block.norm2(x))
+            x = self.run_block(x, block)
         cls = self.dropout(self.trunk.norm(x[:, 0]))
         return self.head(cls).unflatten(0, (-1, self.frames)).mean(1)
+
+    def run_block(self, x: Tensor, block: Block) -> Tensor:
+        """One block, its attention on shifted tokens; x (b*t, 1 + n, d) -> the same shape."""
+        x = x + block.attn(self._shift(block.norm1(x)))
+        return x + block.mlp(block.norm2(x))
 
     def _shift(self, x: Tensor) -> Tensor:
         """Tokens x (b*t, 1 + n, d) with the patches' channels shifted in time."""

@@ -21,6 +21,7 @@ PAPER = "https://arxiv.org/abs/1608.00859"
 IMAGE_TWIN = "tsn_r50"
 PLACE = "on top: mean of the frames' logits"
 TRAINED = "all"
+STAGES = {"head": ("new_fc",)}
 WITHOUT = ("width", "depth", "heads", "patch_size")
 VARIANTS = {"one block a stage": {}, "two blocks a stage": {"layers": [2, 2, 2, 2]}}
 SCALES = {

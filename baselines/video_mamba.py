@@ -16,6 +16,7 @@ PAPER = "https://arxiv.org/abs/2403.06977"
 IMAGE_TWIN = "video_mamba"
 PLACE = "in every layer, over all tokens of the clip"
 TRAINED = "all"
+STAGES = {"head": ("head",)}
 WITHOUT = ("heads",)
 VARIANTS = {
     "official start": {},

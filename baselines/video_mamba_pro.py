@@ -32,6 +32,7 @@ PAPER = "https://arxiv.org/abs/2406.19006"
 IMAGE_TWIN = "video_mamba_pro"
 PLACE = "in every layer, over all tokens of the clip"
 TRAINED = "all"
+STAGES = {"head": ("head",)}
 WITHOUT = ("heads",)
 VARIANTS = {
     "official start": {},

@@ -33,6 +33,7 @@ PAPER = "https://arxiv.org/abs/2203.12602"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block: attention over all tokens of the clip"
 TRAINED = "all"
+STAGES = {"head": ("head",)}
 FRAMES_STEP = 2
 VARIANTS = {
     "tubelets of 2": {},

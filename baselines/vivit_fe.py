@@ -32,6 +32,7 @@ IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # JAX; the names in `official` are ours
 PLACE = "on top: a second encoder over the frames' cls tokens"
 TRAINED = "all"
+STAGES = {"temporal": ("temporal",), "head": ("head",)}
 FRAMES_STEP = 2
 VARIANTS = {
     "tubelets of 2": {},

@@ -35,6 +35,7 @@ PAPER = "https://arxiv.org/abs/2310.01324"
 IMAGE_TWIN = "frame_mean"
 PLACE = "in every block: keys and values shifted in time, adapters around attention and MLP"
 TRAINED = "adapters, time embedding, last norm and head"
+STAGES = {"temporal": ("adapters",), "head": ("fc_cls",)}
 VARIANTS = {
     "Kinetics": {},
     "Something-Something": {"scale": 1.0, "shift_reach": 2},
@@ -213,10 +214,10 @@ class ZeroI2V(FrozenTrunk):
         b, t = video.shape[:2]
         x = embed(self.trunk, video.flatten(0, 1), self.temporal_embedding)  # (b*t, 1 + n, d)
         for block, adapters in zip(self.trunk.blocks, self.adapters, strict=True):
-            x = self._block(x, block, adapters)
+            x = self.run_block(x, block, adapters)
         return self.trunk.norm(x[:, 0]).unflatten(0, (b, t)).mean(1)
 
-    def _block(self, x: Tensor, block: Block, adapters: nn.ModuleDict) -> Tensor:
+    def run_block(self, x: Tensor, block: Block, adapters: nn.ModuleDict) -> Tensor:
         """Attention within frames with shifted keys and values, then the MLP."""
         z = adapters["T_Adapter_in"](block.norm1(x))
         x = x + adapters["S_Adapter"](self._attend(z, block.attn))

@@ -6,18 +6,18 @@ size, so that one definition gives ViT-B/16 and a tiny one; another name goes to
 `timm.create_model` as it is. No weights are fetched.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from pks4.attention import declare_attention, has_switch
+from pks4.batch_norm import has_batch_norm, statistics_kept
 from pks4.cost import linear_macs, vit_block_macs
 from pks4.errors import unknown_name
 from pks4.options import at_least_one, check_sizes
@@ -161,8 +161,8 @@ class PerFrameBackbone(nn.Module):
         if not (self.checkpoint and torch.is_grad_enabled()):
             return run(stages, x)
         settings = {}
-        if self.training and any(isinstance(m, _BatchNorm) for m in self.net.modules()):
-            settings["context_fn"] = lambda: (nullcontext(), _statistics_kept(self.net))
+        if self.training and has_batch_norm(self.net):
+            settings["context_fn"] = lambda: (nullcontext(), statistics_kept(self.net))
         for stage in stages:
             x = recomputed(stage, x, use_reentrant=False, **settings)
         return x
@@ -224,19 +224,6 @@ def sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
 
 def _channels_are_last(net: nn.Module) -> bool:
     return getattr(net, "output_fmt", "NCHW") == "NHWC"
-
-
-@contextmanager
-def _statistics_kept(net: nn.Module) -> Iterator[None]:
-    """While open, batch norms run on copies of their statistics: a frame must count once."""
-    own = [(m, m._buffers) for m in net.modules() if isinstance(m, _BatchNorm)]
-    for norm, buffers in own:
-        norm._buffers = {k: x if x is None else x.clone() for k, x in buffers.items()}
-    try:
-        yield
-    finally:
-        for norm, buffers in own:
-            norm._buffers = buffers
 
 
 def _timm_model(name: str, image_size: int | tuple[int, int] | None) -> nn.Module:

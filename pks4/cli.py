@@ -67,15 +67,25 @@ def run(
     memory_limit: Annotated[
         str, typer.Option(help="Of a cell that computes, such as 8GB; beyond it is a record.")
     ] = "",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda, for measures that compute; default: as the suite says."),
+    ] = None,
 ) -> None:
     """Run a suite: plan, prepare data, measure every cell, write the report."""
     from pks4.bench import run as runner
     from pks4.bench import store
+    from pks4.bench.devices import check_device
     from pks4.progress import Watch, prepare_data
 
     parsed, text = suite_named(suite, model or [])
     folder = out or runs_folder()
-    session = (runner.resume if resume else runner.start)(parsed, text, folder)
+    if device:
+        check_device(device)
+    if resume:
+        session = runner.resume(parsed, text, folder)  # on the device that it began on
+    else:
+        session = runner.start(parsed, text, folder, device)
     for line in session.notes:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "

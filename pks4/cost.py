@@ -13,10 +13,33 @@ more (`recompute` goes through all but the last 32 steps twice). The form used b
 Mamba, 9n + 2, is in FLOPs; `scan_flops` gives it for comparison.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 
 RULE = "macs/v1"
+BACKBONE = "backbone"
+STAGES = (BACKBONE, "temporal", "head")  # of a contestant; costs are told by stage
+_open_stages: list[str] = []
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """While open, what runs belongs to this stage, whatever modules it goes through.
+
+    For layers that serve two stages, as attention within frames that a rival also runs along time;
+    elsewhere the file's `STAGES` says by name which modules are not the backbone's.
+    """
+    _open_stages.append(name)
+    try:
+        yield
+    finally:
+        _open_stages.pop()
+
+
+def open_stage() -> str | None:
+    """The stage that is open, if any."""
+    return _open_stages[-1] if _open_stages else None
 
 
 def linear_macs(tokens: int, d_in: int, d_out: int) -> int:

@@ -23,7 +23,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from pks4.backbone import check_video
-from pks4.cost import linear_macs, scan_macs
+from pks4.cost import linear_macs, scan_macs, stage
 from pks4.errors import unknown_name
 from pks4.official import Official, along, on_square
 from pks4.options import at_least_one, check_sizes
@@ -73,7 +73,8 @@ class Mixer(nn.Module):
         """
         u, z = self.in_proj(x).chunk(2, -1)
         sites = u.view(*u.shape[:2], -1, u.shape[-1])  # (b, t, s, e)
-        y = self._way(sites, "") + self._way(sites, "_b")
+        with stage("temporal"):
+            y = self._way(sites, "") + self._way(sites, "_b")
         return self.out_proj(y.view(z.shape) * F.silu(z))
 
     def _way(self, u: Sites, end: str) -> Sites:

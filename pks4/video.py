@@ -28,6 +28,7 @@ IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # none was published
 PLACE = "one module, on top of the backbone or after any block"
 TRAINED = "the module and the head (backbone tuned: all)"
+STAGES = {"temporal": ("temporal",), "head": ("head",)}
 VARIANTS = {
     "frozen": {},
     "tuned": {"frozen": False},

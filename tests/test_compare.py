@@ -102,7 +102,7 @@ def test_another_setting_is_named_by_its_key():
     base = run_file(made().records[:1], [COST])
     head = run_file(made().records[:1], cells, "head-1")
     (entry,) = compare(base, head).entries
-    assert entry.why == "settings.target: none → cuda-bf16"
+    assert entry.why == "settings.target: cpu-fp32 → cuda-bf16"
 
 
 def test_times_of_another_machine_are_not_compared_and_the_rest_is():

@@ -13,7 +13,7 @@ from pks4.bench.measure import macs, params
 from pks4.bench.measure.saved_bytes import saved_bytes
 from pks4.official import Official, load_official, official_state_dict
 
-FACTS = ("FAMILY", "PAPER", "IMAGE_TWIN", "PLACE", "TRAINED", "SCALES", "VARIANTS")
+FACTS = ("FAMILY", "PAPER", "IMAGE_TWIN", "PLACE", "TRAINED", "STAGES", "SCALES", "VARIANTS")
 some_frames = pytest.mark.parametrize("frames", [1, 3, 8])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench import counts, published
+from pks4.bench.building import build
 from pks4.bench.catalogue import Entry
 from pks4.bench.counts import Counts
 from pks4.bench.published import Pair
@@ -93,7 +94,9 @@ def fit(entry: Entry, wanted: Configuration, weights: Path) -> Any:
     from pks4.official import load_official
 
     options = counts.configured(entry, wanted.options, wanted.scale)
-    model = counts.build(entry, options, wanted.frames, wanted.num_classes, "cpu")
+    model = build(
+        entry, options, frames=wanted.frames, num_classes=wanted.num_classes, device="cpu"
+    )
     try:
         return load_official(model, weights)
     except ValueError as error:

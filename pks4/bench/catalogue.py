@@ -22,6 +22,8 @@ from pks4.errors import UserError, unknown_name
 PACKAGE = Path(__file__).resolve().parents[1]
 ADDED = "PKS4_MODEL_FILES"  # in the environment, so that children know a user's own files too
 CLAIMS = "claims.toml"
+# Options that every model takes beside its own, see `pks4.regime`.
+COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
 PLAIN_SCALES = {"paper": {"image_size": 224}, "tiny": {"image_size": 64}}  # of a file without any
 
 
@@ -35,6 +37,7 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] | None = None  # what `build` takes; None: anything
     defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
+    common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # options that `build` does not take itself
 
     def load(self) -> ModuleType:
         """Import the file (and torch with it)."""
@@ -144,7 +147,11 @@ def _read(name: str, path: Path) -> Entry:
     )
     if build is None:
         return Entry(name, path, summary, facts)
-    return Entry(name, path, summary, facts, _options(build.args, facts), _defaults(build.args))
+    own = _options(build.args, facts)
+    common = tuple(option for option in COMMON_OPTIONS if option not in (own or ()))
+    defaults = _defaults(build.args) | {option: COMMON_OPTIONS[option] for option in common}
+    options = None if own is None else own + common
+    return Entry(name, path, summary, facts, options, defaults, common)
 
 
 def _options(taken: ast.arguments, facts: dict[str, Any]) -> tuple[str, ...] | None:

@@ -3,12 +3,14 @@
 A case is the contestant with its options, the cell's sizes, the measure's complete settings, how
 the number came about (rule, target, kernel, scan backend, data …) and the version of PyTorch.
 Numbers of a noisy measure ask for the same machine too. Where cases differ, a difference of values
-says nothing about the code: it is "not comparable", and the fact that differs is named.
+says nothing about the code: it is "not comparable", and the fact that differs is named. A setting
+that a run did not know yet counts as the default: a change of what is measured has a new rule.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from pks4.bench import catalogue
 from pks4.bench.plan import Cell
 from pks4.bench.record import Record
 
@@ -27,7 +29,9 @@ def case(record: Record, cell: Cell | None) -> dict[str, Any]:
     facts: dict[str, Any] = {name: getattr(record, name) for name in CONTESTANT}
     if cell is not None:
         facts["num_classes"] = cell.num_classes
-        facts["settings"] = cell.settings.get(record.measure, {})
+        measure = catalogue.measures().get(record.measure)
+        defaults = measure.facts.get("SETTINGS", {}) if measure else {}
+        facts["settings"] = {**defaults, **cell.settings.get(record.measure, {})}
     facts |= {name: record.evidence[name] for name in EVIDENCE if name in record.evidence}
     return facts | {name: record.versions.get(name) for name in LIBRARIES}
 

@@ -11,6 +11,7 @@ from pks4.bench.compare_noisy import RATIO, SECONDS
 # Lists of a time's details that grow by what each round adds.
 GROWING = (
     "samples_seconds", "cpu_seconds", "reference_seconds", "again_seconds", "rounds_by_process",
+    "device_seconds",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pks4.bench.building import build
 from pks4.bench.catalogue import Entry
 from pks4.errors import UserError, unknown_name
 
@@ -30,28 +31,12 @@ def configured(entry: Entry, options: dict[str, Any], scale: str = PAPER_SCALE) 
     return {**scales[scale], **options}
 
 
-def build(
-    entry: Entry, options: dict[str, Any], frames: int, num_classes: int, device: str = "meta"
-) -> Any:
-    """The model with exactly these options of its `build`.
-
-    Raises UserError, one line, for a value that it refuses.
-    """
-    import torch
-
-    try:
-        with torch.device(device):
-            return entry.load().build(frames=frames, num_classes=num_classes, **options)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"model {entry.name!r}: {' '.join(str(error).split())}") from error
-
-
 def count(entry: Entry, options: dict[str, Any], frames: int, num_classes: int) -> Counts:
     """Counts of the model with exactly these options of its `build`.
 
     The MACs are the model's closed form; the measure `macs` is what checks it.
     """
-    model = build(entry, options, frames, num_classes)
+    model = build(entry, options, frames=frames, num_classes=num_classes)
     parameters = list(model.parameters())
     return Counts(
         params_total=sum(p.numel() for p in parameters),

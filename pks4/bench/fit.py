@@ -20,6 +20,7 @@ from pks4.errors import UserError, unknown_name
 
 RESERVE = 0.05  # of the memory
 CLIP_FRAMES = 16
+FIRST = 8  # frames that are tried first
 MOST_FRAMES, MOST_CLIPS = 2048, 512  # beyond it, "at least" is the answer
 CLASSES = 400
 RULE = "step_memory/v1"
@@ -106,13 +107,14 @@ def _count(k: int, most: int) -> str:
 
 
 def largest(
-    peak: Callable[[int], int], limit: int, most: int, step: int = 1, guess: int = 8
+    peak: Callable[[int], int], limit: int, most: int, step: int = 1, guess: int | None = None
 ) -> int:
     """The largest multiple of `step` up to `most` whose peak is within the limit, or 0.
 
-    The peak must not fall as its argument grows. Finds an affine one in four calls, two if the
-    guess is right.
+    The peak must not fall as its argument grows. Finds an affine one in four calls, two if a guess
+    is given and right.
     """
+    stride = 4 * FIRST if guess is None else 1  # from the first point to the second
     known: dict[int, int] = {}
 
     def fits(k: int) -> bool:
@@ -121,13 +123,13 @@ def largest(
         return known[k] <= limit
 
     low, high = 0, most // step + 1
-    guess = max(1, min(guess // step, high - 1))
+    guess = max(1, min((FIRST if guess is None else guess) // step, high - 1))
     while high - low > 1:
         if fits(guess):
             low = guess
         else:
             high = guess
-        default = 4 * guess if fits(guess) else guess - 1
+        default = guess + stride if fits(guess) else guess - 1
         guess = min(max(_secant(known, limit, default), low + 1), high - 1)
     return low * step
 
@@ -156,7 +158,7 @@ def answer(question: Question) -> Fit:
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,
         MOST_CLIPS,
-        guess=frames * question.batch // CLIP_FRAMES,
+        guess=None if frames == MOST_FRAMES else frames * question.batch // CLIP_FRAMES,
     )
     found, kernel, scan = step_of(frames or step, question.batch)
     return Fit(
@@ -176,20 +178,16 @@ def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str
     """One step: its memory, the attention kernel and the scan backend that ran."""
     import torch
 
-    from pks4.bench.counts import build, configured
-    from pks4.bench.kernels import declared_attention
-    from pks4.bench.step_memory import step_memory
-    from pks4.bench.targets import standing_on, target
-    from pks4.bench.trial import scan_backend
+    from pks4.bench import step_memory
+    from pks4.bench.building import build
+    from pks4.bench.counts import configured
 
     entry = catalogue.models()[question.contestant.model]
     options = configured(entry, question.contestant.options)
-    model = build(entry, options, frames, CLASSES).train()
+    model = build(entry, options, frames=frames, num_classes=CLASSES)
     size = options["image_size"]
     clip = torch.empty(batch, frames, 3, size, size, device="meta")
-    where = target(question.target, question.kernel)
-    with standing_on(where, model, clip) as there, declared_attention(where.kernel) as calls:
-        return step_memory(model, there), calls.evidence(), scan_backend(model)
+    return step_memory.simulate(model, clip, find_target(question.target, question.kernel))
 
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:

@@ -17,17 +17,12 @@ class AboveLimit(Exception):
 
 def predicted(trial: Trial) -> int:
     """Bytes of a training step of this cell, at the batch that it trains with."""
-    from pks4.bench.kernels import declared_attention
-    from pks4.bench.step_memory import step_memory
-    from pks4.bench.targets import standing_on, target
+    from pks4.bench.step_memory import simulate
+    from pks4.bench.targets import target
 
-    where, model = target("cpu-fp32"), trial.build("meta")
     batch = trial.settings.get("batch_size", trial.cell.batch)
-    with (
-        standing_on(where, model, trial.clip("meta", batch=batch)) as clip,
-        declared_attention(where.kernel),
-    ):
-        return step_memory(model, clip).peak
+    clip = trial.clip("meta", batch=batch)
+    return simulate(trial.build("meta"), clip, target("cpu-fp32")).memory.peak
 
 
 def check(trial: Trial, limit: int) -> int:

@@ -2,12 +2,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from pks4.bench.observer import Observer
 
 LOWERS = torch.ops.aten._to_copy.default
 
 
-class LoweredWeights(TorchDispatchMode):
+class LoweredWeights(Observer):
     """While open, notes the storage of every copy of a weight; `storage in copies` tells."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -18,8 +19,7 @@ class LoweredWeights(TorchDispatchMode):
     def __contains__(self, storage: torch.UntypedStorage) -> bool:
         return storage._cdata in self.copies
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out: Tensor = func(*args, **(kwargs or {}))
+    def look(self, func, args, out: Tensor) -> None:
+        """Note what an operator has given, if it is such a copy."""
         if func is LOWERS and args[0].untyped_storage()._cdata in self.weights:
             self.copies[out.untyped_storage()._cdata] = out.untyped_storage()
-        return out

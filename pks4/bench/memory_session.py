@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench import catalogue, child
+from pks4.bench import child
 from pks4.bench.plan import Cell
 from pks4.bench.trial import Trial, scan_backend
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from pks4.bench.targets import Target
 
 # glibc keeps freed memory and moves its threshold for what it gives back: the mark would lie.
 TAMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -33,45 +35,46 @@ def main() -> None:
 
     torch.set_num_threads(job["threads"])
     trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    found = measured(trial, job["settings"]["device"])
+    found = measured(trial)
     events.write(json.dumps(found) + "\n")
 
 
-def measured(trial: Trial, device: str) -> dict[str, Any]:
-    """Peak bytes of the second training step on a device, and what ran."""
+def measured(trial: Trial) -> dict[str, Any]:
+    """Peak bytes of the second training step on the device of the settings, and what ran."""
+    from pks4.bench.devices import target_of
     from pks4.bench.kernels import declared_attention
 
-    with declared_attention(trial.settings["kernel"]) as calls:
-        _stepper(*_small(trial), device)()  # loads what libraries load late, kernels included
+    device, where = trial.settings["device"], target_of(trial.settings)
+    with declared_attention(where.kernel) as calls:
+        small = trial.small(trial.cell.frames)
+        # loads what libraries load late, kernels included
+        _stepper(small.build(), small.clip(), device, where)()
         gc.collect()
         base = _resident("VmRSS") if device == "cpu" else 0
         model = trial.build()
-        step = _stepper(model, trial.clip(), device)
+        step = _stepper(model, trial.clip(), device, where)
         step()
         marks = _marks_of(step, device, base)
     ran = {"kernel": calls.evidence(), "scan_backend": scan_backend(model, device)}
     return {**marks, "ran": ran}
 
 
-def _small(trial: Trial) -> tuple["nn.Module", "Tensor"]:
-    """The same contestant at tiny scale."""
-    facts, cell = catalogue.models()[trial.cell.model].facts, trial.cell
-    own = {k: v for k, v in cell.options.items() if k not in facts["SCALES"][cell.scale]}
-    options = {**facts["SCALES"]["tiny"], **own}
-    small = Trial(cell.model_copy(update={"options": options, "scale": "tiny"}), trial.settings)
-    return small.build(), small.clip()
-
-
-def _stepper(model: "nn.Module", clip: "Tensor", device: str) -> Callable[[], None]:
+def _stepper(
+    model: "nn.Module", clip: "Tensor", device: str, where: "Target"
+) -> Callable[[], None]:
     """A closure that does one training step, with the loss that `step_memory` simulates."""
     import torch
+
+    from pks4.bench.devices import precision
 
     model, clip = model.to(device), clip.to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-6, foreach=False)
 
     def step() -> None:
-        model(clip).float().sum().backward()
+        with precision(where):
+            loss = model(clip).float().sum()
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 

@@ -42,10 +42,11 @@ def split_seed(cell: str) -> tuple[str, int | None]:
     return (cell[: found.start()], int(found[1])) if found else (cell, None)
 
 
-def plan(suite: Suite) -> list[Cell]:
+def plan(suite: Suite, device: str | None = None) -> list[Cell]:
     """All cells of a suite, in the order in which they are to run.
 
     A grid's first seed comes whole before its second, so that a run that is stopped compares.
+    `device`: where measures that compute for real are to do so, whatever the suite says.
     """
     known_models, known_measures = catalogue.models(), catalogue.measures()
     by_label = {c.label: c for c in suite.contestants}
@@ -69,7 +70,24 @@ def plan(suite: Suite) -> list[Cell]:
                 for frames in grid.frames:
                     cell = _cell(grid, by_label[label], entry, frames, known_measures)
                     cells.append(cell if seed is None else _seeded(cell, seed))
-    return cells
+    return cells if device is None else _on_device(cells, device)
+
+
+def _on_device(cells: list[Cell], device: str) -> list[Cell]:
+    """The cells with every measure that knows devices put on this one."""
+    if not any("device" in own for cell in cells for own in cell.settings.values()):
+        raise UserError("no measure of this suite computes on a device; leave --device out")
+    return [
+        cell.model_copy(
+            update={
+                "settings": {
+                    name: own | ({"device": device} if "device" in own else {})
+                    for name, own in cell.settings.items()
+                }
+            }
+        )
+        for cell in cells
+    ]
 
 
 def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:

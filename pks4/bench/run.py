@@ -41,9 +41,9 @@ class Session:
         return [c for c in self.header.cells if c.id in self.todo]
 
 
-def start(suite: Suite, text: str, folder: Path) -> Session:
-    """Begin a new run: plan it and write its header."""
-    cells, source = plan(suite), environment.provenance()
+def start(suite: Suite, text: str, folder: Path, device: str | None = None) -> Session:
+    """Begin a new run: plan it, for a device if one is named, and write its header."""
+    cells, source = plan(suite, device), environment.provenance()
     now = datetime.now(UTC)
     name = f"{suite.name}-{now:%Y%m%d-%H%M%S}-{(source.commit or 'nocommit')[:7]}"
     header = RunHeader(

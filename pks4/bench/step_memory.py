@@ -15,12 +15,16 @@ of forward and backward; an optimizer that works weight by weight does not excee
 import weakref
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pks4.bench.kernels import declared_attention
 from pks4.bench.lowered import LOWERS
+from pks4.bench.observer import Observer
+from pks4.bench.targets import Target, standing_on
+from pks4.bench.trial import scan_backend
 from pks4.workspace import op_workspace
 
 RULE = "step_memory/v1"
@@ -35,6 +39,20 @@ class StepMemory:
     parts: dict[str, int]
     phase: str  # in which the peak is reached
     after_forward: int
+
+
+class Simulated(NamedTuple):
+    """A simulated step and which ways it took."""
+
+    memory: StepMemory
+    kernel: str
+    scan_backend: str | None
+
+
+def simulate(model: nn.Module, clip: Tensor, where: Target) -> Simulated:
+    """A training step of `model` on `clip`, both on meta, as it would run on a target."""
+    with standing_on(where, model, clip) as there, declared_attention(where.kernel) as calls:
+        return Simulated(step_memory(model, there), calls.evidence(), scan_backend(model))
 
 
 def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
@@ -57,7 +75,7 @@ def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
     return StepMemory(ledger.peak, ledger.parts_at_peak, ledger.phase_at_peak, after_forward)
 
 
-class _Ledger(TorchDispatchMode):
+class _Ledger(Observer):
     """Live storages by what they are; remembers the moment when there were most bytes."""
 
     def __init__(self, model: nn.Module, clip: Tensor) -> None:
@@ -71,7 +89,7 @@ class _Ledger(TorchDispatchMode):
         self._born(clip, "inputs")
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.live["optimizer"] = ADAMW_BYTES * trained
-        self._look(0)
+        self._weigh(0)
 
     def total(self) -> int:
         """Bytes alive now."""
@@ -82,8 +100,8 @@ class _Ledger(TorchDispatchMode):
         if p.grad is not None:
             self._rename(p.grad, "gradients")
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
+    def look(self, func, args, out) -> None:
+        """Note what an operator has given, then see whether there was ever more."""
         kind = "temporaries"
         if self.phase == "forward":
             lowers = func is LOWERS and self._kind(args[0]) == "weights"
@@ -91,8 +109,7 @@ class _Ledger(TorchDispatchMode):
         for x in tree_leaves(out):
             if isinstance(x, Tensor):
                 self._born(x, kind)
-        self._look(op_workspace(func.overloadpacket._qualified_op_name, args))
-        return out
+        self._weigh(op_workspace(func.overloadpacket._qualified_op_name, args))
 
     def _kind(self, x: Tensor) -> str | None:
         return self.kinds.get(x.untyped_storage()._cdata)
@@ -117,7 +134,7 @@ class _Ledger(TorchDispatchMode):
             self.live[old] -= storage.nbytes()
             self.live[kind] += storage.nbytes()
 
-    def _look(self, workspace: int) -> None:
+    def _weigh(self, workspace: int) -> None:
         total = self.total() + workspace
         if total > self.peak:
             self.peak, self.phase_at_peak = total, self.phase

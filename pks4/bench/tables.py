@@ -1,9 +1,9 @@
 """The tables of a report, and those of them that hold exact costs: headline, cost, structure.
 
 Each function takes a `View` and gives one `Table`, with a line for everything that was measured and
-nothing that was not. T is the number of frames throughout. Time and accuracy are in
-`tables_measured.py`, published numbers in `tables_published.py`, failures and evidence in
-`tables_evidence.py`.
+nothing that was not. T is the number of frames throughout. Where memory goes is told in
+`tables_memory.py`, time and accuracy in `tables_measured.py`, published numbers in
+`tables_published.py`, failures and evidence in `tables_evidence.py`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.tables_evidence import evidence, failures
 from pks4.bench.tables_measured import accuracy, differences, growth, timing
+from pks4.bench.tables_memory import kept, step_memory
 from pks4.bench.tables_published import published
 from pks4.bench.view import Row, Setting, View
 
@@ -23,13 +24,12 @@ _COST = (
     Column(key="saved_bytes", heading="kept for backward", unit="B"),
     Column(key="step_peak_bytes", heading="peak of a step", unit="B"),
 )
-_PARTS = ("weights", "optimizer", "gradients", "inputs", "copies", "activations", "temporaries")
-_ONLY_WITH_LINES = ("step_memory", "growth", "published", "accuracy_differences")
+_ONLY_WITH_LINES = ("kept", "step_memory", "growth", "published", "accuracy_differences")
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
-    costs = (headline, cost, step_memory, published, structures)
+    costs = (headline, cost, kept, step_memory, published, structures)
     measured = (timing, growth, accuracy, differences)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
@@ -101,47 +101,6 @@ def cost(view: View) -> Table:
         title="Exact costs",
         note="MACs are for one clip, bytes for the batch; training adds the backward pass.",
         columns=(*lines.SETTING, lines.TASK, *lines.WHO, lines.FRAMES, *_COST),
-        lines=made,
-    )
-
-
-def step_memory(view: View) -> Table:
-    """What the peak of a training step is made of, for every contestant, setting and T."""
-    made = []
-    for setting, label, frames in lines.measured(view, ["step_peak_bytes"]):
-        row = view.find(setting, "step_peak_bytes", label, frames)
-        if row is None:
-            continue
-        parts = row.detail["parts"]
-        made.append(
-            {
-                **lines.place(setting),
-                **lines.who(view, label),
-                **lines.at(frames),
-                "step_peak_bytes": number(row),
-                **{name: Entry(value=parts.get(name, 0), source=row) for name in _PARTS},
-                "phase": text(row.detail["phase"]),
-                "target": text(row.evidence.get("target")),
-            }
-        )
-    return table(
-        name="step_memory",
-        title="Memory of a training step",
-        note=(
-            "Simulated: every storage from birth to death, at the moment with the most bytes. "
-            "Optimizer: AdamW's two moments. Copies: weights that autocast lowers. Allocators and "
-            "libraries come on top."
-        ),
-        columns=(
-            *lines.SETTING,
-            lines.TASK,
-            *lines.WHO,
-            lines.FRAMES,
-            Column(key="step_peak_bytes", heading="peak", unit="B"),
-            *(Column(key=name, heading=name, unit="B") for name in _PARTS),
-            Column(key="phase", heading="reached in"),
-            Column(key="target", heading="target"),
-        ),
         lines=made,
     )
 

@@ -13,10 +13,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pks4.bench import catalogue, child
 from pks4.bench.plan import Cell
-from pks4.bench.trial import Trial, build, scan_backend
+from pks4.bench.trial import Trial, build
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from pks4.bench.targets import Target
 
 ARMS = ("reference", "candidate", "again")
 OPERATIONS = ("forward", "step")
@@ -35,20 +37,26 @@ def main() -> None:
 
 
 def session(trial: Trial, seed: int, events: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Samples of both operations, (wall, CPU) seconds a call of each arm, and what ran."""
+    """Samples of both operations, seconds a call of each arm (see `SAMPLERS`), and what ran."""
+    from pks4.bench.devices import target_of
     from pks4.bench.kernels import declared_attention
+    from pks4.bench.paths import Paths
 
-    clip, settings = trial.clip(), trial.settings
-    models = {"candidate": trial.build(), "reference": _reference(trial)}
+    settings, where = trial.settings, target_of(trial.settings)
+    device = settings["device"]
+    clip = trial.clip(device)
+    models = {"candidate": trial.build(device), "reference": _reference(trial)}
     models["again"] = _reference(trial)
     for operation in OPERATIONS:
-        arms = {arm: _operation(operation, models[arm], clip) for arm in ARMS}
-        with declared_attention(settings["kernel"]) as calls:
-            arms["candidate"]()  # alone, to see which kernel it calls
-        with declared_attention(settings["kernel"]):
+        arms = {arm: _operation(operation, models[arm], clip, where) for arm in ARMS}
+        with declared_attention(where.kernel) as calls:
+            # alone, to see which ways it takes
+            with Paths(models["candidate"], calls, lambda: trial.cell.model, device) as paths:
+                arms["candidate"]()
+            ran = paths.ran()
+            ran.check(trial.asked_attention())
             samples = _rounds(settings, seed, arms, lambda n: _say(events, rounds=n))
-        ran = {"kernel": calls.evidence(), "scan_backend": scan_backend(models["candidate"])}
-        yield operation, {"samples": samples, "ran": ran}
+        yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
 def _reference(trial: Trial) -> "nn.Module":
@@ -56,30 +64,35 @@ def _reference(trial: Trial) -> "nn.Module":
     name = trial.settings["reference"]
     entry = catalogue.find("reference model", name, catalogue.models())
     options = entry.facts["SCALES"][trial.cell.scale]
-    return build(trial.cell.model_copy(update={"model": name, "options": options}))
+    cell = trial.cell.model_copy(update={"model": name, "options": options})
+    return build(cell, trial.settings["device"])
 
 
-def _operation(name: str, model: "nn.Module", clip: "Tensor") -> Callable[[], Any]:
+def _operation(name: str, model: "nn.Module", clip: "Tensor", where: "Target") -> Callable[[], Any]:
     """A closure that does one forward (eval, no gradients) or one training step."""
     import torch
     import torch.nn.functional as F
+
+    from pks4.bench.devices import precision
 
     if name == "forward":
         model.eval()
 
         def forward() -> None:
-            with torch.no_grad():
+            with torch.no_grad(), precision(where):
                 model(clip)
 
         return forward
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-6)
-    labels = torch.zeros(len(clip), dtype=torch.long)
+    labels = torch.zeros(len(clip), dtype=torch.long, device=clip.device)
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(model(clip), labels).backward()
+        with precision(where):
+            loss = F.cross_entropy(model(clip), labels)
+        loss.backward()
         optimiser.step()
 
     return step
@@ -90,22 +103,22 @@ def _rounds(
     seed: int,
     arms: dict[str, Callable[[], Any]],
     done: Callable[[int], None],
-) -> dict[str, list[tuple[float, float]]]:
-    """(wall, CPU) seconds a call of each arm, once a round, in random order; warm-ups left out."""
-    loops = {}
+) -> dict[str, list[tuple[float, ...]]]:
+    """Seconds a call of each arm, once a round, in random order; warm-ups left out."""
+    loops, sample = {}, SAMPLERS[settings["device"]]
     for arm, call in arms.items():
         for _ in range(settings["warm_ups"]):
             call()
-        wall, _ = _sample(call, 1)
+        wall, *_ = sample(call, 1)
         loops[arm] = max(1, round(settings["sample_ms"] / 1000 / wall))
     order = random.Random(seed)
-    samples: dict[str, list[tuple[float, float]]] = {arm: [] for arm in arms}
+    samples: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in arms}
     collecting = gc.isenabled()
     gc.disable()
     try:
         for n in range(settings["rounds"]):
             for arm in order.sample(ARMS, len(ARMS)):
-                samples[arm].append(_sample(arms[arm], loops[arm]))
+                samples[arm].append(sample(arms[arm], loops[arm]))
             done(n + 1)
     finally:
         if collecting:
@@ -113,11 +126,33 @@ def _rounds(
     return samples
 
 
-def _sample(call: Callable[[], Any], loops: int) -> tuple[float, float]:
+def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
+    """Wall and CPU seconds a call."""
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(loops):
         call()
     return (time.perf_counter() - wall) / loops, (time.process_time() - cpu) / loops
+
+
+def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
+    """Wall and CPU seconds a call, from an idle device to an idle one, and the device's own."""
+    import torch
+
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+
+    def until_idle() -> None:
+        first.record()
+        for _ in range(loops):
+            call()
+        last.record()
+        torch.cuda.synchronize()
+
+    wall, cpu = _on_cpu(until_idle, 1)
+    return wall / loops, cpu / loops, first.elapsed_time(last) / 1000 / loops
+
+
+SAMPLERS = {"cpu": _on_cpu, "cuda": _on_cuda}
 
 
 def _say(events: IO[str], **what: Any) -> None:

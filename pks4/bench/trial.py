@@ -1,11 +1,10 @@
 """What a measure is given: its cell, its settings, fresh models and clips for them."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench import catalogue
+from pks4.bench import building, catalogue
 from pks4.bench.plan import Cell
 
 if TYPE_CHECKING:
@@ -43,6 +42,29 @@ class Trial:
             return torch.empty(shape, device="meta")
         return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
 
+    def small(self, frames: int) -> "Trial":
+        """The same contestant at tiny scale and so many frames, where it has such a scale."""
+        entry, cell = self._entry(), self.cell
+        step = cell.options.get("tubelet", entry.facts.get("FRAMES_STEP", 1))
+        change: dict[str, Any] = {"frames": -(-frames // step) * step, "batch": 1}
+        scales = entry.facts["SCALES"]
+        if "tiny" in scales and scales is not catalogue.PLAIN_SCALES:
+            sizes = scales[cell.scale]
+            own = {k: v for k, v in cell.options.items() if k not in sizes or sizes[k] != v}
+            change |= {"options": {**scales["tiny"], **own}, "scale": "tiny"}
+        return Trial(cell.model_copy(update=change), self.settings)
+
+    def stages(self) -> dict[str, tuple[str, ...]] | None:
+        """`STAGES` of the contestant's file: stage -> parts of module names; None if not stated."""
+        return self._entry().facts.get("STAGES")
+
+    def asked_attention(self) -> str | None:
+        """The option `attention` as given or by default; None where a contestant has none."""
+        return self.cell.options.get("attention", self._entry().defaults.get("attention"))
+
+    def _entry(self) -> catalogue.Entry:
+        return catalogue.models()[self.cell.model]
+
 
 def build(
     cell: Cell,
@@ -52,18 +74,14 @@ def build(
     seed: int = 0,
 ) -> Any:
     """Build a cell's contestant from a seed; on meta nothing is initialised."""
-    import torch
-
-    module = catalogue.models()[cell.model].load()
-    torch.manual_seed(seed)
-    where = torch.device("meta") if device == "meta" else contextlib.nullcontext()
-    with where:
-        model = module.build(
-            frames=frames or cell.frames,
-            num_classes=num_classes or cell.num_classes,
-            **cell.options,
-        )
-    return model.to(device).train()
+    return building.build(
+        catalogue.models()[cell.model],
+        cell.options,
+        frames=frames or cell.frames,
+        num_classes=num_classes or cell.num_classes,
+        device=device,
+        seed=seed,
+    )
 
 
 def scan_backend(model: "nn.Module", device: str = "cpu") -> str | None:

@@ -12,33 +12,29 @@ from pks4.bench.trial import Trial
 
 ALONE = True
 RUNS = True  # computes on this machine
-SETTINGS = {"device": "cpu", "kernel": "flash_cpu"}
-TARGETS = {"cpu": "cpu-fp32", "cuda": "cuda-fp32"}
+SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's own
 THREADS = 1
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Measure, simulate the same step, and put both side by side."""
+    from pks4.bench.devices import target_of
     from pks4.bench.memory_session import TAMED
-    from pks4.errors import UserError, unknown_name
+    from pks4.bench.step_memory import simulate
 
-    device = trial.settings["device"]
-    if device not in TARGETS:
-        raise UserError(unknown_name("device", device, TARGETS))
-    if device == "cuda":
-        _check_cuda()
+    where = target_of(trial.settings)
     job = {
         "cell": trial.cell.model_dump(),
         "settings": trial.settings,
         "threads": THREADS,
     }
     (found,) = fresh.session("pks4.bench.memory_session", job, TAMED)
-    simulated = _simulated(trial, device)
+    simulated = simulate(trial.build("meta"), trial.clip("meta"), where).memory.peak
     evidence = {
+        **where.evidence(),
         "how": "measured",
         "rule": "peak_memory/v1",
-        "device": device,
-        "dtype": "float32",
+        "device": trial.settings["device"],
         "threads": THREADS,
         **found.pop("ran"),
     }
@@ -59,26 +55,3 @@ def measure(trial: Trial) -> Iterator[Reading]:
         evidence={**evidence, "reference": "step_memory/v1"},
         detail={"simulated": simulated},
     )
-
-
-def _simulated(trial: Trial, device: str) -> int:
-    from pks4.bench.kernels import declared_attention
-    from pks4.bench.step_memory import step_memory
-    from pks4.bench.targets import standing_on, target
-
-    where = target(TARGETS[device], trial.settings["kernel"])
-    model = trial.build("meta")
-    with (
-        standing_on(where, model, trial.clip("meta")) as clip,
-        declared_attention(where.kernel),
-    ):
-        return step_memory(model, clip).peak
-
-
-def _check_cuda() -> None:
-    import torch
-
-    from pks4.errors import UserError
-
-    if not torch.cuda.is_available():
-        raise UserError("device 'cuda': PyTorch sees no GPU here; take device = \"cpu\"")

@@ -1,4 +1,4 @@
-"""Activation memory: bytes kept for backward, by module class, without a GPU.
+"""Activation memory: bytes kept for backward, by module class and stage, without a GPU.
 
 Every tensor that autograd keeps is noted once per storage; parameters, buffers and the input do
 not count. On fake tensors with a declared attention kernel this equals a real run to the byte,
@@ -12,35 +12,59 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pks4.bench.record import Reading
-from pks4.bench.trial import Trial, scan_backend
+from pks4.bench.trial import Trial
+from pks4.bench.whereabouts import Stages, Whereabouts
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
+    from pks4.bench.paths import Ran
+    from pks4.bench.targets import Target
+
+SETTINGS = {
+    "target": "cpu-fp32",
+    "kernel": "",  # "math" keeps scores; "": the target's
+    "check_frames": 2,
+    "check_up_to": 8,
+}
 RULE = "saved_bytes/v1"
 
 
+class Disagreement(Exception):
+    """A simulated run keeps other bytes than a real one."""
+
+
 def measure(trial: Trial) -> Iterator[Reading]:
-    """Run one forward on fake tensors and add up what is kept."""
-    from pks4.bench.targets import standing_on, target
+    """Run one forward on fake tensors and add up what is kept; check a small one against reality.
+
+    In cells of up to `check_up_to` frames, where the target is a CPU, the same contestant is run
+    for real on `check_frames` frames, small, and must keep the same to the byte.
+    """
+    from pks4.bench.targets import target
 
     where = target(trial.settings["target"], trial.settings["kernel"])
-    model = trial.build("meta")
-    with standing_on(where, model, trial.clip("meta")) as clip:
-        kept = saved_bytes(model, clip, where.kernel)
-        scan = scan_backend(model)
+    kept = simulated(trial, where)
+    kept.ran.check(trial.asked_attention())
+    checked = where.rules == "cpu" and trial.cell.frames <= trial.settings["check_up_to"]
+    check = _cross_check(trial, where) if checked else None
     yield Reading(
         metric="saved_bytes",
         value=kept.by_class.total(),
         unit="B",
         kind="exact",
-        evidence={**where.evidence(), "rule": RULE, "kernel": kept.kernel, "scan_backend": scan},
+        evidence={
+            **where.evidence(),
+            "rule": RULE,
+            **kept.ran.evidence(),
+            "agreed": [f"a real run at {check['scale']} scale"] if check else [],
+        },
         detail={
             "by_class": dict(kept.by_class.most_common()),
             "by_stage": dict(kept.by_stage),
             "weight_copies": kept.weight_copies,
+            "materialised_by": list(kept.ran.materialised),
+            "check": check,
         },
     )
 
@@ -49,40 +73,85 @@ class Kept(NamedTuple):
     """Bytes kept for backward; copies are of weights that autocast lowered, the same at any T."""
 
     by_class: Counter[str]
-    by_stage: Counter[str]  # top-level child
+    by_stage: Counter[str]
     weight_copies: int
-    kernel: str
+    ran: "Ran"
 
 
-def saved_bytes(model: "nn.Module", clip: "Tensor", kernel: str) -> Kept:
-    """Bytes kept for backward by module class and by stage, with the kernel used.
+def simulated(trial: Trial, where: "Target") -> Kept:
+    """A forward of the trial's model on a target, on fake tensors."""
+    from pks4.bench.targets import standing_on
 
-    Works on any device; the model is run once, forward only.
+    model = trial.build("meta")
+    with standing_on(where, model, trial.clip("meta")) as clip:
+        return saved_bytes(model, clip, where.kernel, trial.stages())
+
+
+def _cross_check(trial: Trial, where: "Target") -> dict[str, Any]:
+    """The same contestant, small, simulated and real; raises Disagreement where they differ."""
+    import torch
+
+    small = trial.small(trial.settings["check_frames"])
+    fake, model, clip = simulated(small, where), small.build(), small.clip()
+    with torch.autocast("cpu", torch.bfloat16, enabled=where.dtype == "bfloat16"):
+        real = saved_bytes(model, clip, where.kernel, small.stages())
+    for name in Kept._fields:
+        said, was = getattr(fake, name), getattr(real, name)
+        if said != was:
+            raise Disagreement(
+                f"bytes kept at {small.cell.scale} scale, {small.cell.frames} frames, {name}: "
+                f"simulated {_apart(said, was)}, real {_apart(was, said)}; is the fake kernel of "
+                "an operator wrong?"
+            )
+    return {
+        "scale": small.cell.scale,
+        "frames": small.cell.frames,
+        "bytes": real.by_class.total(),
+    }
+
+
+def _apart(said: Any, other: Any) -> Any:
+    """What of a count is not as in the other."""
+    if not isinstance(said, Counter):
+        return said
+    return {k: said[k] for k in sorted({*said, *other}) if said[k] != other[k]}
+
+
+def saved_bytes(
+    model: "nn.Module", clip: "Tensor", kernel: str, stages: "Stages | None" = None
+) -> Kept:
+    """Bytes kept for backward by module class and by stage, and what ran.
+
+    `stages` names parts of module names by stage (`STAGES` of a contestant's file); without it
+    stages are the top-level children. Works on any device; the model is run once, forward only.
     """
     from pks4.bench.kernels import declared_attention
     from pks4.bench.lowered import LoweredWeights
+    from pks4.bench.paths import Paths
+    from pks4.cost import open_stage
 
     by_class: Counter[str] = Counter()
     by_stage: Counter[str] = Counter()
-    where: list[tuple[str, str]] = [(type(model).__name__, "model")]
+    where = Whereabouts(model, stages)
     copies = LoweredWeights(model)
     copied = 0
 
     def note(storage: "torch.UntypedStorage") -> None:
         nonlocal copied
-        by_class[where[-1][0]] += storage.nbytes()
-        by_stage[where[-1][1]] += storage.nbytes()
+        by_class[where.module] += storage.nbytes()
+        by_stage[open_stage() or where.stage] += storage.nbytes()
         copied += storage.nbytes() if storage in copies else 0
 
     with (
-        _whereabouts(model, where),
+        where,
         declared_attention(kernel) as calls,
         copies,
+        Paths(model, calls, lambda: where.module) as paths,
         noted_storages([*model.parameters(), *model.buffers(), clip], note),
     ):
         output = model(clip)
     del output
-    return Kept(by_class, by_stage, copied, calls.evidence())
+    return Kept(by_class, by_stage, copied, paths.ran())
 
 
 @contextmanager
@@ -107,26 +176,3 @@ def noted_storages(
 
     with torch.autograd.graph.saved_tensors_hooks(look, lambda t: t):
         yield
-
-
-class _whereabouts:
-    """While open, the last entry of `where` is the module that runs: (class, top-level child)."""
-
-    def __init__(self, model: "nn.Module", where: list[tuple[str, str]]) -> None:
-        self.model, self.where = model, where
-        self.handles: list[Any] = []
-
-    def __enter__(self) -> None:
-        for name, module in self.model.named_modules():
-            if name:
-                entry = (type(module).__name__, name.split(".")[0])
-                self.handles += [
-                    module.register_forward_pre_hook(lambda m, i, e=entry: self.where.append(e)),
-                    module.register_forward_hook(
-                        lambda m, i, o: self.where.pop() and None, always_call=True
-                    ),
-                ]
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()

@@ -8,24 +8,18 @@ on top (`workspace/v1` says what this project's own operators need).
 from collections.abc import Iterator
 
 from pks4.bench.record import Reading
-from pks4.bench.trial import Trial, scan_backend
+from pks4.bench.trial import Trial
 
 SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Simulate one step."""
-    from pks4.bench.kernels import declared_attention
-    from pks4.bench.step_memory import RULE, step_memory
-    from pks4.bench.targets import standing_on, target
+    from pks4.bench.step_memory import RULE, simulate
+    from pks4.bench.targets import target
 
     where = target(trial.settings["target"], trial.settings["kernel"])
-    model = trial.build("meta")
-    with (
-        standing_on(where, model, trial.clip("meta")) as clip,
-        declared_attention(where.kernel) as calls,
-    ):
-        found, scan = step_memory(model, clip), scan_backend(model)
+    found, kernel, scan = simulate(trial.build("meta"), trial.clip("meta"), where)
     yield Reading(
         metric="step_peak_bytes",
         value=found.peak,
@@ -34,7 +28,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
         evidence={
             **where.evidence(),
             "rule": RULE,
-            "kernel": calls.evidence(),
+            "kernel": kernel,
             "scan_backend": scan,
         },
         detail={

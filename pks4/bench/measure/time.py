@@ -3,6 +3,7 @@
 Candidate, reference and the reference again are sampled in interleaved rounds (see
 `pks4.bench.pairing`), in several fresh processes one after another (`pks4.bench.time_session`);
 raw samples are kept, wall and CPU time. One thread, garbage collection off, first calls left out.
+On CUDA the clock is read when the device is idle, and its own time is kept beside, by events.
 """
 
 from collections.abc import Iterator
@@ -20,19 +21,24 @@ SETTINGS = {
     "rounds": 7,  # of each process
     "sample_ms": 50,
     "warm_ups": 3,
-    "kernel": "flash_cpu",
+    "device": "cpu",
+    "dtype": "float32",
+    "kernel": "",  # of attention; "": the device's own
 }
 THREADS = 1
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Time both operations of the candidate against the reference contestant."""
+    from pks4.bench.devices import target_of
+
+    where = target_of(trial.settings)
     sessions = [_session(trial, i) for i in range(trial.settings["processes"])]
     evidence = {
+        **where.evidence(),
         "how": "measured",
         "rule": "paired/v2",
-        "device": "cpu",
-        "dtype": "float32",
+        "device": trial.settings["device"],
         "threads": THREADS,
         "processes": len(sessions),
         "reference": trial.settings["reference"],
@@ -74,6 +80,7 @@ def _readings(operation: str, found: list[dict], evidence: dict[str, Any]) -> It
     }
     wall = {arm: x[:, 0] for arm, x in pairs.items()}
     cpu = pairs["candidate"][:, 1]
+    events = pairs["candidate"][:, 2:].ravel().tolist()  # CUDA alone has them
     rounds = [len(f["samples"]["candidate"]) for f in found]
     yield Reading(
         metric=f"{operation}_seconds",
@@ -85,6 +92,7 @@ def _readings(operation: str, found: list[dict], evidence: dict[str, Any]) -> It
             "samples_seconds": wall["candidate"].tolist(),
             "cpu_seconds": cpu.tolist(),
             "cpu_per_wall": float(np.median(cpu / wall["candidate"])),
+            **({"device_seconds": events} if events else {}),
             "rounds_by_process": rounds,
         },
     )

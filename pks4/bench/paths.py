@@ -1,0 +1,85 @@
+"""Which way attention and scans took, as seen while they ran, and whether that is what was asked.
+
+A contestant may be asked for fused attention and materialise its scores, or for one scan backend
+and run another, without a word. Here the operators that ran are the witness.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pks4.bench.kernels import Calls
+from pks4.bench.lowered import LOWERS
+from pks4.bench.observer import Observer
+from pks4.bench.trial import scan_backend
+
+aten = torch.ops.aten
+_SCAN = "pks4::scan_"
+UNSEEN = "reference"  # a scan backend without an operator of its own
+
+
+class Fallback(Exception):
+    """Something else ran than what was asked for."""
+
+
+class Ran(NamedTuple):
+    """What was seen."""
+
+    kernel: str  # of fused attention
+    scan_backend: str | None  # that the layers are set to
+    scans: frozenset[str]  # operators of scans that ran
+    materialised: tuple[str, ...]  # classes of modules whose attention kept its scores
+
+    def evidence(self) -> dict[str, str | None]:
+        """What a record says of it."""
+        return {"kernel": self.kernel, "scan_backend": self.scan_backend}
+
+    def check(self, asked_attention: str | None) -> None:
+        """Raise Fallback unless what ran is what was asked for."""
+        wanted = set((self.scan_backend or "").split("+")) - {"", UNSEEN}
+        if wanted != self.scans:
+            ran = ", ".join(sorted(self.scans)) or "none with an operator of its own"
+            raise Fallback(f"asked for scan backend {self.scan_backend}, but {ran} ran")
+        if asked_attention == "sdpa" and self.materialised:
+            raise Fallback(
+                f"asked for fused attention, but {', '.join(self.materialised)} materialised its "
+                'scores; ask for attention = "eager" if that is meant'
+            )
+
+
+class Paths(Observer):
+    """While open, notes scans, and attention whose scores were materialised.
+
+    Which is a softmax that goes into a batched product; the declared kernel "math" has one by
+    itself. `calls` counts fused attention; `module` gives the class of the module that runs.
+    """
+
+    def __init__(
+        self, model: nn.Module, calls: Calls, module: Callable[[], str], device: str = "cpu"
+    ) -> None:
+        super().__init__()
+        self.calls, self.module = calls, module
+        self.scan_backend = scan_backend(model, device)
+        self.scans: set[str] = set()
+        self.scores: dict[int, torch.UntypedStorage] = {}  # holding them keeps identities apart
+        self.materialised: set[str] = set()
+
+    def look(self, func: Any, args: tuple, out: Any) -> None:
+        """Note an operator, if it is one of those."""
+        if func is aten._softmax.default or (func is LOWERS and self._is_scores(args[0])):
+            self.scores[out.untyped_storage()._cdata] = out.untyped_storage()
+        elif func is aten.bmm.default and self._is_scores(args[0]):
+            self.materialised.add(self.module())
+        name = func.overloadpacket._qualified_op_name
+        if name.startswith(_SCAN) and not name.endswith("_backward"):
+            self.scans.add(name.removeprefix(_SCAN))
+
+    def _is_scores(self, x: Tensor) -> bool:
+        return x.untyped_storage()._cdata in self.scores
+
+    def ran(self) -> Ran:
+        """What was seen so far."""
+        found = () if self.calls.kernel == "math" else tuple(sorted(self.materialised))
+        return Ran(self.calls.evidence(), self.scan_backend, frozenset(self.scans), found)
