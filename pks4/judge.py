@@ -15,25 +15,32 @@ from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 COMPARED = "compared"  # folder below the runs: parts of suites, which 'latest' must not find
 
 
+Base = Annotated[
+    str, typer.Argument(help="A run, its file, or 'reference'; with --worktree: the suite.")
+]
+Head = Annotated[str, typer.Argument(help="The run to judge, its file, or 'latest'.")]
+Worktree = Annotated[
+    str, typer.Option(metavar="REV", help="Measure REV and the code here in one session.")
+]
+Confirm = Annotated[
+    bool, typer.Option("--confirm", help="Measure alarms again; keep those that repeat.")
+]
+Rounds = Annotated[int, typer.Option(min=2, help="With --worktree: processes an arm.")]
+Every = Annotated[bool, typer.Option("--all", help="Show what is the same too.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a comment for a pull request.")]
+Junit = Annotated[Path | None, typer.Option(help="Also write JUnit XML to this file.")]
+
+
 def compare(
-    base: Annotated[
-        str,
-        typer.Argument(help="A run, its file, or 'reference'; with --worktree: the suite."),
-    ],
-    head: Annotated[str, typer.Argument(help="The run to judge, its file, or 'latest'.")] = "",
-    worktree: Annotated[
-        str, typer.Option(metavar="REV", help="Measure REV and the code here in one session.")
-    ] = "",
-    confirm: Annotated[
-        bool, typer.Option("--confirm", help="Measure alarms again; keep those that repeat.")
-    ] = False,
-    rounds: Annotated[int, typer.Option(min=2, help="With --worktree: processes an arm.")] = 3,
-    every: Annotated[bool, typer.Option("--all", help="Show what is the same too.")] = False,
+    base: Base,
+    head: Head = "",
+    worktree: Worktree = "",
+    confirm: Confirm = False,
+    rounds: Rounds = 3,
+    every: Every = False,
     as_json: AsJson = False,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a comment for a pull request.")
-    ] = False,
-    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML to this file.")] = None,
+    as_markdown: AsMarkdown = False,
+    junit: Junit = None,
 ) -> None:
     """Say what is the same, better, worse, changed or missing in HEAD, number by number.
 
@@ -53,21 +60,18 @@ def compare(
 
     if as_json and as_markdown:
         raise UserError(JSON_OR_MARKDOWN)
-    if worktree:
-        if head:
-            raise UserError(f"--worktree REV takes one suite, got {base!r} and {head!r}")
-        *runs, known = _measured(worktree, base, rounds, None)
-    else:
-        *runs, known = _read(base, head)
+    if worktree and head:
+        raise UserError(f"--worktree REV takes one suite, got {base!r} and {head!r}")
+    *runs, known = _measured(worktree, base, rounds) if worktree else _read(base, head)
     found = comparing.compare(*runs, paired=bool(worktree))
     found = comparing.accepted(found, runs[1], _references(found.suite, known))
     if confirm and found.of(*comparing.ALARMS):
         if worktree:
-            *runs, _ = _measured(worktree, base, rounds, found)
-            again = comparing.compare(*runs, paired=True)
+            *again, _ = _measured(worktree, base, rounds, found)
         else:
-            again = comparing.compare(runs[0], _again(found, runs[1]))
-        found = compare_confirm.confirmed(found, again)
+            again = [runs[0], _again(found, runs[1])]
+        second = comparing.compare(*again, paired=bool(worktree))
+        found = compare_confirm.confirmed(found, second)
     if junit:
         _write(junit, compare_print.junit(found))
     if as_json:
@@ -75,11 +79,7 @@ def compare(
     elif as_markdown:
         print(compare_print.markdown(found), end="")
     else:
-        rows = compare_print.rows(found, every)
-        if rows:
-            print_table(compare_print.COLUMNS, rows)
-            print()
-        print(*compare_print.summary(found), sep="\n")
+        _show(found, every)
     sys.exit(found.exit_code)
 
 
@@ -101,6 +101,17 @@ def accept(
     replaced = f", in place of {entry.replaces}" if entry.replaces else ""
     print(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
     note.print(f"commit {_results() / accepting.LEDGER} and the run in results/reference")
+
+
+def _show(found: Any, every: bool) -> None:
+    """The comparison as a table with its summary."""
+    from pks4.bench import compare_print
+
+    rows = compare_print.rows(found, every)
+    if rows:
+        print_table(compare_print.COLUMNS, rows)
+        print()
+    print(*compare_print.summary(found), sep="\n")
 
 
 def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
@@ -143,7 +154,9 @@ def _references(suite: str, known: list[Any]) -> list[tuple[Any, str]]:
     ]
 
 
-def _measured(revision: str, suite: str, rounds: int, alarms: Any) -> tuple[Any, Any, list[Any]]:
+def _measured(
+    revision: str, suite: str, rounds: int, alarms: Any = None
+) -> tuple[Any, Any, list[Any]]:
     """Runs of both revisions, and what was accepted at the first; of alarms only, where given."""
     from pks4.bench import accept as accepting
     from pks4.bench import catalogue
