@@ -5,29 +5,36 @@ from typing import Annotated
 
 import typer
 
+from pks4.probe_command import data_probe
 from pks4.terminal import AsJson, note
 
 data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
+data_app.command("probe")(data_probe)
 
 
 @data_app.command("make")
 def data_make(
-    task: Annotated[str, typer.Argument(help="temporal or spatial.")],
+    task: Annotated[str, typer.Argument(help="temporal, spatial or long.")],
     size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
-    frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 16,
-    train: Annotated[int, typer.Option(help="Clips to train on.")] = 3600,
-    val: Annotated[int, typer.Option(help="Clips to choose by.")] = 360,
-    test: Annotated[int, typer.Option(help="Clips to score on.")] = 1080,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")
+    ] = None,
+    train: Annotated[int | None, typer.Option(help="Clips to train on; 3600, long: 600.")] = None,
+    val: Annotated[int | None, typer.Option(help="Clips to choose by; 360, long: 120.")] = None,
+    test: Annotated[int | None, typer.Option(help="Clips to score on; 1080, long: 360.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives other clips.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Render kinetic digits to H.264 clips in a cache; print the folder."""
-    from pks4.data.make import make
+    from pks4.data.digits import class_names
+    from pks4.data.make import DEFAULT_COUNTS, make
     from pks4.progress import bar
 
-    counts = {"train": train, "val": val, "test": test}
+    class_names(task)  # raises for an unknown task
+    chosen = {"train": train, "val": val, "test": test}
+    counts = DEFAULT_COUNTS[task] | {k: v for k, v in chosen.items() if v is not None}
     with bar(note, f"rendering {task}") as update:
         dataset = make(
             task, size=size, frames=frames, counts={k: v for k, v in counts.items() if v},

@@ -147,7 +147,8 @@ def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, opti
     twin = MODELS[name].facts["IMAGE_TWIN"]
     if twin is None:
         return
-    shared = {k: v for k, v in options.items() if k == "layers"}  # of the ResNets
+    own = {**MODELS[name].facts["SCALES"]["tiny"], **options}
+    shared = {k: v for k, v in own.items() if k in ("layers", "backbone")}  # of the CNNs
     if options.get("clip"):
         shared["backbone"] = "vit_clip"
     state = shake(tiny(twin, shared, 1)).state_dict()

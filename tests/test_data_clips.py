@@ -9,7 +9,6 @@ import torch
 from pks4.data import make
 from pks4.data.clips import load_split, segment_centres
 from pks4.data.errors import BadClipsError, DataError, VideoError
-from pks4.data.probe import probe
 from pks4.data.readers import READERS, read_frames
 
 
@@ -73,16 +72,3 @@ def test_a_video_error_survives_the_way_between_processes():
     error = VideoError("clip.mp4", "truncated", "too short")
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.path, copy.kind) == (str(error), error.path, error.kind)
-
-
-def test_the_probe_finds_the_motion_in_its_order_only(dataset):
-    scores = probe(dataset)
-    assert scores["clips"] == 28
-    assert scores["motion"]["mean"] > 0.8
-    for view in ("frame", "bag"):
-        assert abs(scores[view]["mean"] - 0.5) < 4 * scores["standard_error"]
-
-
-def test_a_task_without_pairs_cannot_be_probed(dataset):
-    with pytest.raises(DataError, match="no time-reversal pairs"):
-        probe(dataset.model_copy(update={"task": "spatial"}))

@@ -34,6 +34,7 @@ def displacement(trajectories, t):
 def test_temporal_has_seven_pairs_and_four_oscillations():
     assert len(class_names("temporal")) == 18
     assert len(class_names("spatial")) == 10
+    assert len(set(class_names("long"))) == 12
     assert [pair.kind for pair in PAIRS] == ["motion"] * 4 + ["order"] * 3
     for label, pair in enumerate(PAIRS):
         assert class_names("temporal")[2 * label : 2 * label + 2] == (pair.first, pair.second)
@@ -111,4 +112,4 @@ def test_the_package_imports_nothing_heavy():
 
 
 def test_tasks_are_named():
-    assert TASKS == ("temporal", "spatial")
+    assert TASKS == ("temporal", "spatial", "long")

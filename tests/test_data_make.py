@@ -1,13 +1,17 @@
 """Making a data set: balanced, reused, resumed, never half there."""
 
+import csv
 import json
+import os
 
 import pytest
+import torch
 
-from pks4.data import Dataset, make
+from pks4.data import Dataset, integrity, make
 from pks4.data.clips import load_split
+from pks4.data.digits import TASKS
 from pks4.data.errors import CacheError, DataError
-from pks4.data.manifest import read_manifest, verify
+from pks4.data.manifest import manifest_text, read_manifest, verify
 
 COUNTS = {"train": 20, "test": 10}
 SMALL = {"size": 32, "frames": 4, "counts": COUNTS, "workers": 1}
@@ -91,6 +95,68 @@ def test_a_clip_lost_from_a_finished_data_set_is_rendered_again(made, tmp_path):
     assert load_split(mine, "test", 4).video.shape == (10, 4, 3, 32, 32)
 
 
+def changed(path):
+    """The same file with one byte turned, at the same time and size."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_changed_clip_is_named_with_the_remedy_and_the_remedy_works(made, tmp_path):
+    mine = make.make("spatial", cache=tmp_path, **SMALL)
+    clip = mine.root / "test" / "000005.mp4"
+    changed(clip)
+    with pytest.raises(DataError, match=r"test/000005.mp4: this file was changed.*delete it"):
+        make.make("spatial", cache=tmp_path, **SMALL)
+    clip.unlink()
+    assert make.make("spatial", cache=tmp_path, **SMALL).digest == made.digest
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("frames_sha256", "0" * 64, "do not give the digest in dataset.json"),
+        ("num_frames", "5", r"5 frames of 000000.mp4 where dataset.json says 4"),
+        (None, None, "9 clips where dataset.json says 10"),
+    ],
+)
+def test_a_changed_manifest_is_found_by_the_description(tmp_path, column, value, message):
+    root = make.make("spatial", cache=tmp_path, **SMALL).root
+    with (root / "test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if column is None:
+        rows.pop()
+    else:
+        rows[0][column] = value
+    (root / "test.csv").write_text(manifest_text(rows))
+    with pytest.raises(DataError, match=message):
+        make.make("spatial", cache=tmp_path, **SMALL)
+
+
+def test_files_are_hashed_once_in_a_process_unless_they_change(made, monkeypatch):
+    hashed = []
+    real = integrity.file_sha256
+    monkeypatch.setattr(integrity, "file_sha256", lambda path: hashed.append(path) or real(path))
+    monkeypatch.setattr(integrity, "_seen", set())
+    for _ in range(2):
+        integrity.check_unchanged(made)
+    assert len(hashed) == 30
+    os.utime(made.root / "test" / "000005.mp4")
+    integrity.check_unchanged(made)
+    assert hashed[30:] == [made.root / "test" / "000005.mp4"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("size", "frames"), [(64, 512), (112, 40), (224, 32)])
+def test_every_task_renders_at_every_size_and_length(task, size, frames, tmp_path):
+    dataset = make.make(task, size=size, frames=frames, counts={"test": 2}, cache=tmp_path,
+                        workers=1)  # fmt: skip
+    clips = load_split(dataset, "test", frames)
+    assert clips.video.shape == (2, frames, 3, size, size)
+    assert not torch.equal(clips.video[0], clips.video[1])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -99,6 +165,7 @@ def test_a_clip_lost_from_a_finished_data_set_is_rendered_again(made, tmp_path):
         ({"size": 16}, "at least 32"),
         ({"size": 64.0}, "whole number"),
         ({"frames": 1}, "at least 2"),
+        ({"task": "long"}, "'long' takes at least 32"),
         ({"seed": -1}, "0 or more"),
         ({"workers": 0}, "1 or more"),
         ({"counts": {}}, "at least one of"),

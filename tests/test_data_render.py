@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
-from pks4.data.digits import FPS, SPLITS
+from pks4.data import render as render_module
+from pks4.data.digits import FPS, GENERATOR_VERSION, SPLITS, TASKS
 from pks4.data.encode import encode, frames_sha256, rgb_to_yuv420
 from pks4.data.material import backgrounds, sprite_indices, sprites
 from pks4.data.render import render
+
+MEANS_OF_VERSION = {
+    1: {
+        "temporal": [119.740, 66.196, 40.767],
+        "spatial": [54.258, 45.448, 41.103],
+        "long": [64.371, 60.713, 59.645],
+    },
+}  # mean red, green, blue of a clip
 
 
 def clip(task="temporal", split="train", index=0, size=64, frames=8, seed=0):
@@ -26,6 +35,20 @@ def test_a_clip_is_the_same_every_time():
 )
 def test_every_part_of_the_seed_changes_the_clip(other):
     assert not np.array_equal(clip().frames, clip(**other).frames)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_frames_are_those_of_this_generator_version(task):
+    means = clip(task, index=4, size=64, frames=32).frames.mean((0, 1, 2))
+    golden = MEANS_OF_VERSION[GENERATOR_VERSION][task]  # another law of a frame, another version
+    assert means == pytest.approx(golden, abs=2e-3)
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    whole = [clip(task, frames=70).frames for task in ("temporal", "long")]
+    monkeypatch.setattr(render_module, "BLOCK", 7)
+    for task, frames in zip(("temporal", "long"), whole, strict=True):
+        assert np.array_equal(clip(task, frames=70).frames, frames)
 
 
 def test_labels_go_round_the_classes():

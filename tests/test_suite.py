@@ -5,6 +5,7 @@ import pytest
 from pks4.bench import catalogue
 from pks4.bench.plan import plan, split_seed
 from pks4.bench.suite import parse_suite, read_suite
+from pks4.data.digits import TASKS
 from pks4.errors import UserError
 
 
@@ -24,6 +25,12 @@ def test_a_plan_has_one_cell_per_contestant_and_frames(suite_file):
         "check_up_to": 8,
     }
     assert not cells[0].alone
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_grid_may_ask_for_any_embedded_task(suite_file, task):
+    cells = planned(suite_file(more=f'task = "{task}"'))
+    assert cells[0].task == task
 
 
 def test_timing_cells_run_alone(suite_file):

@@ -98,6 +98,16 @@ def test_structure_needs_a_fourth_point_to_verify_a_quadratic():
     assert structure.fit({8: 64, 16: 128}) is None
 
 
+def test_the_local_exponent_takes_the_constant_away_first():
+    """100 + 3 T is affine: exponent 1, where a log-log slope would say 0.86."""
+    line = {t: 100 + 3 * t for t in (8, 64, 128, 256)}
+    assert structure.local_exponent(line, structure.fit(line)) == pytest.approx(1.0)
+    bent = {t: 100 + 3 * t + t * t for t in (8, 64, 512, 1024)}
+    assert 1.99 < structure.local_exponent(bent, structure.fit(bent)) < 2
+    flat = dict.fromkeys((8, 64, 128, 256), 7)
+    assert structure.local_exponent(flat, structure.fit(flat)) is None
+
+
 def test_structure_refuses_rounded_numbers():
     with pytest.raises(ValueError, match="at 16 frames is not an integer"):
         structure.fit({8: 1, 16: 2.5, 32: 3})

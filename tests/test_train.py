@@ -10,9 +10,10 @@ from pks4.bench.plan import plan
 from pks4.bench.suite import read_suite
 from pks4.bench.trial import Trial
 from pks4.data.digits import class_names
+from pks4.data.errors import CacheError
 from pks4.data.stills import stills
 from pks4.train.fit import Diverged, Recipe, fit, pixels, predict
-from pks4.train.pretrain import image_model
+from pks4.train.pretrain import _Pretraining, image_model
 from pks4.train.score import top1, within_pair
 
 
@@ -104,16 +105,49 @@ def test_stills_are_balanced_repeatable_and_know_where_the_digit_is():
     assert not torch.equal(first.image, stills("val", 20, size=32).image)
 
 
-def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(tmp_path):
-    options = {"width": 12, "depth": 1, "heads": 2, "patch_size": 8, "image_size": 32}
-    build_file = catalogue.models()["frame_mean"].load()
-    built = []
+OPTIONS = {"width": 12, "depth": 1, "heads": 2, "patch_size": 8, "image_size": 32}
+KEY = {"model": "frame_mean", "options": OPTIONS}
+
+
+def counted_build(built):
+    """Builds the image twin of KEY and notes it in `built`."""
 
     def build():
-        built.append(build_file.build(frames=1, num_classes=2, **options))
+        module = catalogue.models()["frame_mean"].load()
+        built.append(module.build(frames=1, num_classes=2, **OPTIONS))
         return built[-1]
 
-    key = {"model": "frame_mean", "options": options}
+    return build
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", None], ids=["empty", "text", "cut"])
+def test_a_damaged_image_model_is_said_and_made_again(tmp_path, content):
+    recipe, built = Recipe(learning_rate=1e-3, epochs=1, batch_size=8), []
+    first = image_model(KEY, counted_build(built), 16, recipe, tmp_path, quiet)
+    (path,) = (tmp_path / "image-models").glob("*.pt")
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    with pytest.warns(UserWarning, match="is damaged .*; the image model is trained again"):
+        again = image_model(KEY, counted_build(built), 16, recipe, tmp_path, quiet)
+    assert len(built) == 2
+    for name, tensor in first.state.items():
+        assert torch.equal(tensor, again.state[name])
+    assert not list(path.parent.glob(".*.part"))
+
+
+def test_an_image_model_that_cannot_be_saved_names_the_remedy(tmp_path, monkeypatch):
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    recipe = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
+    with pytest.raises(CacheError, match="No space left on device; free some space"):
+        image_model(KEY, counted_build([]), 16, recipe, tmp_path, quiet)
+    assert not list((tmp_path / "image-models").glob("*.pt"))
+
+
+def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(tmp_path):
+    built, key = [], KEY
+    build = counted_build(built)
     recipe = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
     first = image_model(key, build, 16, recipe, tmp_path, quiet)
     second = image_model(key, build, 16, recipe, tmp_path, quiet)
@@ -170,3 +204,26 @@ def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, 
         twin = accuracy._image_twin(model)
         accuracy._image_model(Trial(one, cell.settings["accuracy"]), twin)
     assert keys[0] == keys[1] == {"model": twin.name, "options": sizes}
+
+
+@pytest.mark.parametrize("size", [64, 112])
+@pytest.mark.parametrize(
+    "model", [m for m, entry in catalogue.models().items() if entry.facts["IMAGE_TWIN"]]
+)
+def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
+    suite_file, monkeypatch, model, size
+):
+    asked = []
+    monkeypatch.setattr(
+        "pks4.train.pretrain.image_model", lambda key, build, *_: asked.append(build)
+    )
+    sizes = {**catalogue.models()[model].facts["SCALES"]["tiny"], "image_size": size}
+    cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
+    one = cell.model_copy(update={"model": model, "options": sizes})
+    accuracy._image_model(Trial(one, cell.settings["accuracy"]), accuracy._image_twin(model))
+    pretraining = _Pretraining(asked[0](), size)
+    digit, place = pretraining(pixels(stills("train", 2, size=size).image))
+    assert digit.shape == (2, 10)
+    assert place.shape == (2, pretraining.side**2, 11)
+    contestant = catalogue.models()[model].load().build(frames=4, num_classes=3, **sizes)
+    contestant.load_image_weights(pretraining.twin.state_dict())

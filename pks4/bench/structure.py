@@ -9,6 +9,7 @@ below one. Letters: T frames; a, b, c the coefficients.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import log
 from typing import Literal
 
 Kind = Literal["affine", "quadratic", "other", "unverified"]
@@ -45,6 +46,21 @@ def fit(values: Mapping[int, int]) -> Structure | None:
     if any(a + b * t + c * t * t != values[t] for t in frames):
         return Structure("other", None, frames)
     return Structure(_kind(c, len(frames)), (a, b, c), frames)
+
+
+def local_exponent(values: Mapping[int, int], found: Structure) -> float | None:
+    """The exponent of growth between the two largest T, the constant a subtracted.
+
+    1 where the cost is affine, towards 2 where a quadratic part takes over. None for a cost of no
+    known structure, or one that does not grow.
+    """
+    if found.coefficients is None:
+        return None
+    low, high = sorted(values)[-2:]
+    grown = [values[t] - found.coefficients[0] for t in (low, high)]
+    if grown[0] <= 0 or grown[1] <= 0:
+        return None
+    return log(grown[1] / grown[0]) / log(high / low)
 
 
 def _kind(c: Fraction, points: int) -> Kind:

@@ -120,7 +120,7 @@ def structures(view: View) -> Table:
         title="Exact dependence on T",
         note=(
             "cost = a + b·T + c·T², exact fractions through three T, checked at every other T. "
-            "Affine: c is exactly 0."
+            "Affine: c is exactly 0. The exponent is that between the two largest T, a subtracted."
         ),
         columns=(
             *lines.SETTING,
@@ -129,6 +129,7 @@ def structures(view: View) -> Table:
             Column(key="metric", heading="cost"),
             Column(key="kind", heading="in T"),
             *(Column(key=key, heading=heading, numeric=True) for key, heading in powers),
+            Column(key="local_exponent", heading="exponent at the end", numeric=True),
             Column(key="checked_at", heading="T used"),
         ),
         lines=made,
@@ -138,6 +139,7 @@ def structures(view: View) -> Table:
 def _fields(metric: str, fitted: structure.Structure, found: Mapping[int, Row]) -> Line:
     largest = found[max(found)]
     coefficients = fitted.coefficients or (None, None, None)
+    local = structure.local_exponent({t: row.value for t, row in found.items()}, fitted)
     shown = [
         Entry()
         if part is None
@@ -148,5 +150,6 @@ def _fields(metric: str, fitted: structure.Structure, found: Mapping[int, Row]) 
         "metric": text(metric),
         "kind": Entry(value=fitted.kind, text=fitted.kind, tone=fitted.kind),
         **dict(zip("abc", shown, strict=True)),
+        "local_exponent": text(None) if local is None else Entry(value=local, text=f"{local:.3f}"),
         "checked_at": text(", ".join(map(str, fitted.frames))),
     }

@@ -7,10 +7,10 @@
 `make` is the module `pks4.data.make`, whose function of the same name renders a data set.
 Importing this package imports none of torch, av, scikit-learn; each file takes what it needs.
 
-The flow, one file a step: digits (tasks and classes) -> trajectory (where the sprite is)
+The flow, one file a step: digits (tasks and classes) -> trajectory and long (where the sprite is)
 -> material (sprites and backgrounds) -> render (frames) -> encode (H.264) -> make (a folder)
--> manifest and dataset (what the folder holds) -> readers (frames back) -> clips (a tensor);
-probe asks whether a task can be cheated.
+-> manifest and dataset (what the folder holds) -> integrity (is it still so) -> readers (frames
+back) -> clips (a tensor); probe and probe_views ask whether a task can be cheated.
 """
 
 from importlib import import_module

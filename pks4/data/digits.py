@@ -14,7 +14,12 @@ apart, of kind `order` when it takes the order of the displacements:
 * move_stop/stop_move: two neighbouring frames have the same law when their time is not known.
 
 Task `spatial`, 10 classes: the digit shown; its motion is a nuisance.
-No horizontal flip on `temporal`: left and right, rotate_cw and rotate_ccw would swap.
+
+Task `long`, 12 classes: an ordered pair of different directions, each shown in eight marked frames,
+one near the start and one near the end of a clip (see long.py). One direction alone gives at most
+1/3 (`HALF_CLIP_BOUND`): judge it by 12-way accuracy against that.
+
+No horizontal flip on `temporal` and `long`: left and right, rotate_cw and rotate_ccw would swap.
 """
 
 from typing import Literal, NamedTuple
@@ -44,13 +49,18 @@ PAIRS: tuple[Pair, ...] = (
     Pair("move_stop", "stop_move", "order"),
 )
 OSCILLATIONS = ("osc1", "osc2", "osc3", "osc4")
+DIRECTIONS = ("left", "right", "up", "down")
 SPLITS = ("train", "val", "test")
+HALF_CLIP_BOUND = 1 / 3  # of `long`: who knows one direction has three classes left
 
 _CLASSES: dict[str, tuple[str, ...]] = {
     "temporal": (*(name for pair in PAIRS for name in pair[:2]), *OSCILLATIONS),
     "spatial": tuple(f"digit{digit}" for digit in range(10)),
+    "long": tuple(f"{a}_{b}" for a in DIRECTIONS for b in DIRECTIONS if a != b),
 }
 TASKS = tuple(_CLASSES)
+DEFAULT_FRAMES = {"temporal": 16, "spatial": 16, "long": 512}
+MIN_FRAMES = {"temporal": 2, "spatial": 2, "long": 32}  # below it a task loses its meaning
 
 
 def class_names(task: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 GOP = 12
 _X264 = f"bframes=0:mbtree=0:keyint={GOP}:min-keyint={GOP}:scenecut=0:open-gop=0:threads=1"
+_BLOCK = 32  # frames converted at once, so that a long clip takes no more memory
 _OPTIONS = {"preset": "veryfast", "crf": "18", "x264-params": _X264}
 
 # BT.601, limited range, scaled by 256: rows Y, U, V; columns R, G, B.
@@ -29,15 +30,15 @@ def frames_sha256(frames: NDArray[np.uint8]) -> str:
 def encode(frames: NDArray[np.uint8], fps: int) -> bytes:
     """An mp4 file with the frames (t, h, w, 3), h and w even, as closed-GOP H.264."""
     count, height, width, _ = frames.shape
-    planes = rgb_to_yuv420(frames)
     file = io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
-        for t in range(count):
-            frame = av.VideoFrame.from_ndarray(planes[t], format="yuv420p")
-            container.mux(stream.encode(frame))
+        for start in range(0, count, _BLOCK):
+            for planes in rgb_to_yuv420(frames[start : start + _BLOCK]):
+                frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+                container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file.getvalue()
 

@@ -1,7 +1,8 @@
 """Render the embedded data set into a cache folder: in parallel, resumable, never half there.
 
 Every clip is written under another name and moved into place, then noted in a journal.  When all
-are there the manifests are written, and `dataset.json` last.  A finished folder is reused as it is.
+are there the manifests are written, and `dataset.json` last.  A finished folder is reused as it
+is, after a look at its hashes.
 An interrupted one is resumed: a clip that the journal or a manifest names, and whose file still has
 the hash written there, is kept; every other is rendered.
 """
@@ -21,17 +22,29 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from pks4.data.dataset import DESCRIPTION, Dataset, cache_root, digest, write_whole
-from pks4.data.digits import FPS, GENERATOR_VERSION, SPLITS, class_names
+from pks4.data.digits import (
+    DEFAULT_FRAMES,
+    FPS,
+    GENERATOR_VERSION,
+    MIN_FRAMES,
+    SPLITS,
+    class_names,
+)
 from pks4.data.encode import encode, frames_sha256
 from pks4.data.errors import CacheError, DataError
+from pks4.data.integrity import check_unchanged, file_sha256
 from pks4.data.manifest import manifest_text, read_manifest
 from pks4.data.render import render
 from pks4.errors import unknown_name
 
-DEFAULT_COUNTS = {"train": 3600, "val": 360, "test": 1080}
+DEFAULT_COUNTS = {
+    "temporal": {"train": 3600, "val": 360, "test": 1080},
+    "spatial": {"train": 3600, "val": 360, "test": 1080},
+    "long": {"train": 600, "val": 120, "test": 360},  # of 512 frames each
+}
 MIN_SIZE = 32  # below it a digit is no longer legible
 JOURNAL = "journal.jsonl"
-_CHUNK = 16  # clips a worker renders between two reports
+_CHUNK_FRAMES = 256  # a worker renders about so many between two reports
 _WRITING = threading.Lock()  # a worker told to end first finishes the file it writes
 
 Progress = Callable[[int, int], None]
@@ -58,23 +71,27 @@ def make(
     task: str,
     *,
     size: int = 64,
-    frames: int = 16,
+    frames: int | None = None,
     counts: Mapping[str, int] | None = None,
     seed: int = 0,
     cache: Path | str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Render task `temporal` or `spatial`, or find it finished in the cache.
+    """Render a task of `digits.TASKS`, or find it finished in the cache.
 
-    `size` is the side in pixels, `frames` the length of a clip, `counts` the clips of each split
-    (labels go round, so a multiple of the classes is exactly balanced and any other count is so
-    within one clip a class).  `cache` defaults to $PKS4_CACHE, else the user's cache folder.
-    `workers` processes render (default: one a core); `progress(done, total)` is told of clips.
+    `size` is the side in pixels, `frames` the length of a clip (by default 16, and 512 for `long`),
+    `counts` the clips of each split (labels go round, so a multiple of the classes is exactly
+    balanced and any other count is so within one clip a class).  `cache` defaults to $PKS4_CACHE,
+    else the user's cache folder.  `workers` processes render (default: one a core);
+    `progress(done, total)` is told of clips.
 
-    Raises DataError for a setting that cannot be met, CacheError for a cache it cannot write.
+    Raises DataError for a setting that cannot be met, or for a finished data set of which a file
+    was changed; CacheError for a cache it cannot write.
     """
-    counts = dict(DEFAULT_COUNTS if counts is None else counts)
+    class_names(task)  # raises for an unknown task
+    frames = DEFAULT_FRAMES[task] if frames is None else frames
+    counts = dict(DEFAULT_COUNTS[task] if counts is None else counts)
     _check(task, size, frames, counts, seed, workers)
     counts = {split: counts[split] for split in SPLITS if split in counts}
     root = cache_root(cache) / folder_name(task, size, frames, counts, seed)
@@ -85,7 +102,9 @@ def make(
     ]
     parts = [DESCRIPTION, *(f"{split}.csv" for split in counts), *(job.path for job in jobs)]
     if all((root / part).is_file() for part in parts):
-        return Dataset.read(root)
+        dataset = Dataset.read(root)
+        check_unchanged(dataset)
+        return dataset
     return _finish(jobs, _fill(root, jobs, workers, progress), counts)
 
 
@@ -97,15 +116,14 @@ def folder_name(task: str, size: int, frames: int, counts: Mapping[str, int], se
 
 def _check(task: str, size: int, frames: int, counts: dict[str, int], seed: int,
            workers: int | None) -> None:  # fmt: skip
-    class_names(task)  # raises for an unknown task
     whole = {"size": size, "frames": frames, "seed": seed, **counts}
     for name, value in whole.items():
         if not isinstance(value, int) or isinstance(value, bool):
             raise DataError(f"{name} is {value!r}; give a whole number")
     if size < MIN_SIZE or size % 2:
         raise DataError(f"size is {size}; give an even number of pixels, at least {MIN_SIZE}")
-    if frames < 2:
-        raise DataError(f"frames is {frames}; a motion takes at least 2")
+    if frames < MIN_FRAMES[task]:
+        raise DataError(f"frames is {frames}; task {task!r} takes at least {MIN_FRAMES[task]}")
     if seed < 0:
         raise DataError(f"seed is {seed}; give 0 or more")
     if workers is not None and workers < 1:
@@ -143,7 +161,7 @@ def _verified(root: Path, jobs: list[_Job]) -> dict[str, Row]:
     rows = {}
     for row in _recorded(root):
         path = root / row["path"]
-        if row["path"] in wanted and path.is_file() and _sha256(path) == row["file_sha256"]:
+        if row["path"] in wanted and path.is_file() and file_sha256(path) == row["file_sha256"]:
             rows[row["path"]] = row
     return rows
 
@@ -178,7 +196,8 @@ def _journal(root: Path) -> TextIO:
 
 def _rendered(jobs: list[_Job], workers: int | None) -> Iterator[Row]:
     """Rows of the jobs as they are rendered, in no fixed order."""
-    chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
+    step = max(1, _CHUNK_FRAMES // jobs[0].frames) if jobs else 1
+    chunks = [jobs[start : start + step] for start in range(0, len(jobs), step)]
     workers = min(workers or _cores(), len(chunks))
     if workers <= 1:
         for job in jobs:
@@ -260,7 +279,3 @@ def _finish(jobs: list[_Job], rows: dict[str, Row], counts: dict[str, int]) -> D
     write_whole(root / DESCRIPTION, text.encode())
     (root / JOURNAL).unlink(missing_ok=True)
     return dataset
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

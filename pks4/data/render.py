@@ -9,6 +9,8 @@ A clip depends on (generator version, seed, task, split, index, label) alone, th
 numpy Generator.  Frames are equal wherever numpy and scipy round alike; the hash of the frames
 in the manifest is the authority.
 
+A clip is drawn in blocks of frames, so that a long one takes little more memory than its bytes.
+
 Letters: t frames, h w rows and columns; sizes in pixels unless a name says otherwise.
 """
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from pks4.data.digits import GENERATOR_VERSION, class_names
+from pks4.data.long import wander
 from pks4.data.material import backgrounds, sprite_indices, sprites
 from pks4.data.trajectory import Trajectory, drift, trajectory
 
@@ -29,6 +32,8 @@ SPRITE_SIZE = 0.32  # of the frame side, at scale 1
 NOISE_SIGMA = 6.0  # grey levels
 CROP_PIXELS = (80, 120)  # side of the square cut from a photograph; a band is 128 wide
 PAN_SIZE = 0.2  # the largest pan of the background along one axis in a clip, of the frame side
+MARK = np.array([1.0, 1.0, 0.25])  # on the sprite's colour in a marked frame: it turns yellow
+BLOCK = 32  # frames drawn at once
 DIM = (0.35, 0.65)  # the background's brightness, so that the sprite stands out
 
 
@@ -47,20 +52,46 @@ def render(task: str, split: str, index: int, *, size: int, frames: int, seed: i
     rng = clip_rng(seed, task, split, index, label)
     pool = sprite_indices(split, label if task == "spatial" else None)
     sprite = int(rng.choice(pool))
-    path = drift(frames, rng) if task == "spatial" else trajectory(names[label], frames, rng)
-    return Clip(compose(split, sprites()[0][sprite], path, size, rng), label, sprite)
+    marked = None
+    if task == "spatial":
+        path = drift(frames, rng)
+    elif task == "long":
+        path, marked = wander(names[label], frames, rng)
+    else:
+        path = trajectory(names[label], frames, rng)
+    digit = sprites()[0][sprite]
+    return Clip(compose(split, digit, path, size, rng, marked), label, sprite)
 
 
 def compose(
-    split: str, digit: NDArray[np.float32], path: Trajectory, size: int, rng: np.random.Generator
+    split: str,
+    digit: NDArray[np.float32],
+    path: Trajectory,
+    size: int,
+    rng: np.random.Generator,
+    marked: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """Frames (t, h, w, 3): `digit` on its path over a background, with distractors and noise."""
-    video = _background(split, size, len(path.x), rng)
-    for _ in range(2):
-        _draw_disc(video, rng)
-    draw_sprite(video, digit, path, rng.uniform(215, 255, size=3))
-    video += NOISE_SIGMA * rng.standard_normal(video.shape, dtype=np.float32)
-    return np.clip(np.rint(video), 0, 255).astype(np.uint8)
+    """Frames (t, h, w, 3): `digit` on its path over a background, with distractors and noise.
+
+    In the frames that `marked` (t,) names, the digit has another colour.
+    """
+    frames = len(path.x)
+    canvas, offsets = _background(split, size, frames, rng)
+    discs = [_disc(size, frames, rng) for _ in range(2)]
+    colour = np.tile(rng.uniform(215, 255, size=3), (frames, 1))
+    if marked is not None:
+        colour[marked] *= MARK
+    reach = _reach(path, size, len(digit))
+    blocks = []
+    for start in range(0, frames, BLOCK):
+        block = slice(start, start + BLOCK)
+        video = np.stack([canvas[y : y + size, x : x + size] for y, x in offsets[block]])
+        for disc in discs:
+            disc(video, block)
+        draw_sprite(video, digit, path.part(block), colour[block], reach)
+        video += NOISE_SIGMA * rng.standard_normal(video.shape, dtype=np.float32)
+        blocks.append(np.clip(np.rint(video), 0, 255).astype(np.uint8))
+    return np.concatenate(blocks)
 
 
 def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.random.Generator:
@@ -72,8 +103,8 @@ def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.ran
 
 def _background(
     split: str, size: int, frames: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """A photograph panning in whole pixels along a line, (t, h, w, 3)."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A piece of a photograph, and where a frame is cut from it, (t, 2): a pan along a line."""
     photographs = backgrounds(split)
     photograph = photographs[rng.integers(len(photographs))]
     side = rng.uniform(*CROP_PIXELS)
@@ -83,10 +114,7 @@ def _background(
     canvas = _bilinear(photograph, top + steps, left + steps) * np.float32(rng.uniform(*DIM))
     pan = rng.uniform(-margin / 2, margin / 2, size=2)
     tau = np.linspace(-1, 1, frames)[:, None]  # symmetric about 0: the pan backwards is -pan
-    rows, columns = np.rint(margin / 2 + tau * pan).astype(int).T
-    return np.stack(
-        [canvas[y : y + size, x : x + size] for y, x in zip(rows, columns, strict=True)]
-    )
+    return canvas, np.rint(margin / 2 + tau * pan).astype(int)
 
 
 def _bilinear(
@@ -103,9 +131,10 @@ def _bilinear(
     return top * (1 - fy) + bottom * fy
 
 
-def _draw_disc(video: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """A distractor: a coloured disc at constant velocity on the torus."""
-    frames, size = video.shape[:2]
+def _disc(
+    size: int, frames: int, rng: np.random.Generator
+) -> Callable[[NDArray[np.float32], slice], None]:
+    """A distractor: a coloured disc at constant velocity on the torus, to draw on some frames."""
     radius = rng.uniform(0.06, 0.1) * size
     colour = rng.uniform(30, 170, size=3)
     velocity = rng.uniform(-0.7, 0.7, size=2)  # of the frame side per clip
@@ -115,16 +144,22 @@ def _draw_disc(video: NDArray[np.float32], rng: np.random.Generator) -> None:
     def opacity(dy: Floats, dx: Floats) -> Floats:
         return np.clip(radius + 0.5 - np.hypot(dy, dx), 0, 1)
 
-    _blend(video, centres, int(radius) + 2, colour, opacity)
+    def draw(video: NDArray[np.float32], block: slice) -> None:
+        _blend(video, centres[block], int(radius) + 2, colour, opacity)
+
+    return draw
 
 
 def draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Trajectory,
-                 colour: Floats) -> None:  # fmt: skip
-    """The digit, scaled, turned and placed on the torus in every frame."""
+                 colour: Floats, reach: int | None = None) -> None:  # fmt: skip
+    """The digit, scaled, turned and placed on the torus in every frame.
+
+    `colour` is one for all frames (3,) or one for each (t, 3); `reach` is that of the whole path
+    where only some of its states are drawn.
+    """
     size, side = video.shape[1], len(digit)
-    pixels = SPRITE_SIZE * size * path.scale / side  # screen pixels per pixel of the digit, (t,)
-    reach = int(np.ceil(pixels.max() * side / np.sqrt(2))) + 1
-    reach = min(reach, (size - 1) // 2)  # a window never overlaps itself on the torus
+    reach = _reach(path, size, side) if reach is None else reach
+    pixels = _pixels(path, size, side)
     cos, sin = ((f(path.angle) / pixels)[:, None, None] for f in (np.cos, np.sin))
 
     def opacity(dy: Floats, dx: Floats) -> Floats:
@@ -135,6 +170,17 @@ def draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Tr
     _blend(video, np.stack([path.y, path.x], axis=1) * size, reach, colour, opacity)
 
 
+def _pixels(path: Trajectory, size: int, side: int) -> Floats:
+    """Screen pixels per pixel of the digit, (t,)."""
+    return SPRITE_SIZE * size * path.scale / side
+
+
+def _reach(path: Trajectory, size: int, side: int) -> int:
+    """Half the window that a digit is drawn in, along the whole path."""
+    reach = int(np.ceil(_pixels(path, size, side).max() * side / np.sqrt(2))) + 1
+    return min(reach, (size - 1) // 2)  # a window never overlaps itself on the torus
+
+
 def _blend(video: NDArray[np.float32], centres: Floats, reach: int, colour: Floats,
            opacity: Callable[[Floats, Floats], Floats]) -> None:  # fmt: skip
     """Mix `colour` into windows of +-reach pixels around `centres` (t, 2), on the torus.
@@ -142,6 +188,7 @@ def _blend(video: NDArray[np.float32], centres: Floats, reach: int, colour: Floa
     `opacity(dy, dx)` gives 0..1, (t, window, window), at offsets (t, window, 1), (t, 1, window).
     """
     frames, size = video.shape[:2]
+    colour = colour.reshape(-1, 1, 1, 3).astype(np.float32)
     pixels = np.rint(centres).astype(int)[:, :, None] + np.arange(-reach, reach + 1)
     offsets = pixels - centres[:, :, None]  # (t, 2, window)
     alpha = opacity(offsets[:, 0, :, None], offsets[:, 1, None, :])[..., None].astype(np.float32)
@@ -150,4 +197,4 @@ def _blend(video: NDArray[np.float32], centres: Floats, reach: int, colour: Floa
         pixels[:, 0, :, None] % size,
         pixels[:, 1, None, :] % size,
     )
-    video[window] += alpha * (colour.astype(np.float32) - video[window])
+    video[window] += alpha * (colour - video[window])

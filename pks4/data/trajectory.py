@@ -42,7 +42,11 @@ class Trajectory:
 
     def reversed(self) -> "Trajectory":
         """The same states in backward order."""
-        return Trajectory(*(getattr(self, field.name)[::-1].copy() for field in fields(self)))
+        return self.part(slice(None, None, -1))
+
+    def part(self, of: slice) -> "Trajectory":
+        """Some of the states."""
+        return Trajectory(*(getattr(self, field.name)[of].copy() for field in fields(self)))
 
 
 def trajectory(name: str, frames: int, rng: np.random.Generator) -> Trajectory:
@@ -63,11 +67,11 @@ def drift(frames: int, rng: np.random.Generator) -> Trajectory:
     """The nuisance motion of the task `spatial`: a straight line at any speed, a small tilt."""
     tau = np.arange(frames) / frames
     speed = rng.uniform(0.0, SPEED_PER_CLIP[1])
-    start = _still(tau, rng, angle=rng.uniform(-TILT, TILT))
+    start = still(tau, rng, angle=rng.uniform(-TILT, TILT))
     return _moved(start, rng.uniform(0, 2 * np.pi), speed * tau)
 
 
-def _still(tau: Floats, rng: np.random.Generator, *, angle: float | None = None) -> Trajectory:
+def still(tau: Floats, rng: np.random.Generator, *, angle: float | None = None) -> Trajectory:
     """A sprite at rest at a uniform place, by default at a uniform angle."""
     x, y = rng.random(2)
     scale = np.exp(rng.uniform(*np.log(STILL_SCALE_RANGE)))
@@ -84,26 +88,26 @@ def _moved(start: Trajectory, direction: float, path: Floats) -> Trajectory:
 
 
 def _left(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    return _moved(_still(tau, rng), np.pi, rng.uniform(*SPEED_PER_CLIP) * tau)
+    return _moved(still(tau, rng), np.pi, rng.uniform(*SPEED_PER_CLIP) * tau)
 
 
 def _up(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    return _moved(_still(tau, rng), -np.pi / 2, rng.uniform(*SPEED_PER_CLIP) * tau)
+    return _moved(still(tau, rng), -np.pi / 2, rng.uniform(*SPEED_PER_CLIP) * tau)
 
 
 def _approach(tau: Floats, rng: np.random.Generator) -> Trajectory:
     """The scale grows geometrically and falls back to the smallest at a uniform phase."""
-    still = _still(tau, rng)
+    rest = still(tau, rng)
     phase = (rng.random() + rng.uniform(*SPEED_PER_CLIP) * tau) % 1
     low, high = np.log(SCALE_RANGE)
-    return Trajectory(still.x, still.y, np.exp(low + (high - low) * phase), still.angle,
-                      still.visible)  # fmt: skip
+    return Trajectory(rest.x, rest.y, np.exp(low + (high - low) * phase), rest.angle,
+                      rest.visible)  # fmt: skip
 
 
 def _rotate_cw(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    still = _still(tau, rng)
-    angle = still.angle + 2 * np.pi * rng.uniform(*SPEED_PER_CLIP) * tau
-    return Trajectory(still.x, still.y, still.scale, angle % (2 * np.pi), still.visible)
+    rest = still(tau, rng)
+    angle = rest.angle + 2 * np.pi * rng.uniform(*SPEED_PER_CLIP) * tau
+    return Trajectory(rest.x, rest.y, rest.scale, angle % (2 * np.pi), rest.visible)
 
 
 def _accelerate(tau: Floats, rng: np.random.Generator) -> Trajectory:
@@ -114,7 +118,7 @@ def _accelerate(tau: Floats, rng: np.random.Generator) -> Trajectory:
     low, high = rng.uniform(0.0, 0.2), rng.uniform(1.4, 1.7)
     u = rng.random() + tau
     path = low * u + (high - low) * (np.floor(u) + (u % 1) ** 2) / 2
-    return _moved(_still(tau, rng), rng.uniform(0, 2 * np.pi), path)
+    return _moved(still(tau, rng), rng.uniform(0, 2 * np.pi), path)
 
 
 def _blink_hop(tau: Floats, rng: np.random.Generator) -> Trajectory:
@@ -123,10 +127,10 @@ def _blink_hop(tau: Floats, rng: np.random.Generator) -> Trajectory:
     hops = np.floor(u + 0.5).astype(int)  # the hop is in the middle of the cycle
     turns = rng.uniform(0, 2 * np.pi, size=4)
     steps = rng.uniform(0.25, 0.4, size=4)
-    still = _still(tau, rng)
+    rest = still(tau, rng)
     x = np.concatenate([[0.0], np.cumsum(steps * np.cos(turns))])[hops]
     y = np.concatenate([[0.0], np.cumsum(steps * np.sin(turns))])[hops]
-    return Trajectory((still.x + x) % 1, (still.y + y) % 1, still.scale, still.angle,
+    return Trajectory((rest.x + x) % 1, (rest.y + y) % 1, rest.scale, rest.angle,
                       u % 1 >= 0.25)  # fmt: skip
 
 
@@ -135,12 +139,12 @@ def _move_stop(tau: Floats, rng: np.random.Generator) -> Trajectory:
     stop = rng.uniform(0.35, 0.65)
     speed = 2 * rng.uniform(*SPEED_PER_CLIP)
     path = speed * np.minimum(tau, stop)
-    return _moved(_still(tau, rng), rng.uniform(0, 2 * np.pi), path)
+    return _moved(still(tau, rng), rng.uniform(0, 2 * np.pi), path)
 
 
 def _oscillate(tau: Floats, rng: np.random.Generator, *, cycles: int) -> Trajectory:
     path = rng.uniform(0.15, 0.25) * np.sin(2 * np.pi * (rng.random() + cycles * tau))
-    return _moved(_still(tau, rng), rng.uniform(0, 2 * np.pi), path)
+    return _moved(still(tau, rng), rng.uniform(0, 2 * np.pi), path)
 
 
 _LAWS: dict[str, Callable[[Floats, np.random.Generator], Trajectory]] = {

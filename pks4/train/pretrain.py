@@ -3,12 +3,15 @@
 Each contestant starts from its image twin: the contestant it names, built at one frame and trained
 on stills to say which digit is there, and for every place of its grid whether the digit is on it
 and which (a tiny transformer learns little from one label an image). Twins that are built alike are
-one model, trained once and cached under a hash of everything that decides its weights.
+one model, trained once and cached under a hash of everything that decides its weights. The cached
+file is there in full or not at all; one that was damaged is said and made again.
 """
 
 import hashlib
+import io
 import json
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +21,7 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor, nn
 
+from pks4.data.dataset import write_whole
 from pks4.data.render import GENERATOR_VERSION
 from pks4.data.stills import Stills, stills
 from pks4.train.fit import Progress, Recipe, fit, pixels
@@ -61,10 +65,31 @@ def image_model(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key['model']}-{digest}.pt"
     with FileLock(f"{path}.lock"):
-        if not path.exists():
+        model = _cached(path)
+        if model is None:
             _train(path, whole, build, recipe, progress)
-        saved = torch.load(path, weights_only=True)
-    return ImageModel(saved["state"], {**saved["facts"], "digest": digest})
+            model = _read(path.read_bytes())
+    return ImageModel(model.state, {**model.facts, "digest": digest})
+
+
+def _cached(path: Path) -> ImageModel | None:
+    """What an earlier training left; None, with a warning, for a file that is damaged."""
+    if not path.exists():
+        return None
+    content = path.read_bytes()  # what cannot be read may be whole, and is not written over
+    try:
+        return _read(content)
+    except Exception as error:  # a damaged file fails in many ways
+        warnings.warn(
+            f"{path} is damaged ({type(error).__name__}); the image model is trained again",
+            stacklevel=3,
+        )
+        return None
+
+
+def _read(content: bytes) -> ImageModel:
+    saved = torch.load(io.BytesIO(content), weights_only=True)
+    return ImageModel(saved["state"], saved["facts"])
 
 
 def _train(
@@ -89,9 +114,9 @@ def _train(
         "seconds": time.perf_counter() - started,
         "key": whole,
     }
-    part = path.with_suffix(".part")
-    torch.save({"state": model.twin.state_dict(), "facts": facts}, part)
-    part.replace(path)
+    content = io.BytesIO()
+    torch.save({"state": model.twin.state_dict(), "facts": facts}, content)
+    write_whole(path, content.getvalue())
 
 
 class _Pretraining(nn.Module):

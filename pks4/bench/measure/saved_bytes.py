@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 SETTINGS = {
     "target": "cpu-fp32",
     "kernel": "",  # "math" keeps scores; "": the target's
-    "check_frames": 2,
-    "check_up_to": 8,
+    "check_up_to": 8,  # frames of a cell that is checked against a real run
+    "check_frames": 2,  # of that run; it is at tiny scale,
+    "check_whole": False,  # or else the cell itself
 }
 RULE = "saved_bytes/v1"
 
@@ -39,7 +40,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
     """Run one forward on fake tensors and add up what is kept; check a small one against reality.
 
     In cells of up to `check_up_to` frames, where the target is a CPU, the same contestant is run
-    for real on `check_frames` frames, small, and must keep the same to the byte.
+    for real, small or as it is, and must keep the same to the byte.
     """
     from pks4.bench.targets import target
 
@@ -88,10 +89,10 @@ def simulated(trial: Trial, where: "Target") -> Kept:
 
 
 def _cross_check(trial: Trial, where: "Target") -> dict[str, Any]:
-    """The same contestant, small, simulated and real; raises Disagreement where they differ."""
+    """A contestant simulated and real, side by side; raises Disagreement where they differ."""
     import torch
 
-    small = trial.small(trial.settings["check_frames"])
+    small = trial if trial.settings["check_whole"] else trial.small(trial.settings["check_frames"])
     fake, model, clip = simulated(small, where), small.build(), small.clip()
     with torch.autocast("cpu", torch.bfloat16, enabled=where.dtype == "bfloat16"):
         real = saved_bytes(model, clip, where.kernel, small.stages())

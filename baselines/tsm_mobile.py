@@ -1,0 +1,100 @@
+"""TSM mobile (2D floor): MobileNetV2 or its kin on each frame, channels shifted to neighbours.
+
+The first convolution of an inverted residual block that has a shortcut sees one eighth of its
+channels from the next frame and one eighth from the frame before; the shortcut keeps the frame as
+it is. No weights and no MACs are added. `backbone` is any timm model of inverted residual blocks,
+so that weights of a real image model, such as `tf_efficientnet_lite0`'s, serve.
+
+Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-module), which shifts so
+in MobileNetV2. The names of the weights are timm's, so its checkpoints do not load here.
+"""
+
+from timm.models._efficientnet_blocks import InvertedResidual
+from torch import Tensor, nn
+
+from pks4.backbone import PerFrameBackbone, check_video
+from pks4.cost import linear_macs
+from pks4.shift import check_n_div, temporal_shift
+from pks4.weights import take
+
+FAMILY = "2D floor"
+PAPER = "https://arxiv.org/abs/1811.08383"
+IMAGE_TWIN = "frame_mean"
+OFFICIAL_CODE = None  # torchvision's MobileNetV2; here it is timm's
+PLACE = "before the first convolution of every inverted residual with a shortcut"
+TRAINED = "all"
+STAGES = {"head": ("head",)}
+WITHOUT = ("width", "depth", "heads", "patch_size")
+VARIANTS = {"an eighth each way": {}, "a quarter each way": {"n_div": 4}}
+SCALES = {
+    "paper": {"backbone": "mobilenetv2_100", "image_size": 224},
+    "tiny": {"backbone": "mobilenetv2_035", "image_size": 64},
+}
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    image_size: int = 224,
+    backbone: str = "mobilenetv2_100",
+    n_div: int = 8,
+) -> "TSMMobile":
+    """TSM for clips of exactly `frames` frames."""
+    net = PerFrameBackbone(backbone, image_size=image_size)
+    blocks = [block for block in net.net.modules() if _shifts(block)]
+    if not blocks:
+        raise ValueError(
+            f"backbone {backbone!r} has no inverted residual blocks with a shortcut; "
+            "take one such as 'mobilenetv2_100' or 'tf_efficientnet_lite0'"
+        )
+    for block in blocks:
+        check_n_div(n_div, block.conv_pw.in_channels)
+        block.conv_pw = Shifted(block.conv_pw, frames, n_div)
+    return TSMMobile(net, num_classes, frames)
+
+
+def _shifts(block: nn.Module) -> bool:
+    return isinstance(block, InvertedResidual) and block.has_skip
+
+
+class Shifted(nn.Module):
+    """A layer `net` on frames x (b*t, c, h, w) of which some channels were shifted in time."""
+
+    def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
+        super().__init__()
+        self.net, self.frames, self.n_div = net, frames, n_div
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shift, then the layer."""
+        clips = x.unflatten(0, (-1, self.frames))  # (b, t, c, h, w)
+        return self.net(temporal_shift(clips, self.n_div, dim=2).flatten(0, 1))
+
+
+class TSMMobile(nn.Module):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
+
+    def __init__(self, backbone: PerFrameBackbone, num_classes: int, frames: int) -> None:
+        super().__init__()
+        self.frames, self.backbone = frames, backbone
+        self.head = nn.Linear(backbone.dim, num_classes)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Logits of each clip: the mean of its frames'."""
+        check_video(video, self.backbone.image_size, self.frames)
+        return self.head(self.backbone(video).mean((1, 2, 3)))
+
+    def macs(self, batch: int = 1) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage."""
+        return {
+            "backbone": self.backbone.macs(batch * self.frames),
+            "temporal": 0,
+            "head": linear_macs(batch, self.head.in_features, self.head.out_features),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the backbone of the image twin, all of it or nothing; its head stays behind."""
+        names = {k.replace(".conv_pw.net.", ".conv_pw."): k for k in self.backbone.state_dict()}
+        prefix = "backbone."
+        given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        take(self.backbone, {names.get(k, k): v for k, v in given.items()}, prefix="")
