@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pks4 import ask, listing
+from pks4 import answers, ask, judge, listing
 from pks4.bench.environment import cores
 from pks4.bench.units import bytes_of
 from pks4.data_commands import data_app
@@ -144,6 +144,8 @@ def report(
 
 app.command()(ask.explain)
 app.command()(ask.fit)
+judge.register(app)
+answers.register(app)
 
 
 @app.command("list")

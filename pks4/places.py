@@ -14,13 +14,19 @@ def suite_named(name: str, own_models: Sequence[Path] = ()) -> tuple[Any, str]:
     """
     from pks4.bench.suite import parse_suite, read_suite, with_contestants
 
-    path = Path(name) if name.endswith(".toml") else None
-    path = path or catalogue.find("suite", name, catalogue.suites())
+    path = suite_file(name)
     suite, text = read_suite(path)
     if own_models:
         text = with_contestants(text, [catalogue.add_model(p).name for p in own_models])
         suite = parse_suite(text, str(path))
     return suite, text
+
+
+def suite_file(name: str) -> Path:
+    """The file of a suite by name; a name that ends in .toml is the file's."""
+    return (
+        Path(name) if name.endswith(".toml") else catalogue.find("suite", name, catalogue.suites())
+    )
 
 
 def base() -> Path:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 note = Console(stderr=True)
+JSON_OR_MARKDOWN = "--json and --markdown both write to standard output; choose one"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -1,10 +1,12 @@
 """Runs on disk: append-only, tolerant of a torn end, nothing twice."""
 
+import json
+
 import pytest
 
 from pks4.bench import store
 from pks4.bench.plan import plan
-from pks4.bench.record import Record, RunHeader
+from pks4.bench.record import Record, RunHeader, json_schema
 from pks4.bench.suite import read_suite
 from pks4.errors import UserError
 
@@ -114,3 +116,63 @@ def test_a_run_is_found_by_name_and_a_near_name_is_told(tmp_path, header):
     assert store.find_run("latest", [tmp_path]) == tmp_path / "small-1.jsonl"
     with pytest.raises(UserError, match="did you mean 'small-1'"):
         store.find_run("smal-1", [tmp_path])
+
+
+def runs(tmp_path, header, *parts):
+    """Runs of one plan, each with some of its records."""
+    for number, records in enumerate(parts):
+        write(tmp_path / f"part{number}.jsonl", header, *records)
+    return [store.read(tmp_path / f"part{number}.jsonl") for number in range(len(parts))]
+
+
+def test_parts_of_a_run_merge_and_each_number_counts_once(tmp_path, header):
+    parts = runs(
+        tmp_path, header, [record()], [record(), record(metric="params_trainable", value=3)]
+    )
+    merged, notes = store.merge(parts, tmp_path / "whole.jsonl")
+    assert [(r.metric, r.value) for r in merged.records] == [
+        ("params_total", 2**60 + 1), ("params_trainable", 3)
+    ]  # fmt: skip
+    assert (merged.header.run, notes) == ("whole", [])
+
+
+def test_a_number_that_differs_is_told_and_the_first_is_kept(tmp_path, header):
+    merged, notes = store.merge(
+        runs(tmp_path, header, [record(value=1)], [record(value=2)]), tmp_path / "whole.jsonl"
+    )
+    assert [r.value for r in merged.records] == [1]
+    assert "1 of small-1 kept, not 2" in notes[0]
+
+
+def test_a_number_stands_before_a_failure_of_its_measure(tmp_path, header):
+    broken = record(metric="*", parts=1, status="failed", reason="cut", value=None, kind=None)
+    merged, _ = store.merge(
+        runs(tmp_path, header, [broken], [record(parts=1)]), tmp_path / "whole.jsonl"
+    )
+    assert [r.metric for r in merged.records] == ["params_total"]
+
+
+def test_what_does_not_belong_together_is_not_merged(tmp_path, header):
+    other = header.model_copy(update={"suite": "other"})
+    cells = [c.model_copy(update={"num_classes": 9}) for c in header.cells]
+    planned = header.model_copy(update={"cells": cells})
+    for second, said in ((other, "different suites"), (planned, "planned differently")):
+        write(tmp_path / f"{said}-1.jsonl", header)
+        write(tmp_path / f"{said}-2.jsonl", second)
+        both = [store.read(tmp_path / f"{said}-{n}.jsonl") for n in (1, 2)]
+        with pytest.raises(UserError, match=said):
+            store.merge(both, tmp_path / "whole.jsonl")
+    assert not (tmp_path / "whole.jsonl").exists()
+
+
+def test_a_merge_overwrites_nothing(tmp_path, header):
+    parts = runs(tmp_path, header, [record()])
+    with pytest.raises(UserError, match="name a new file"):
+        store.merge(parts, tmp_path / "part0.jsonl")
+
+
+def test_the_schema_knows_every_field_and_both_kinds_of_line():
+    schema = json_schema()
+    assert set(schema["$defs"]["Record"]["properties"]) == set(Record.model_fields)
+    assert schema["discriminator"]["mapping"].keys() == {"run", "record"}
+    json.dumps(schema)

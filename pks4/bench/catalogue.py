@@ -21,6 +21,7 @@ from pks4.errors import UserError, unknown_name
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ADDED = "PKS4_MODEL_FILES"  # in the environment, so that children know a user's own files too
+CLAIMS = "claims.toml"
 # Options that every model takes beside its own, see `pks4.regime`.
 COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
 PLAIN_SCALES = {"paper": {"image_size": 224}, "tiny": {"image_size": 64}}  # of a file without any
@@ -105,7 +106,13 @@ def measures() -> dict[str, Entry]:
 
 def suites() -> dict[str, Path]:
     """All suites by name."""
-    return {p.stem: p for p in sorted((root() / "suites").glob("*.toml"))}
+    files = sorted((root() / "suites").glob("*.toml"))
+    return {p.stem: p for p in files if p.name != CLAIMS}
+
+
+def claims() -> Path:
+    """The file of the paper's claims, which lies beside the suites that give the evidence."""
+    return root() / "suites" / CLAIMS
 
 
 def published() -> Path:

@@ -6,9 +6,9 @@ fields.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from pks4.bench.plan import Cell
 from pks4.bench.suite import Settings
@@ -85,3 +85,13 @@ class Record(Provenance):
     def key(self) -> tuple[str, str, str]:
         """What a run holds once: cell, measure, metric."""
         return self.cell, self.measure, self.metric
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a line of a run's file: a header or a record, told apart by `type`."""
+    line = Annotated[RunHeader | Record, Field(discriminator="type")]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"A line of a run of pks4-bench, schema version {SCHEMA_VERSION}",
+        **TypeAdapter(line).json_schema(),
+    }

@@ -6,6 +6,7 @@ reader reports it and keeps the rest. A record that is there twice counts once, 
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ except ImportError:  # not on Windows; there two writers are not kept apart
 
 from pydantic import ValidationError
 
+from pks4.bench.plan import Cell
 from pks4.bench.record import Record, RunHeader
+from pks4.bench.suite import Settings
 from pks4.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -84,6 +87,39 @@ def read(path: Path) -> RunFile:
     return RunFile(path, header, records, torn)
 
 
+def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
+    """Join runs of one suite and plan into a new file; each number counts once, the first given.
+
+    A number stands before a failure of its measure, whatever the order. Returns the new run, and a
+    line for each number that two runs have with different values. Raises UserError for runs of
+    different suites, a cell that is planned in two ways, or if the file is there.
+    """
+    if path.exists():
+        raise UserError(f"{path}: is there already; evidence is not overwritten, name a new file")
+    cells: dict[str, Cell] = {}
+    suites = {run.header.suite for run in runs}
+    if len(suites) > 1:
+        raise UserError(f"runs of different suites do not merge: {', '.join(sorted(suites))}")
+    for cell in (cell for run in runs for cell in run.header.cells):
+        if cells.setdefault(cell.id, cell) != cell:
+            raise UserError(f"{cell.id}: is planned differently in two of the runs; merge neither")
+    done = {(r.cell, r.measure) for run in runs for r in run.records if r.status == "ok"}
+    kept: dict[tuple[str, str, str], Record] = {}
+    notes = []
+    for r in (r for run in runs for r in run.records):
+        if r.status != "ok" and (r.cell, r.measure) in done:
+            continue
+        first = kept.setdefault(r.key, r)
+        if first.value != r.value:
+            notes.append(f"{r.cell} {r.metric}: {first.value} of {first.run} kept, not {r.value} "
+                         f"of {r.run}")  # fmt: skip
+    header = runs[0].header.model_copy(update={"run": path.stem, "cells": list(cells.values())})
+    writer = Writer(path, new=True)
+    writer.append(header, *kept.values())
+    writer.close()
+    return read(path), notes
+
+
 class Writer:
     """Appends lines to a run's file, each batch in one write, on disk before it returns.
 
@@ -118,7 +154,7 @@ class Writer:
                 error
             )
 
-    def append(self, *entries: RunHeader | Record) -> None:
+    def append(self, *entries: Settings) -> None:
         """Write entries, one line each."""
         data = "".join(entry.model_dump_json() + "\n" for entry in entries).encode()
         try:

@@ -1,0 +1,112 @@
+"""`pks4-bench claims`, `history`, `merge` and `show schema`: answers from runs. Part of the CLI."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pks4.errors import UserError
+from pks4.places import run_folders
+from pks4.show import show_app
+from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
+
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, their files, or latest.")]
+
+
+def claims(
+    runs: Runs,
+    file: Annotated[
+        Path | None, typer.Option("--claims", help="Claims of your own; default: the paper's.")
+    ] = None,
+    as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Judge claims by records: supported, contradicted, inconclusive, not testable here.
+
+    No verdict without evidence: what is missing is named, with the command that measures it. The
+    exit code is 0 whatever the verdicts.
+    """
+    from pks4.bench import catalogue, claims_print
+    from pks4.bench.claims import read_claims
+    from pks4.bench.claims_judge import judge
+
+    if as_json and as_markdown:
+        raise UserError(JSON_OR_MARKDOWN)
+    stated = read_claims(file or catalogue.claims())
+    read = _read(runs)
+    judged = [judge(claim, read) for claim in stated.claims]
+    if as_json:
+        print(json.dumps(claims_print.document(judged), indent=1))
+        return
+    if as_markdown:
+        print(claims_print.markdown(judged), end="")
+        return
+    print(f"{stated.title} ({stated.source})\n")
+    print_table(claims_print.COLUMNS, claims_print.rows(judged))
+    print("", *claims_print.remarks(judged), sep="\n")
+
+
+def merge(
+    runs: Runs,
+    out: Annotated[Path, typer.Option("--out", help="A new .jsonl file.")],
+) -> None:
+    """Join runs of one suite, such as parts of it from several machines, into one new file."""
+    from pks4.bench import store
+
+    if out.suffix != ".jsonl":
+        raise UserError(f"{out}: name a .jsonl file, such as {out.with_suffix('.jsonl')}")
+    merged, told = store.merge(_read(runs), out)
+    for line in told:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    left = len(merged.missing())
+    state = "complete" if not left else f"{left} cells left"
+    print(f"{out}: {len(merged.records)} records, {state}")
+
+
+def history(
+    metric: Annotated[str, typer.Argument(help="Such as saved_bytes or forward_ratio.")],
+    suite: Annotated[str, typer.Option(help="Only runs of this suite.")] = "",
+    label: Annotated[str, typer.Option(help="Only this contestant.")] = "",
+    runs: Annotated[
+        list[Path] | None, typer.Option("--runs", help="A folder of runs; repeat for more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a number over runs and commits in order of time, with change points as advice."""
+    from pks4.bench import history as past
+
+    series, notes = past.collect(runs or run_folders(), metric, suite=suite, label=label)
+    for line in notes:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    if as_json:
+        print(json.dumps([past.document(one) for one in series], indent=1))
+        return
+    for one in series:
+        print(f"{one.cell} {one.metric}, {one.suite}, {one.environment_class}")
+        print_table(past.COLUMNS, past.rows(one))
+        print()
+    print(past.REMARK)
+
+
+@show_app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the lines of a run's file."""
+    from pks4.bench.record import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+def _read(names: list[str]) -> list[Any]:
+    from pks4.bench import store
+
+    read = [store.read(store.find_run(name, run_folders())) for name in names]
+    for line in (line for run in read for line in run.torn):
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    return read
+
+
+def register(app: typer.Typer) -> None:
+    """Give these commands to the command line."""
+    for command in (claims, merge, history):
+        app.command()(command)

@@ -1,0 +1,105 @@
+"""Reference runs: one for a suite and environment class, changed only with a reason that stays."""
+
+import pytest
+from made_runs import made, written
+
+from pks4.bench import accept, store
+from pks4.errors import UserError
+
+
+@pytest.fixture
+def results(tmp_path):
+    """An empty results folder."""
+    return tmp_path / "results"
+
+
+def accepted(run, results, reason="a reason", folder="runs"):
+    """Write the run and accept it."""
+    return accept.accept(store.read(written(run, results / folder)), reason, results, who="A B")
+
+
+def test_who_when_why_and_what_it_replaces_are_kept(results):
+    accepted(made("one"), results)
+    accepted(made("two", saved=1200), results, "a wider\n scan")
+    (first, second), torn = accept.ledger(results)
+    assert (first.replaces, second.replaces, torn) == (None, "one", [])
+    assert (second.who, second.reason) == ("A B", "a wider scan")
+    assert second.environment_class == "Linux x86_64, CPU A, 2 cores, torch 2.15.0"
+    assert second.when.endswith("Z")
+    assert accept.accepted_run(second, results).header.run == "two"
+
+
+def test_the_reference_is_that_of_the_runs_own_class(results):
+    other = {"environment": {"cpu": "CPU B", "cores": 8, "os": "Linux x86_64"}}
+    accepted(made("here"), results)
+    accepted(made("there", **other), results)
+    assert accept.reference(made("head"), results)[0].header.run == "here"
+    assert accept.reference(made("head", **other), results)[0].header.run == "there"
+
+
+def test_a_new_machine_gets_the_reference_of_another_with_a_note(results):
+    accepted(made("here"), results)
+    run, note = accept.reference(made("head", environment={"cpu": "CPU C"}), results)
+    assert run.header.run == "here"
+    assert "no reference of this machine" in note
+
+
+def test_another_torch_has_no_reference_and_the_remedy_is_told(results):
+    accepted(made("here"), results)
+    with pytest.raises(UserError, match="pks4-bench accept RUN --reason"):
+        accept.reference(made("head", versions={"torch": "2.16.0"}), results)
+
+
+@pytest.mark.parametrize(
+    ("run", "reason", "said"),
+    [
+        (made("one"), "  ", "--reason is empty"),
+        (made("one", dirty=True), "because", "code with changes"),
+        (made("one", drop=("top1",)), "because", "3 cells are not done"),
+    ],
+)
+def test_a_run_that_nobody_could_repeat_is_refused(results, run, reason, said):
+    with pytest.raises(UserError, match=said):
+        accepted(run, results, reason)
+    assert not (results / accept.LEDGER).exists()
+
+
+def test_the_same_run_is_not_accepted_twice(results):
+    accepted(made("one"), results)
+    with pytest.raises(UserError, match="is the reference of 'made' already"):
+        accepted(made("one"), results)
+
+
+def test_evidence_is_not_overwritten(results):
+    accepted(made("one"), results)
+    with pytest.raises(UserError, match="it is not overwritten"):
+        accepted(made("one", saved=7), results, folder="other")
+
+
+def test_a_reference_that_was_edited_is_refused(results):
+    entry = accepted(made("one"), results)
+    written(made("one", saved=7), results / "reference")
+    with pytest.raises(UserError, match="is not as it was when it was accepted"):
+        accept.accepted_run(entry, results)
+
+
+def test_a_torn_line_of_the_ledger_is_told_and_the_rest_holds(results):
+    accepted(made("one"), results)
+    with (results / accept.LEDGER).open("a") as file:
+        file.write('{"type": "accep')
+    accepted(made("two", saved=1200), results)
+    found, torn = accept.ledger(results)
+    assert [a.run for a in found] == ["one", "two"]
+    assert len(torn) == 1
+    assert "line 2" in torn[0]
+
+
+def test_a_run_named_like_a_path_is_refused(results):
+    run = made("one")
+    run = store.RunFile(run.path, run.header.model_copy(update={"run": "../one"}), run.records)
+    with pytest.raises(UserError, match="is no file name"):
+        accept.accept(run, "because", results)
+
+
+def test_who_is_asked_of_git_or_the_system():
+    assert accept._who()
