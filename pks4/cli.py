@@ -18,6 +18,7 @@ from pks4.bench.units import bytes_of
 from pks4.data_commands import data_app
 from pks4.errors import UserError, unknown_name
 from pks4.places import base, run_folders, runs_folder, suite_named
+from pks4.search_command import search
 from pks4.show import show_app
 from pks4.terminal import AsJson, escaped, note, print_table
 
@@ -134,6 +135,7 @@ def report(
 
 app.command()(ask.explain)
 app.command()(ask.fit)
+app.command()(search)
 
 
 @app.command("list")
