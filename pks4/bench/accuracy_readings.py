@@ -75,7 +75,7 @@ class Costs:
                 "image_model": self.image,
             },
         )
-        noisy = {"kind": "noisy", "evidence": self.evidence}
+        noisy: dict[str, Any] = {"kind": "noisy", "evidence": self.evidence}
         yield Reading(
             metric="training_seconds",
             value=seconds,

@@ -125,6 +125,7 @@ def _train(
     val = data.source("val") if trial.settings["curve"] else None
 
     def validate(model: Any) -> float:
+        assert val is not None
         return top1(*predict(model, val, workers=recipe.workers)).value
 
     options = Options(
