@@ -163,11 +163,12 @@ def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):
     assert curve["reached"] == ("macs_to_target" in resumed)
 
 
-def test_a_data_set_in_a_folder_is_trained_on_and_knows_no_pairs(suite_file, tmp_path):
+def test_a_folder_is_trained_on_by_a_worker_and_knows_no_pairs(suite_file, tmp_path):
     dataset = make(
         "temporal", size=64, frames=8, counts={"train": 36, "val": 18, "test": 18}, cache=tmp_path
     )
     more = learn(task=f'data = "{dataset.root}"')
+    more = more.replace("epochs = 1\n", "epochs = 1\nworkers = 1\n", 1)  # forked from the child
     suite, text = read_suite(suite_file(more=more))
     only = suite.model_copy(update={"grids": suite.grids[1:]})
     session = run.start(only, text, tmp_path / "runs")
@@ -175,6 +176,7 @@ def test_a_data_set_in_a_folder_is_trained_on_and_knows_no_pairs(suite_file, tmp
     found = trainings(session.path)
     assert "within_pair" not in found
     assert found["top1"].evidence["decoded"] == "on use"
+    assert found["top1"].evidence["workers"] == 1
     assert found["top1"].task == dataset.root.name
     assert set(found["top1"].detail["by_class"]) == set(dataset.classes)
 
