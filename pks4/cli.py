@@ -18,6 +18,7 @@ from pks4.bench.units import bytes_of
 from pks4.data_commands import data_app
 from pks4.errors import UserError, unknown_name
 from pks4.places import base, run_folders, runs_folder, suite_named
+from pks4.search_command import search
 from pks4.show import show_app
 from pks4.terminal import AsJson, escaped, note, print_table
 
@@ -146,6 +147,7 @@ app.command()(ask.explain)
 app.command()(ask.fit)
 judge.register(app)
 answers.register(app)
+app.command()(search)
 
 
 @app.command("list")

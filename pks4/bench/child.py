@@ -20,5 +20,8 @@ def receive() -> tuple[str, IO[str]]:
 
 
 def _stop_with_parent() -> None:
-    sys.stdin.read()
+    # Not through sys.stdin: its lock would be held for good in a process forked from here, and a
+    # DataLoader's worker, which closes its standard input first, would wait for it for ever.
+    while os.read(0, 4096):
+        pass
     os._exit(3)

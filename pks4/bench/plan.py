@@ -5,9 +5,10 @@ so that a run does not fail an hour later on a typing mistake.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
-from pks4.bench import catalogue
+from pks4.bench import catalogue, recipes
 from pks4.bench.suite import Contestant, Grid, Settings, Suite
 from pks4.errors import UserError, unknown_name
 
@@ -31,6 +32,7 @@ class Cell(Settings):
     settings: dict[str, dict[str, Any]]  # measure -> complete settings
     time_limit_seconds: float
     alone: bool  # nothing else may run beside it
+    data: str | None = None  # folder of an indexed data set, in place of a task
 
 
 _SEED = re.compile(r"/seed([0-9]+)$")
@@ -52,23 +54,23 @@ def plan(suite: Suite, device: str | None = None) -> list[Cell]:
     by_label = {c.label: c for c in suite.contestants}
     for contestant in suite.contestants:
         recipe = known_measures["accuracy"].facts["SETTINGS"]
-        _only_known(f"contestant {contestant.label!r}: recipe key", contestant.recipe, recipe)
+        given = recipes.of(contestant)
+        _only_known(f"contestant {contestant.label!r}: recipe key", given, recipe)
     cells = []
     for grid in suite.grids:
         for name in grid.measures:
             catalogue.find("measure", name, known_measures)
         _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
-        if "accuracy" in grid.measures and grid.task is None:
-            raise UserError(f'grid {grid.name!r}: accuracy needs a task; add task = "temporal"')
+        _check_data(grid)
         labels = grid.contestants or list(by_label)
         _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
         _check_seeds(grid, [by_label[label] for label in labels])
         seeds: list[int | None] = [*grid.seeds] or [None]
         for seed in seeds:
-            for label in labels:
-                entry = catalogue.find("model", by_label[label].model, known_models)
+            for contestant in (c for label in labels for c in _variants(grid, by_label[label])):
+                entry = catalogue.find("model", contestant.model, known_models)
                 for frames in grid.frames:
-                    cell = _cell(grid, by_label[label], entry, frames, known_measures)
+                    cell = _cell(grid, contestant, entry, frames, known_measures)
                     cells.append(cell if seed is None else _seeded(cell, seed))
     return cells if device is None else _on_device(cells, device)
 
@@ -90,6 +92,21 @@ def _on_device(cells: list[Cell], device: str) -> list[Cell]:
     ]
 
 
+def _check_data(grid: Grid) -> None:
+    """Raise unless accuracy has one thing to learn from, and a search has something to search."""
+    where, learns = f"grid {grid.name!r}", "accuracy" in grid.measures
+    if grid.task and grid.data:
+        raise UserError(f"{where}: task and data both name clips; drop one")
+    if learns and not (grid.task or grid.data):
+        raise UserError(f'{where}: accuracy needs a task; add task = "temporal", or data = FOLDER')
+    if grid.search and not learns:
+        raise UserError(f"{where}: search varies the accuracy's recipe; add that measure")
+
+
+def _variants(grid: Grid, contestant: Contestant) -> list[Contestant]:
+    return [one for one, _ in recipes.variants(grid, contestant)] if grid.search else [contestant]
+
+
 def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:
     """Raise unless something depends on a grid's seeds, and nothing else names a seed."""
     if not grid.seeds:
@@ -100,7 +117,7 @@ def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:
     if "seed" in grid.settings.get("accuracy", {}):
         raise UserError(f"{where} and settings.accuracy.seed both name a seed; drop one")
     for contestant in contestants:
-        if "seed" in contestant.recipe:
+        if "seed" in recipes.of(contestant):
             raise UserError(
                 f"{where} and the recipe of {contestant.label!r} both name a seed; drop one"
             )
@@ -134,7 +151,8 @@ def _cell(
         frames=frames,
         batch=grid.batch,
         num_classes=grid.num_classes,
-        task=grid.task,
+        task=grid.task or (Path(grid.data).name if grid.data else None),
+        data=grid.data,
         options=options,
         measures=grid.measures,
         settings=settings,
@@ -148,25 +166,32 @@ def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> d
     defaults = measure.facts.get("SETTINGS", {})
     given = dict(grid.settings.get(measure.name, {}))
     if measure.name == "accuracy":
-        given |= contestant.recipe
+        given |= recipes.of(contestant)
     where = f"grid {grid.name!r}, measure {measure.name!r}"
     _only_known(f"{where}: setting", given, defaults)
     for key, value in given.items():
-        _same_kind(f"{where}: {key}", value, defaults[key])
+        _same_kind(
+            f"{where}: {key}", value, defaults[key], key in measure.facts.get("MAY_BE_ZERO", ())
+        )
     return {**defaults, **given}
 
 
-def _same_kind(where: str, value: Any, default: Any) -> None:
+def _same_kind(where: str, value: Any, default: Any, may_be_zero: bool = False) -> None:
     """Raise unless value has the default's kind and, where that is positive, is positive too.
 
-    A whole number may stand for a real one; seeds and the like, 0 by default, may be 0.
+    A whole number may stand for a real one; seeds and the like, 0 by default, may be 0, and so
+    may what the measure names in MAY_BE_ZERO.
     """
     wanted = (int, float) if isinstance(default, float) else type(default)
     if default is not None and (
         not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
     ):
         raise UserError(f"{where} must be like {default!r}, got {value!r}")
-    if isinstance(default, int | float) and default > 0 >= value:
+    if (
+        isinstance(default, int | float)
+        and default > 0 >= value
+        and not (may_be_zero and not value)
+    ):
         raise UserError(f"{where} must be above 0, got {value!r}")
     if isinstance(default, dict):
         _only_known(f"{where}: key", value, default)

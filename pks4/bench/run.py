@@ -6,6 +6,8 @@ sleeps until a child says something. A child that fails, runs out of memory or o
 leaves a record with the reason.
 """
 
+import contextlib
+import shutil
 import threading
 import time
 from collections import deque
@@ -176,7 +178,20 @@ class _Crew:
                 new = [r for r in records if r.key not in self.known]
                 self.writer.append(*new)
                 self.known |= {r.key for r in new}
+                self._clear(cell, event["measure"])
         self.listen(cell, event)
+
+    def scratch(self, cell: Cell) -> Path:
+        """The folder in which a cell's measures keep what a resumed run goes on from."""
+        return self.session.path.with_suffix(".partial") / cell.id.replace("/", "+")
+
+    def _clear(self, cell: Cell, measure: str) -> None:
+        """Remove what a measure kept, now that it is recorded, and the folders it leaves empty."""
+        own = self.scratch(cell)
+        shutil.rmtree(own / measure, ignore_errors=True)
+        for folder in (own, own.parent):
+            with contextlib.suppress(OSError):  # not there, or another cell's things are in it
+                folder.rmdir()
 
     def _records(self, cell: Cell, event: dict[str, Any]) -> list[Record]:
         shared = {
@@ -189,8 +204,9 @@ class _Crew:
             "seconds": round(event["seconds"], 3),
         }
         if event["event"] == "failed":
-            failure = {"metric": "*", "status": event["status"], "reason": event["reason"]}
-            return [Record(**shared, **failure, parts=1)]
+            failure = {key: event[key] for key in ("status", "reason")}
+            detail = event.get("detail", {})
+            return [Record(**shared, **failure, metric="*", detail=detail, parts=1)]
         readings = [Reading(**r) for r in event["readings"]]
         return [Record(**shared, **vars(r), status="ok", parts=len(readings)) for r in readings]
 

@@ -27,7 +27,9 @@ class Contestant(Settings):
     title: str = ""
     model: str
     options: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}  # over the accuracy measure's settings, for this contestant
+    # Over the accuracy measure's settings, for this contestant: keys, or FILE/TABLE of
+    # suites/recipes, such as "published/timesformer".
+    recipe: dict[str, Any] | str = {}
 
 
 class Grid(Settings):
@@ -44,6 +46,9 @@ class Grid(Settings):
     time_limit_seconds: Annotated[float, Field(gt=0)] = 600
     seeds: list[Annotated[int, Field(ge=0)]] = []  # a cell each; none: the settings' one seed
     settings: dict[str, dict[str, Any]] = {}  # measure -> its settings
+    data: str | None = None  # folder of an indexed data set, in place of a task
+    # Recipe key -> values: each contestant once with every combination, see pks4.bench.search.
+    search: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
     @field_validator("frames", "measures", "contestants", "seeds")
     @classmethod

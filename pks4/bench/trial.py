@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench import building, catalogue
@@ -22,6 +23,7 @@ class Trial:
     cell: Cell
     settings: dict[str, Any]  # of this measure
     progress: Callable[[float, float, str], None] = field(default=_quiet)
+    scratch: Path | None = None  # kept until this measure of the cell is recorded
 
     def build(self, device: str = "cpu", frames: int | None = None) -> Any:
         """A fresh model of this cell's contestant, in train mode, from a fixed seed.

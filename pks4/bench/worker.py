@@ -6,6 +6,7 @@ Its job and its events go through `pks4.bench.child`.
 import json
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO, Any
 
 from pks4.bench import catalogue, child, limits, units
@@ -24,7 +25,8 @@ def main() -> None:
     _limit_threads(job["threads"])
     cell = Cell.model_validate(job["cell"])
     for name in job["measures"]:
-        _run_measure(cell, name, events, job.get("memory_limit"))
+        scratch = Path(job["scratch"]) / name
+        _run_measure(cell, name, events, job.get("memory_limit"), scratch)
 
 
 def _limit_threads(threads: int) -> None:
@@ -33,12 +35,14 @@ def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _run_measure(cell: Cell, name: str, events: IO[str], memory_limit: int | None) -> None:
+def _run_measure(
+    cell: Cell, name: str, events: IO[str], memory_limit: int | None, scratch: Path
+) -> None:
     def progress(done: float, total: float, text: str) -> None:
         _send(events, event="progress", measure=name, done=done, total=total, text=text)
 
     _send(events, event="start", measure=name)
-    trial = Trial(cell, cell.settings[name], progress)
+    trial = Trial(cell, cell.settings[name], progress, scratch)
     started, need = time.perf_counter(), None
     try:
         entry = catalogue.measures()[name]
@@ -57,6 +61,7 @@ def _run_measure(cell: Cell, name: str, events: IO[str], memory_limit: int | Non
             measure=name,
             status=status,
             reason=reason,
+            detail=getattr(error, "detail", {}),  # how far it came, where the error tells
             seconds=time.perf_counter() - started,
         )
     else:

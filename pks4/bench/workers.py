@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from pks4.bench import nursery
@@ -26,6 +27,9 @@ class Crew(Protocol):
     stopped: bool
     memory_limit: int | None
 
+    def scratch(self, cell: Cell) -> Path:
+        """The folder in which a cell's measures keep what a resumed run goes on from."""
+
 
 class Worker:
     """A worker process with a time limit, as a context: (process, how it ended)."""
@@ -37,6 +41,7 @@ class Worker:
             "measures": measures,
             "threads": 1,
             "memory_limit": crew.memory_limit,
+            "scratch": str(crew.scratch(cell)),
         }
         self.timed_out, self.warm = False, is_warm(cell)
         self.errors: deque[str] = deque(maxlen=20)

@@ -1,48 +1,62 @@
-"""The training recipe, the same for every contestant: AdamW, linear warm-up, cosine to zero.
+"""The training engine, on accelerate: one process or many, CPU or GPU, float32 or bf16.
 
-No augmentation, no label smoothing, no dropout: what differs between two runs is the model and its
-learning rate. Built on accelerate; for now on the CPU in float32 only, whatever else is there.
+One code path for all: each process takes its share of each batch (see `batches`), gradients are
+averaged by accelerate, and a training that was cut goes on at the epoch where it was, to the same
+weights. The recipe is the same for every contestant: what differs is the model and what its recipe
+says.
 """
 
-import math
+import contextlib
+import hashlib
+import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+
+from pks4.train import batches, checkpoint
+from pks4.train.augment import Augment, Mix, seed_of
+from pks4.train.checkpoint import History
+from pks4.train.optimise import optimiser_of, set_rate
+from pks4.train.recipe import Recipe
 
 MEAN, STD = 127.5, 63.75  # of uint8 pixels; about unit range for every model alike
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a model is trained."""
-
-    learning_rate: float
-    epochs: int
-    batch_size: int = 16
-    weight_decay: float = 0.05
-    warmup_epochs: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class History:
-    """What a training went through: mean loss of each epoch, steps, clips seen."""
-
-    losses: list[float]
-    steps: int
-    clips: int
+Loss = Callable[[Any, Tensor], Tensor]
 
 
 class Diverged(Exception):
-    """The loss became infinite or not a number."""
+    """The loss became infinite or not a number; `detail` holds the curve up to there."""
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.detail = {"losses": history.losses, "val_top1": history.val_top1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a training does beside its recipe.
+
+    after_epoch: gives the validation top-1, which the history keeps.
+    saved: the checkpoint's file, replaced after each epoch; None: none.
+    about: what else a checkpoint must have in common with this training, such as its data.
+    clip_macs: MACs of one clip, backward included; what `training_macs` is divided by.
+    classes: how many there are, for mixup and cutmix.
+    """
+
+    loss: Loss | None = None  # of outputs and labels; None: cross-entropy
+    after_epoch: Callable[[nn.Module], float] | None = None
+    saved: Path | None = None
+    about: dict[str, str] = field(default_factory=dict)
+    clip_macs: float | None = None
+    classes: int = 0
 
 
 def pixels(video: Tensor) -> Tensor:
@@ -52,67 +66,163 @@ def pixels(video: Tensor) -> Tensor:
 
 def fit(
     model: nn.Module,
-    video: Tensor,
-    label: Tensor,
+    source: batches.Source,
     recipe: Recipe,
     progress: Progress,
-    loss: Callable[[Any, Tensor], Tensor] = F.cross_entropy,
+    options: Options = Options(),
 ) -> History:
-    """Train model on video (n, …, 3, h, w) uint8 with label (n, …), in place.
+    """Train model on the clips of source, in place, and leave it where it was.
 
-    Raises Diverged when a loss is not finite.
+    Raises Diverged when a loss is not finite, UserError for a checkpoint that does not fit.
     """
-    accelerator = Accelerator(cpu=True, mixed_precision="no")  # what the records say
-    order = torch.Generator().manual_seed(recipe.seed)
-    loader = DataLoader(
-        TensorDataset(video, label), recipe.batch_size, shuffle=True, generator=order
-    )
-    groups = _groups(model, recipe.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-    steps = recipe.epochs * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _shape(recipe, len(loader), steps))
-    model, optimiser, loader = accelerator.prepare(model, optimiser, loader)
-    model.train()
-    losses: list[float] = []
-    for epoch in range(recipe.epochs):
-        total = 0.0
-        for batch, target in loader:
-            value = loss(model(pixels(batch)), target)
-            if not torch.isfinite(value):
-                raise Diverged(f"loss {value.item()} in epoch {epoch + 1}; lower learning_rate")
-            optimiser.zero_grad()
-            accelerator.backward(value)
-            accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            total += value.item() * len(target)
-        losses.append(total / len(label))
-        progress(epoch + 1, recipe.epochs, f"loss {losses[-1]:.3f}")
-    return History(losses, steps, recipe.epochs * len(label))
+    return _Training(model, source, recipe, options).run(progress)
+
+
+class _Training:
+    """A model with its optimiser, its batches and what it went through."""
+
+    def __init__(
+        self, model: nn.Module, source: batches.Source, recipe: Recipe, options: Options
+    ) -> None:
+        self.recipe, self.options, self.origin = recipe, options, _device_of(model)
+        self.accelerator = Accelerator(cpu=recipe.device == "cpu", mixed_precision="no")
+        if self.accelerator.device.type != recipe.device:
+            raise ValueError(
+                f"recipe asks for device {recipe.device!r}, this process runs on "
+                f"{self.accelerator.device.type!r}"
+            )
+        self.bare = model
+        self.key = {"model": _digest_of(model), "recipe": recipe.digest, **options.about}
+        model.to(self.accelerator.device)
+        optimiser = optimiser_of(model, recipe)
+        self.history = History()
+        if options.saved:
+            self.history = (
+                checkpoint.load(options.saved, self.key, model, optimiser) or self.history
+            )
+        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        self.shares = batches.Shares(
+            len(source), recipe.batch_size, recipe.seed, accumulate=recipe.accumulate,
+            process=self.accelerator.process_index, processes=self.accelerator.num_processes,
+        )  # fmt: skip
+        if not self.shares.sizes():
+            raise ValueError(f"{len(source)} clips make no batch; give at least one")
+        self.total = recipe.steps(len(self.shares.sizes()), options.clip_macs)
+        self.factor = recipe.factor(len(self.shares.sizes()), self.total)
+        change = Augment(recipe, tuple(source[0][0].shape[-2:]))
+        self.loader = batches.loader(
+            batches.Keyed(source, change if change.change else None), self.shares,
+            recipe.workers, recipe.seed,
+        )  # fmt: skip
+        self.mix = Mix(recipe)
+
+    def run(self, progress: Progress) -> History:
+        """Train until all steps are done, from wherever the history is."""
+        epochs = -(-self.total // len(self.shares.sizes()))
+        while self.history.steps < self.total:
+            self._epoch(len(self.history.losses))
+            done = len(self.history.losses)
+            if self.options.after_epoch:
+                with self._precision():
+                    self.history.val_top1.append(self.options.after_epoch(self.bare))
+            if self.options.saved and self.accelerator.is_main_process:
+                checkpoint.save(
+                    self.options.saved, self.key, self.bare, self.optimiser, self.history
+                )
+            self.accelerator.wait_for_everyone()
+            progress(done, epochs, f"loss {self.history.losses[-1]:.3f}")
+        self.bare.to(self.origin)
+        return self.history
+
+    def _epoch(self, epoch: int) -> None:
+        self.shares.epoch = epoch
+        torch.manual_seed(seed_of(self.recipe.seed, epoch, self.accelerator.process_index))
+        self.model.train()
+        started, waited, total, clips = time.perf_counter(), 0.0, 0.0, 0
+        sizes = self.shares.sizes()[: self.total - self.history.steps]
+        parts = iter(self.loader)
+        for size in sizes:
+            loss = 0.0
+            for turn in range(self.recipe.accumulate):
+                before = time.perf_counter()
+                video, label = next(parts)
+                waited += time.perf_counter() - before
+                loss += self._part(video, label, size, turn)
+            self._check(loss, epoch)
+            self._step()
+            total, clips = total + loss * size, clips + size
+        self.history.losses.append(total / clips)
+        self.history.epoch_clips.append(clips)
+        self.history.seconds.append(time.perf_counter() - started)
+        self.history.wait_seconds.append(waited)
+
+    def _part(self, video: Tensor, label: Tensor, size: int, turn: int) -> float:
+        """Gradients of one part of a batch of `size` clips; its share of the mean loss."""
+        accelerator, last = self.accelerator, turn == self.recipe.accumulate - 1
+        video, label = pixels(video.to(accelerator.device)), label.to(accelerator.device)
+        share = len(video) / size
+        apart = contextlib.nullcontext() if last else accelerator.no_sync(self.model)
+        with apart:
+            with self._precision():
+                value = self._loss(video, label, turn)
+            # Processes are averaged, so each counts its share of the whole batch as many times.
+            accelerator.backward(value * (share * accelerator.num_processes))
+        told = value.detach() * share
+        if accelerator.num_processes > 1:
+            told = accelerator.reduce(told, "sum")
+        return told.item()
+
+    def _loss(self, video: Tensor, label: Tensor, turn: int) -> Tensor:
+        if self.options.loss:
+            return self.options.loss(self.model(video), label)
+        if self.mix.active:
+            when = (self.history.steps, turn, self.accelerator.process_index)
+            video, label = self.mix(video, label, self.options.classes, *when)
+        return F.cross_entropy(
+            self.model(video).float(), label, label_smoothing=self.recipe.label_smoothing
+        )
+
+    def _step(self) -> None:
+        if self.recipe.clip_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        set_rate(self.optimiser, self.recipe.learning_rate * self.factor(self.history.steps))
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.history.steps += 1
+
+    def _check(self, loss: float, epoch: int) -> None:
+        if not torch.isfinite(torch.tensor(loss)):
+            raise Diverged(f"loss {loss} in epoch {epoch + 1}; lower learning_rate", self.history)
+
+    def _precision(self) -> torch.autocast:
+        # Not accelerate's: its precision is one for the whole process, image model included.
+        return torch.autocast(
+            self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
+        )
 
 
 @torch.no_grad()
-def predict(model: nn.Module, video: Tensor, batch_size: int = 32) -> Tensor:
-    """Logits (n, classes) of video (n, t, 3, h, w) uint8, in eval mode."""
+def predict(
+    model: nn.Module, source: batches.Source, batch_size: int = 32, workers: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) and labels (n,) of the clips in order, in eval mode, on the CPU."""
     model.eval()
-    return torch.cat([model(pixels(part)) for part in video.split(batch_size)])
+    shown = batches.loader(
+        batches.Keyed(source), batches.InOrder(len(source), batch_size), workers, 0
+    )
+    device, found = _device_of(model), []
+    for video, label in shown:
+        found.append((model(pixels(video.to(device))).float().cpu(), label))
+    logits, labels = zip(*found, strict=True)
+    return torch.cat(logits), torch.cat(labels)
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Trained parameters; vectors and scalars are not decayed."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
-def _shape(recipe: Recipe, epoch_steps: int, steps: int) -> Callable[[int], float]:
-    warm_up = max(1, round(recipe.warmup_epochs * epoch_steps))
-
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-    return factor
+def _digest_of(model: nn.Module) -> str:
+    """A hash of the names, shapes and roles of a model's weights, not of their values."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    told = [(k, tuple(v.shape), str(v.dtype), k in trained) for k, v in model.state_dict().items()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from pks4.data.dataset import write_whole
 from pks4.data.render import GENERATOR_VERSION
 from pks4.data.stills import Stills, stills
-from pks4.train.fit import Progress, Recipe, fit, pixels
+from pks4.train.batches import InMemory
+from pks4.train.fit import Options, Progress, Recipe, fit, pixels
 
 VERSION = 1  # raise it when the procedure changes
 COVERED = 0.15  # a place shows the digit when this share of it is covered
@@ -101,11 +102,10 @@ def _train(
     shown = stills("train", whole["images"], size=size)
     history = fit(
         model,
-        shown.image,
-        _targets(shown, model.side),
+        InMemory(shown.image, _targets(shown, model.side)),
         recipe,
         lambda n, of, text: progress(n, of, f"image model: {text}"),
-        loss=_loss,
+        Options(loss=_loss),
     )
     facts = {
         "val_top1": _val_top1(model, size),
@@ -145,7 +145,7 @@ def _targets(shown: Stills, side: int) -> Tensor:
 
 def _loss(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
     digit, place = output
-    weight = torch.full((11,), PLACE_WEIGHT)
+    weight = torch.full((11,), PLACE_WEIGHT, device=place.device)
     weight[0] = 1.0
     where = F.cross_entropy(place.flatten(0, 1), target[:, 1:].flatten(), weight=weight)
     return F.cross_entropy(digit, target[:, 0]) + where

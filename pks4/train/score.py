@@ -1,5 +1,6 @@
-"""Scores of predictions on the embedded tasks, with Wilson intervals over clips."""
+"""Scores of predictions, with Wilson intervals over clips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from pks4.data.digits import PAIRS, class_names
+
+HALF_CLIP_BOUND = 1 / 3  # top-1 on task long of who knows one of a clip's two directions
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class Score:
 def top1(logits: Tensor, label: Tensor) -> Score:
     """Share of clips whose largest logit (n, classes) is the label's."""
     return Score(int((logits.argmax(1) == label).sum()), len(label), 1 / logits.shape[1])
+
+
+def topk(logits: Tensor, label: Tensor, k: int) -> Score:
+    """Share of clips whose label is among the k largest logits (n, classes)."""
+    named = logits.topk(k, dim=1).indices
+    return Score(int((named == label[:, None]).sum()), len(label), k / logits.shape[1])
+
+
+def by_class(logits: Tensor, label: Tensor, classes: Sequence[str]) -> dict[str, list[int]]:
+    """class -> [right, clips], of the classes that there are clips of."""
+    right = logits.argmax(1) == label
+    masks = {name: label == position for position, name in enumerate(classes)}
+    return {n: [int(right[m].sum()), int(m.sum())] for n, m in masks.items() if m.any()}
 
 
 def within_pair(logits: Tensor, label: Tensor, kind: str | None = None) -> Score:

@@ -1,36 +1,67 @@
-"""Accuracy after a short training on the embedded task, from a shared image model.
+"""Accuracy after a training on embedded or indexed video, from a shared image model.
 
-Each contestant starts from its image twin (pre-trained on still digits), is trained by one recipe
-on the train split, and is scored on `split`: top-1, and within reversal pairs, where a bag of
-frames can only guess. Seeded; per-clip predictions are kept. Training compute is counted, not
-timed: MACs of a training step, backward included, times clips seen.
+Each contestant starts from its image twin (pre-trained on still digits), is trained by its recipe
+on the train split, and is scored on `split`: top-1, top-5, by class, and within reversal pairs,
+where a bag of frames can only guess. Seeded; per-clip predictions are kept. Training compute is
+counted, not timed: MACs of a training step, backward included, times clips seen. With `curve` the
+validation split is scored after each epoch. A training that was cut goes on at its last epoch.
 """
 
-import time
+import platform
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench import catalogue
+from pks4.bench.accuracy_readings import Costs, scores
 from pks4.bench.record import Reading
+from pks4.bench.sources import data_needed, data_of
 from pks4.bench.trial import Trial, build, scan_backend
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pks4.train.fit import Recipe
+    from pks4.train.checkpoint import History
     from pks4.train.pretrain import ImageModel
+    from pks4.train.recipe import Recipe
 
+__all__ = ["data_needed", "measure"]
 RUNS = True  # computes on this machine
 SETTINGS = {
     "learning_rate": 1e-3,
     "epochs": 5,
     "batch_size": 8,
+    "accumulate": 1,
+    "optimiser": "adamw",
+    "momentum": 0.9,
     "weight_decay": 0.05,
+    "decay_vectors": False,
+    "layer_decay": 1.0,
+    "schedule": "cosine",
     "warmup_epochs": 0.5,
+    "milestones": [],
+    "step_factor": 0.1,
+    "final_factor": 0.0,
+    "clip_norm": 1.0,
+    "label_smoothing": 0.0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "crop_padding": 0,
+    "crop_scale": 0.0,
+    "flip": False,
+    "jitter": 0.0,
+    "randaugment": 0,
+    "randaugment_magnitude": 7,
+    "erasing": 0.0,
+    "precision": "no",
+    "device": "cpu",
+    "workers": 0,
+    "training_macs": 0.0,
     "seed": 0,
     "split": "test",
     "reader": "pyav",
+    "decode_on_use": False,
+    "curve": False,
+    "target_top1": 0.0,
     "kernel": "flash_cpu",
     "clip_frames": 16,
     "clips": {"train": 1206, "val": 360, "test": 720},
@@ -38,73 +69,101 @@ SETTINGS = {
     "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
 }
+MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum")
 # Options that a twin may have too, and that must not make another image model of it.
 NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
 
 
-def data_needed(cell: Any) -> list[dict[str, Any]]:
-    """Arguments of `pks4.data.make.make` for the data sets that this cell reads."""
-    settings = cell.settings["accuracy"]
-    return [
-        {
-            "task": cell.task,
-            "counts": settings["clips"],
-            "size": cell.options["image_size"],
-            "frames": settings["clip_frames"],
-        }
-    ]
-
-
 def measure(trial: Trial) -> Iterator[Reading]:
     """Pre-train or fetch the image model, train, score."""
-    import torch
-
     from pks4.bench.counters import count_on_meta
     from pks4.bench.kernels import declared_attention
-    from pks4.data.clips import load_split
-    from pks4.data.make import make
-    from pks4.train.fit import fit, predict
+    from pks4.train.fit import predict
 
     cell, settings = trial.cell, trial.settings
-    twin = _image_twin(cell.model)
-    (dataset,) = (make(**wanted) for wanted in data_needed(cell))
-    classes = len(dataset.classes)
+    recipe, twin, data = _recipe(trial), _image_twin(cell.model), data_of(cell)
+    classes = data.dataset.classes
+    meta = build(cell, "meta", num_classes=len(classes))
+    clip_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
     with declared_attention(settings["kernel"]) as calls:
         image = _image_model(trial, twin)
-        model = build(cell, num_classes=classes, seed=settings["seed"])
+        model = build(cell, num_classes=len(classes), seed=settings["seed"])
         model.load_image_weights(image.state)
-        train = load_split(dataset, "train", cell.frames, reader=settings["reader"])
-        held_out = load_split(dataset, settings["split"], cell.frames, reader=settings["reader"])
-        started = time.perf_counter()
-        history = fit(model, train.video, train.label, _recipe(settings), trial.progress)
-        seconds = time.perf_counter() - started
-        logits = predict(model, held_out.video)
-        meta = build(cell, "meta", num_classes=classes)
-        step_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
+        history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
+        model.to(recipe.device)
+        held_out = data.source(settings["split"])
+        logits, label = predict(model, held_out, workers=recipe.workers)
     evidence = {
         "how": "measured",
-        "rule": "accuracy/v1",
-        "device": "cpu",
-        "dtype": "float32",
+        "rule": "accuracy/v2",
+        **_ran(recipe),
         "kernel": calls.evidence(),
-        "scan_backend": scan_backend(model),
-        "reader": f"{train.reader['name']} {train.reader['version']}",
-        "data": dataset.digest,
+        "scan_backend": scan_backend(model, recipe.device),
+        **data.evidence(),
         "split": settings["split"],
         "seed": settings["seed"],
         "learning_rate": settings["learning_rate"],
-        "threads": torch.get_num_threads(),
+        "recipe": recipe.digest,
+        "resumed_at_epoch": history.resumed_at,
         "alone": cell.alone,  # otherwise its seconds were taken beside another cell
     }
-    yield from _scores(cell.task, logits, held_out.label, evidence)
-    yield from _costs(history, seconds, step_macs, image, evidence)
+    task = None if cell.data else cell.task
+    costs = Costs(history=history, clip_macs=clip_macs, image=image.facts, evidence=evidence)
+    yield from scores(task, classes, logits, label, evidence)
+    yield from costs.readings()
+    if settings["curve"]:
+        yield from costs.curve(settings["target_top1"])
 
 
-def _recipe(settings: dict[str, Any]) -> "Recipe":
-    from pks4.train.fit import Recipe
+def _train(
+    trial: Trial, model: Any, recipe: "Recipe", data: Any, clip_macs: int, image: str
+) -> "History":
+    """Train on the train split, with the checkpoint of an earlier try where there is one."""
+    from pks4.train.fit import Options, fit, predict
+    from pks4.train.score import top1
 
-    names = ("learning_rate", "epochs", "batch_size", "weight_decay", "warmup_epochs", "seed")
-    return Recipe(**{name: settings[name] for name in names})
+    val = data.source("val") if trial.settings["curve"] else None
+
+    def validate(model: Any) -> float:
+        assert val is not None
+        return top1(*predict(model, val, workers=recipe.workers)).value
+
+    options = Options(
+        after_epoch=validate if val is not None else None,
+        saved=trial.scratch / "training.pt" if trial.scratch else None,
+        about={"data": data.dataset.digest, "image model": image},
+        clip_macs=clip_macs,
+        classes=len(data.dataset.classes),
+    )
+    return fit(model, data.source("train"), recipe, trial.progress, options)
+
+
+def _recipe(trial: Trial) -> "Recipe":
+    """The recipe in the settings; it never flips what flipping would relabel."""
+    from pks4.train.augment import check_task
+    from pks4.train.recipe import Recipe
+
+    names = [field.name for field in fields(Recipe)]
+    recipe = Recipe.of({name: trial.settings[name] for name in names})
+    check_task(recipe, None if trial.cell.data else trial.cell.task)
+    return recipe
+
+
+def _ran(recipe: "Recipe") -> dict[str, Any]:
+    """Where and how the training ran."""
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState()
+    on_gpu = state.device.type == "cuda"
+    return {
+        "device": state.device.type,
+        "processor": torch.cuda.get_device_name() if on_gpu else platform.machine(),
+        "processes": state.num_processes,
+        "dtype": "bfloat16 autocast" if recipe.precision == "bf16" else "float32",
+        "threads": torch.get_num_threads(),
+        "workers": recipe.workers,
+    }
 
 
 def _image_twin(model: str) -> Any:
@@ -122,8 +181,8 @@ def _image_twin(model: str) -> Any:
 def _image_model(trial: Trial, twin: Any) -> "ImageModel":
     """The contestant's image twin, trained on stills or taken from the cache."""
     from pks4.data.dataset import cache_root
-    from pks4.train.fit import Recipe
     from pks4.train.pretrain import image_model
+    from pks4.train.recipe import Recipe
 
     cell, settings = trial.cell, trial.settings
     kept = [k for k in cell.options if k in twin.options and k not in NOT_OF_THE_IMAGE_MODEL]
@@ -133,63 +192,9 @@ def _image_model(trial: Trial, twin: Any) -> "ImageModel":
         learning_rate=settings["image_learning_rate"],
         epochs=settings["image_epochs"],
         batch_size=32,
+        device=settings["device"],
     )
     key = {"model": twin.name, "options": options}
     return image_model(
         key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
-    )
-
-
-def _scores(
-    task: str | None, logits: "Tensor", label: "Tensor", evidence: dict[str, Any]
-) -> Iterator[Reading]:
-    from pks4.train.score import top1, within_pair
-
-    scores = {"top1": top1(logits, label)}
-    if task == "temporal":
-        scores["within_pair"] = within_pair(logits, label)
-        scores |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
-    for metric, score in scores.items():
-        if not score.clips:
-            continue  # a small split may hold no clip of that kind
-        detail = {"interval": score.interval, "clips": score.clips, "chance": score.chance}
-        if metric == "top1":
-            detail |= {"predicted": logits.argmax(1).tolist(), "label": label.tolist()}
-        yield Reading(
-            metric=metric,
-            value=score.value,
-            unit="1",
-            kind="sampled",
-            evidence=evidence,
-            detail=detail,
-        )
-
-
-def _costs(history, seconds, step_macs, image, evidence) -> Iterator[Reading]:
-    from pks4.cost import RULE
-
-    counted = {**evidence, "how": "simulated", "rule": RULE, "device": "meta"}
-    yield Reading(
-        metric="training_macs",
-        value=step_macs * history.clips,
-        unit="MAC",
-        kind="exact",
-        evidence=counted,
-        detail={"macs_per_clip": step_macs, "clips": history.clips, "image_model": image.facts},
-    )
-    yield Reading(
-        metric="training_seconds",
-        value=seconds,
-        unit="s",
-        kind="noisy",
-        evidence=evidence,
-        detail={"steps": history.steps},
-    )
-    yield Reading(
-        metric="final_train_loss",
-        value=history.losses[-1],
-        unit="nat",
-        kind="sampled",
-        evidence=evidence,
-        detail={"losses": history.losses},
     )

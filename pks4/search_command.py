@@ -1,0 +1,53 @@
+"""`pks4-bench search`: run a suite that searches recipes, and write each contestant's best."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pks4.bench.environment import cores
+from pks4.places import run_folders, runs_folder, suite_named
+from pks4.terminal import escaped, note, print_table
+
+
+def search(
+    suite: Annotated[str, typer.Argument(help="A suite whose grid has `search`, or its file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Recipes; default: suites/recipes/SUITE.toml.")
+    ] = None,
+    run: Annotated[
+        str, typer.Option("--run", help="Choose from this run (or latest), and run nothing.")
+    ] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with its latest run.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells beside each other.")] = None,
+) -> None:
+    """Search recipes on the validation split; write the best of each contestant as TOML."""
+    from pks4.bench import recipes, store
+    from pks4.bench import search as searching
+
+    parsed, text = suite_named(suite)
+    path = out or recipes.folder() / f"{parsed.name}.toml"
+    if run:
+        source = store.find_run(run, run_folders())
+    else:
+        source = _run(parsed, text, resume, jobs or cores())
+    found = store.read(source)
+    chosen = searching.choose(found)
+    searching.write(path, searching.as_toml(chosen, found.header.run))
+    rows = [
+        (label, ", ".join(f"{k} {v}" for k, v in one["recipe"].items()), "; ".join(one["tried"]))
+        for label, one in chosen.items()
+    ]
+    print_table(("contestant", "chosen", "tried: top-1, loss"), rows)
+    note.print(f"written: {escaped(str(path))}", soft_wrap=True)
+
+
+def _run(suite, text: str, resume: bool, jobs: int) -> Path:
+    from pks4.bench import run as runner
+    from pks4.progress import Watch, prepare_data
+
+    session = (runner.resume if resume else runner.start)(suite, text, runs_folder())
+    prepare_data(session.cells(), note)
+    with Watch(session, note) as watch:
+        runner.execute(session, jobs, watch)
+    return session.path

@@ -1,0 +1,60 @@
+"""The optimiser of a recipe: groups of parameters by decay and by depth.
+
+Layer decay by a rule of its own, since the contestants do not share timm's `group_matcher`: the
+first whole number in a parameter's name is its block; what is defined before the first block is
+the depth below it, what is defined after the last is the depth above.
+"""
+
+import re
+
+import torch
+from torch import nn
+
+from pks4.train.recipe import Recipe
+
+_NUMBER = re.compile(r"\.(\d+)\.")
+
+
+def optimiser_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or SGD over the trained parameters; each group knows its `lr_scale`."""
+    groups = _groups(model, recipe)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group this learning rate, times its scale."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+
+
+def depths(names: list[str]) -> dict[str, int]:
+    """Depth of each parameter, 0 for what stands before the first block."""
+    found: dict[str, int | None] = {}
+    last = -1
+    for name in names:
+        number = _NUMBER.search(f".{name}")
+        found[name] = int(number[1]) + 1 if number else (0 if last < 0 else None)
+        last = max(last, found[name] - 1 if number else last)
+    return {name: last + 2 if depth is None else depth for name, depth in found.items()}
+
+
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """Trained parameters; vectors and scalars are not decayed unless the recipe says so."""
+    depth = depths([name for name, _ in model.named_parameters()])
+    top = max(depth.values())
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decayed = parameter.ndim > 1 or recipe.decay_vectors
+        scale = recipe.layer_decay ** (top - depth[name])
+        key = (recipe.weight_decay if decayed else 0.0, scale)
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr_scale": scale}
+        for (decay, scale), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
