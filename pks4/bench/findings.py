@@ -3,7 +3,8 @@
 Each finding names the records that it rests on. No winner is written down here: who is leanest or
 best is looked up, ties are told as ties, and where intervals overlap the sentence says that the
 order is open. A question that the records cannot answer gives no sentence. Here are the sentences
-about exact costs; `findings_measured.py` has those about time and accuracy.
+about exact costs; `findings_measured.py` has those about time, `findings_accuracy.py` those
+about accuracy.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pks4.bench import structure, units
-from pks4.bench.findings_measured import accuracy, timing
+from pks4.bench.findings_accuracy import accuracy
+from pks4.bench.findings_measured import timing
 from pks4.bench.sentences import Finding, at, extremes, lowest, multiples, named, rank
 from pks4.bench.view import PKS4_FAMILY, Row, Series, Setting, View
 

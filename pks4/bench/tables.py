@@ -2,16 +2,18 @@
 
 Each function takes a `View` and gives one `Table`, with a line for everything that was measured and
 nothing that was not. T is the number of frames throughout. Where memory goes is told in
-`tables_memory.py`, time and accuracy in `tables_measured.py`, published numbers in
-`tables_published.py`, failures and evidence in `tables_evidence.py`.
+`tables_memory.py`, time in `tables_measured.py`, accuracy in `tables_accuracy.py`,
+`tables_convergence.py` and `tables_frames.py`, published numbers in `tables_published.py`, failures
+and evidence in `tables_evidence.py`.
 """
 
 from collections.abc import Mapping
 
 from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
+from pks4.bench.tables_accuracy import accuracy, differences
 from pks4.bench.tables_evidence import evidence, failures
-from pks4.bench.tables_measured import accuracy, differences, growth, timing
+from pks4.bench.tables_measured import growth, timing
 from pks4.bench.tables_memory import kept, step_memory
 from pks4.bench.tables_published import published
 from pks4.bench.view import Row, Setting, View
