@@ -8,6 +8,7 @@ explain, and the whole is spread as Student's t with the degrees of freedom that
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -45,9 +46,10 @@ def paired_bootstrap(
     difference = a.astype(float) - b.astype(float)  # (s, c)
     s, c = difference.shape
     value = difference.mean()
-    found = _drawn_clips(c, draws, seed) @ difference.mean(0)  # (draws,)
+    clips, chance = _drawn_clips(c, draws, seed)
+    found = clips @ difference.mean(0)  # (draws,)
     if s > 1:
-        chance = np.random.default_rng((seed, 1))
+        chance = deepcopy(chance)
         between, freedom = _between_seeds(difference)
         found = found + chance.normal(0, np.sqrt(between), draws)
         found = value + (found - value) * np.sqrt(freedom / chance.chisquare(freedom, draws))
@@ -64,10 +66,13 @@ def paired_bootstrap(
 
 
 @lru_cache(maxsize=4)
-def _drawn_clips(c: int, draws: int, seed: int) -> np.ndarray:
-    """(draws, c): each clip's share of a draw; kept, since a report compares many on one c."""
+def _drawn_clips(c: int, draws: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
+    """(draws, c): each clip's share of a draw, and the generator as it then stands.
+
+    Kept, since a report compares many pairs on the same clips.
+    """
     chance = np.random.default_rng(seed)
-    return chance.multinomial(c, np.full(c, 1 / c), size=draws) / c
+    return chance.multinomial(c, np.full(c, 1 / c), size=draws) / c, chance
 
 
 def _between_seeds(difference: np.ndarray) -> tuple[float, float]:
