@@ -5,7 +5,7 @@ import math
 import pytest
 from report_records import accuracy_records, frame, header, record, seed_records
 
-from pks4.bench import figures, findings, report, seeds, tables_accuracy, tables_evidence
+from pks4.bench import figures_accuracy, findings, report, seeds, tables_accuracy, tables_evidence
 from pks4.bench.view import View
 
 T2 = 4.302652729911275  # 97.5 % point of Student's t with 2 degrees of freedom, from tables
@@ -124,10 +124,8 @@ def test_holm_multiplies_by_what_is_left_and_never_falls():
 
 def test_captions_say_what_the_bars_are():
     both = [*seed_records("pks4", OURS), *seed_records("joint", less(0.1, 0.2, 0.3))]
-    (made,) = (
-        one for one in figures.build(view_of(both)) if one.title.startswith("Accuracy against")
-    )
-    assert made.caption.endswith("Bars: 95 % t-intervals over seeds.")
+    (made,) = figures_accuracy.build(view_of(both))
+    assert "Bars: 95 % t-intervals over seeds." in made.caption
 
 
 def test_the_page_links_the_first_record_and_names_the_others():

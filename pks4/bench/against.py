@@ -3,11 +3,12 @@
 Where both keep what they said of each clip, of the same clips, the difference comes from a paired
 bootstrap over clips and seeds (`resampling.py`); with one seed over clips alone, which says nothing
 of another training. Elsewhere values are paired by seed: two seeds give a difference, three a
-t-test. All comparisons of one setting, of every metric, contestant and T, are one family: a
+t-test. All comparisons of one setting at one T, of every metric and contestant, are one family: a
 difference is called "higher" or "lower" where Holm's adjustment of that family leaves its p-value
 below 0.05, everything else is "inconclusive", and nothing is called "the same".
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -51,15 +52,47 @@ class Against:
 def compare(view: View, setting: Setting) -> tuple[Against, ...]:
     """All comparisons of a setting, metric by metric, in the order of the plan, T ascending."""
     pairs = _pairs(view, setting)
-    draws = max(resampling.DRAWS, _DRAWS_A_COMPARISON * len(pairs))
-    found = [one for row, base in pairs if (one := _against(view, row, base, draws))]
-    found = [replace(one, family=len(found)) for one in found]
-    tested = {place: one.p for place, one in enumerate(found) if one.p is not None}
-    adjusted = seeds.holm(tested, len(found))
-    return tuple(
-        replace(one, p=adjusted.get(place), word=_word(one.value, adjusted.get(place)))
-        for place, one in enumerate(found)
-    )
+    sizes = Counter(row.frames for row, _ in pairs)
+    draws = max([resampling.DRAWS, *(_DRAWS_A_COMPARISON * size for size in sizes.values())])
+    found = [one for row, base in pairs if (one := difference(view, row, base, draws))]
+    weighed: dict[int, Against] = {}
+    for frames in sizes:
+        weighed |= _weighed({i: one for i, one in enumerate(found) if one.row.frames == frames})
+    return tuple(weighed[place] for place in range(len(found)))
+
+
+def _weighed(found: dict[int, Against]) -> dict[int, Against]:
+    """One family of comparisons with adjusted p-values and words."""
+    p = seeds.holm({i: one.p for i, one in found.items() if one.p is not None}, len(found))
+    return {
+        i: replace(one, family=len(found), p=p.get(i), word=_word(one.value, p.get(i)))
+        for i, one in found.items()
+    }
+
+
+def difference(view: View, row: Row, base: Row, draws: int = resampling.DRAWS) -> Against | None:
+    """`row` minus `base` over the seeds that both have, p not adjusted; None for too few seeds."""
+    own, ours = view.members(row), view.members(base)
+    pairs = [(one, ours[seed]) for seed, one in own.items() if seed in ours]
+    if not pairs:
+        return None
+    values = [one.value - other.value for one, other in pairs]
+    clipwise = all(same_clips(*pair) for pair in pairs)
+    if clipwise and (drawn := bootstrap(pairs, draws)):
+        value, interval, p, method = drawn.value, drawn.interval, drawn.p, drawn.method
+    elif clipwise:
+        value, interval, p, method = 0.0, None, None, "right and wrong on the same clips"
+    elif len(values) > 1:
+        found = seeds.estimate(values)
+        value, interval = found.mean, found.interval
+        p = found.p if len(values) >= seeds.LEAST_SEEDS else None
+        method = f"paired t-test over {len(values)} seeds"
+    else:
+        return None
+    return Against(
+        metric=row.metric, row=row, base=base, seeds=len(pairs), value=value, interval=interval,
+        method=method, p=p, family=0, word="",
+    )  # fmt: skip
 
 
 def same_clips(one: Row, other: Row) -> bool:
@@ -90,30 +123,6 @@ def _pairs(view: View, setting: Setting) -> list[tuple[Row, Row]]:
         ours = series.pop(view.reference, {})
         found += [(row, ours[t]) for own in series.values() for t, row in own.items() if t in ours]
     return found
-
-
-def _against(view: View, row: Row, base: Row, draws: int) -> Against | None:
-    own, ours = view.members(row), view.members(base)
-    pairs = [(one, ours[seed]) for seed, one in own.items() if seed in ours]
-    if not pairs:
-        return None
-    values = [one.value - other.value for one, other in pairs]
-    clipwise = all(same_clips(*pair) for pair in pairs)
-    if clipwise and (drawn := bootstrap(pairs, draws)):
-        value, interval, p, method = drawn.value, drawn.interval, drawn.p, drawn.method
-    elif clipwise:
-        value, interval, p, method = 0.0, None, None, "right and wrong on the same clips"
-    elif len(values) > 1:
-        found = seeds.estimate(values)
-        value, interval = found.mean, found.interval
-        p = found.p if len(values) >= seeds.LEAST_SEEDS else None
-        method = f"paired t-test over {len(values)} seeds"
-    else:
-        return None
-    return Against(
-        metric=row.metric, row=row, base=base, seeds=len(pairs), value=value, interval=interval,
-        method=method, p=p, family=0, word="",
-    )  # fmt: skip
 
 
 def _word(difference: float, p: float | None) -> str:

@@ -86,7 +86,8 @@ def _standing(view: View, setting: Setting, found: list[Against], what: tuple[st
     if unsettled:
         words += f"; inconclusive against {_each(view, unsettled)}"
     methods = units.listed(dict.fromkeys(one.method for one in found))
-    words += f". By {methods}; {units.counted(first.family, 'comparison')} weighed at once."
+    words += f". By {methods}; each interval by itself, the verdicts weigh "
+    words += f"{units.counted(first.family, 'comparison')} at once."
     if any(one.seeds == 1 for one in found):
         words += f" {against.ONE_SEED}"
     elif any(one.seeds < seeds.LEAST_SEEDS and one.p is None for one in found):

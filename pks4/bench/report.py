@@ -16,7 +16,18 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pks4.bench import figures, findings, headline, palette, store, summary, tables, units
+from pks4.bench import (
+    figures,
+    figures_accuracy,
+    figures_curves,
+    findings,
+    headline,
+    palette,
+    store,
+    summary,
+    tables,
+    units,
+)
 from pks4.bench.figures import Omitted, Picture, Plot
 from pks4.bench.sentences import Finding
 from pks4.bench.sheet import Table
@@ -64,7 +75,8 @@ def write(run_path: Path, out_dir: Path) -> Path:
 
 def build(view: View, torn: Sequence[str] = ()) -> Report:
     """Everything that the report will say; `torn` are lines of the run that could not be read."""
-    made = [headline.build(view), *figures.build(view)]
+    accuracy = [*figures_accuracy.build(view), *figures_curves.build(view)]
+    made = [headline.build(view), *figures.build(view), *accuracy]
     plots = [one for one in made if isinstance(one, Plot)]
     return Report(
         view=view,
@@ -136,6 +148,8 @@ def _write_files(folder: Path, report: Report) -> None:
         stem = folder / "figures" / picture.plot.name
         stem.with_suffix(".svg").write_bytes(picture.svg)
         stem.with_suffix(".png").write_bytes(picture.png)
+        if picture.plot.data is not None:
+            picture.plot.data.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
     words = summary.markdown(report.view, report.findings, report.tables, report.pictures)
     (folder / "report.md").write_text(words, "utf-8")
     (folder / PAGE).write_text(page(report), "utf-8")

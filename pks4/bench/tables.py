@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.tables_accuracy import accuracy, differences
+from pks4.bench.tables_convergence import convergence
 from pks4.bench.tables_evidence import evidence, failures
+from pks4.bench.tables_frames import accuracy_frames
 from pks4.bench.tables_measured import growth, timing
 from pks4.bench.tables_memory import kept, step_memory
 from pks4.bench.tables_published import published
@@ -26,13 +28,21 @@ _COST = (
     Column(key="saved_bytes", heading="kept for backward", unit="B"),
     Column(key="step_peak_bytes", heading="peak of a step", unit="B"),
 )
-_ONLY_WITH_LINES = ("kept", "step_memory", "growth", "published", "accuracy_differences")
+_ONLY_WITH_LINES = (
+    "kept",
+    "step_memory",
+    "growth",
+    "published",
+    "accuracy_differences",
+    "accuracy_frames",
+    "convergence",
+)
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, cost, kept, step_memory, published, structures)
-    measured = (timing, growth, accuracy, differences)
+    measured = (timing, growth, accuracy, differences, accuracy_frames, convergence)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 

@@ -102,7 +102,7 @@ def differences(view: View) -> Table:
     once = any(one.seeds == 1 for _, one in found)
     note = (
         f"Shares in %. Difference: contestant minus {who}, in percentage points, with its 95 % "
-        f"interval by itself. The word weighs all comparisons of a setting at once "
+        f"interval by itself. The word weighs all comparisons of a setting and T at once "
         f"({seeds.span(counts)}): Holm-adjusted p below {seeds.LEVEL}, else inconclusive; a t-test "
         f"needs {seeds.LEAST_SEEDS} seeds. {seeds.WHAT_VARIES}"
     )

@@ -194,6 +194,11 @@ class View:
         return self.contestants[label].family
 
 
+def frame_counts(series: Mapping[Any, Series]) -> list[int]:
+    """Every T at which one of the series has a number, ascending."""
+    return sorted({frames for found in series.values() for frames in found})
+
+
 def common_frames(series: Mapping[Any, Series]) -> int:
     """The largest frame count at which every series has a number.
 
