@@ -10,7 +10,7 @@ from pks4.bench import compare_noisy, resampling
 TRIALS, POWER_TRIALS, LEVEL = 200, 60, 0.05
 PROCESSES, ROUNDS = 3, 7
 ROUND_SPREAD = 0.02  # log sd of one time
-CLIPS = 300
+CLIPS, CLIP_TRIALS = 300, 2000
 
 
 def session(chance, spread, factor=1.0):
@@ -40,7 +40,7 @@ def times(spread):
 def accuracies(seeds, spread):
     """Share of false alarms: clips differ in how hard they are, seeds by `spread`."""
     alarms = []
-    for n in range(TRIALS):
+    for n in range(CLIP_TRIALS):
         chance = np.random.default_rng([3, n, seeds])
         clip = chance.normal(0, 1, CLIPS)
         base, head = (

@@ -291,10 +291,10 @@ def test_a_slowdown_of_15_percent_is_found_in_most_families():
     assert sessions(25, family=4, factor=1.15) >= 20
 
 
-@pytest.mark.parametrize(("seeds", "most"), [(3, 0.10), (10, 0.05)])
+@pytest.mark.parametrize(("seeds", "most"), [(3, 0.12), (10, 0.07)])
 def test_alike_accuracies_alarm_about_as_often_as_stated(seeds, most):
     found = []
-    for n in range(160):
+    for n in range(600):
         chance = np.random.default_rng([3, n, seeds])
         clip = chance.normal(0, 1, 300)  # how hard a clip is
         base, head = (

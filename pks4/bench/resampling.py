@@ -8,9 +8,7 @@ explain, and the whole is spread as Student's t with the degrees of freedom that
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,35 +42,34 @@ def paired_bootstrap(
 ) -> Estimate:
     """a minus b, both (s, c): whether each clip was right. Percentile interval at `level`."""
     difference = a.astype(float) - b.astype(float)  # (s, c)
-    s, c = difference.shape
+    s = len(difference)
     value = difference.mean()
-    clips, chance = _drawn_clips(c, draws, seed)
-    found = clips @ difference.mean(0)  # (draws,)
+    chance = np.random.default_rng(seed)
+    found = _drawn_means(difference.mean(0), draws, chance)
     if s > 1:
-        chance = deepcopy(chance)
         between, freedom = _between_seeds(difference)
         found = found + chance.normal(0, np.sqrt(between), draws)
         found = value + (found - value) * np.sqrt(freedom / chance.chisquare(freedom, draws))
     tail = (1 - level) / 2
     low, high = np.quantile(found, (tail, 1 - tail))
-    beyond = min(np.mean(found <= 0), np.mean(found >= 0))
+    beyond = min(float(np.mean(found <= 0)), float(np.mean(found >= 0)))
     what = f"clips and {s} seeds" if s > 1 else "clips, one seed"
     return Estimate(
         value=float(value),
         interval=(float(low), float(high)),
-        p=float(min(1.0, 2 * (beyond * draws + 1) / (draws + 1))),
+        p=min(1.0, 2 * (beyond * draws + 1) / (draws + 1)),
         method=f"paired bootstrap over {what}",
     )
 
 
-@lru_cache(maxsize=4)
-def _drawn_clips(c: int, draws: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
-    """(draws, c): each clip's share of a draw, and the generator as it then stands.
+def _drawn_means(by_clip: np.ndarray, draws: int, chance: np.random.Generator) -> np.ndarray:
+    """(draws,): means of clips drawn anew with replacement, from their differences (c,).
 
-    Kept, since a report compares many pairs on the same clips.
+    A difference takes few values, so how often each value is drawn is drawn, not each clip.
     """
-    chance = np.random.default_rng(seed)
-    return chance.multinomial(c, np.full(c, 1 / c), size=draws) / c, chance
+    values, counts = np.unique(by_clip, return_counts=True)
+    drawn = chance.multinomial(len(by_clip), counts / len(by_clip), size=draws)  # (draws, values)
+    return drawn @ values / len(by_clip)
 
 
 def _between_seeds(difference: np.ndarray) -> tuple[float, float]:

@@ -12,16 +12,9 @@ RECONSTRUCTION = (
     "PKS4 here is a reconstruction from the abstract of arXiv 2604.26461; "
     "no number here is the paper's."
 )
-_IN_FULL = (
-    "headline",
-    "published",
-    "time",
-    "accuracy",
-    "accuracy_differences",
-    "accuracy_frames",
-    "convergence",
-    "failures",
-)
+_IN_FULL = ("headline", "published", "time", "accuracy", "convergence", "failures")
+_IF_SHORT = ("accuracy_differences", "accuracy_frames")  # in full up to so many lines, else linked
+_LONGEST = 48
 
 
 def statement(view: View) -> str:
@@ -52,7 +45,8 @@ def markdown(
         plot = picture.plot
         lines += [f"![{escape(plot.alt)}](figures/{plot.name}.svg)", "", escape(plot.caption), ""]
     for table in made:
-        if table.name in _IN_FULL and table.lines:
+        short = table.name in _IF_SHORT and len(table.lines) <= _LONGEST
+        if table.lines and (short or table.name in _IN_FULL):
             lines += [table.markdown()]
     links = ", ".join(f"[{t.name}](tables/{t.name}.csv)" for t in made)
     return "\n".join([*lines, f"Tables with raw SI values: {links}.", ""])
