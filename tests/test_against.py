@@ -143,6 +143,17 @@ def test_the_sentence_says_that_none_is_above_where_none_is():
     assert said.endswith("says nothing of another training.")
 
 
+def test_who_could_not_be_compared_is_named():
+    other = clip_records("mamba", {None: planted(0.9)})
+    for one in other:
+        one["evidence"] = one["evidence"] | {"data": "other"}
+    ours = clip_records("pks4", {None: planted(0.5)})
+    said = words([*ours, *clip_records("joint", {None: planted(0.1)}), *other])
+    (told,) = (one for one in said if one.startswith("Top-1 against"))
+    assert "below, 1 of 1 rival: Joint attention" in told
+    assert "not compared, for want of the same clips or of seeds: VideoMamba." in told
+
+
 def test_variants_of_pks4_are_no_rivals():
     said = words(
         [

@@ -52,7 +52,8 @@ def _against_compute(view: View, setting: Setting) -> Plot | Omitted:
             f"{title}; {setting.title}; {how}. Up and left is better. Stepped line: the Pareto "
             "front of the shares as measured, those that no other meets in accuracy for at most "
             f"their training MACs ({'; '.join(told)}); it does not weigh the bars. Bars: "
-            f"{seeds.interval_words(rows)}. The image model's own training is not counted."
+            f"{seeds.interval_words(rows)}. The image model's own training is not counted. Of "
+            "several T, the one that most contestants share is shown."
         ),
         alt=(
             f"Scatter of {len(rows)} points with intervals. Highest {SHARES[next(iter(panels))]}: "

@@ -7,7 +7,7 @@ import pandas as pd
 from pks4.bench import charts_shares, curves, figures, units
 from pks4.bench.curves import Curve
 from pks4.bench.figures import Omitted, Plot
-from pks4.bench.view import Setting, View
+from pks4.bench.view import Setting, View, frame_counts
 
 _KINDS = {"epochs": "epochs", "macs": "training compute"}
 _TITLE = "Validation accuracy against"
@@ -30,6 +30,8 @@ def _plot(view: View, setting: Setting, kind: str) -> Plot | Omitted:
     series = view.series(setting, curves.METRIC)
     how = figures.measured_how([series[label][frames] for label in found])
     place = f"{setting.title}, T = {frames}"
+    if len(frame_counts(series)) > 1:
+        place += ", the largest that most share"
     return Plot(
         name=figures.stem(f"curve_{kind}", setting),
         title=title,

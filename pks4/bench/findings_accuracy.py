@@ -69,13 +69,23 @@ def _compared(view: View, setting: Setting, frames: int) -> Iterator[Finding]:
             for one in against.compare(view, setting)
             if one.metric == metric and one.row.frames == frames
         ]
+        compared = {view.reference, *(one.row.label for one in every)}
+        left = [x for x in at(view.series(setting, metric), frames) if x not in compared]
         for own, what in ((False, _RIVALS), (True, _OWN)):
-            found = [one for one in every if (view.family(one.row.label) == PKS4_FAMILY) is own]
+            found = [one for one in every if _is_own(view, one.row.label) is own]
             if found:
-                yield _standing(view, setting, found, what)
+                rest = [label for label in left if _is_own(view, label) is own]
+                yield _standing(view, setting, found, what, rest)
 
 
-def _standing(view: View, setting: Setting, found: list[Against], what: tuple[str, str]) -> Finding:
+def _is_own(view: View, label: str) -> bool:
+    return view.family(label) == PKS4_FAMILY
+
+
+def _standing(
+    view: View, setting: Setting, found: list[Against], what: tuple[str, str], left: list[str]
+) -> Finding:
+    """One sentence on those that were compared; `left` could not be."""
     ours, first = view.name(view.reference), found[0]
     by_word = {w: [one for one in found if one.word == w] for w in ("higher", "lower")}
     unsettled = [one for one in found if one.word == "inconclusive"]
@@ -85,6 +95,8 @@ def _standing(view: View, setting: Setting, found: list[Against], what: tuple[st
     words += f"; {_side(view, by_word['lower'], len(found), what, 'below')}"
     if unsettled:
         words += f"; inconclusive against {_each(view, unsettled)}"
+    if left:
+        words += f"; not compared, for want of the same clips or of seeds: {named(view, left)}"
     methods = units.listed(dict.fromkeys(one.method for one in found))
     words += f". By {methods}; each interval by itself, the verdicts weigh "
     words += f"{units.counted(first.family, 'comparison')} at once."
