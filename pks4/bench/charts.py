@@ -100,10 +100,9 @@ def scatter(
     drawing.clean(axes)
     drawing.log_axis(axes, "x", [macs for _, _, macs in points], "MAC")
     low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.15, high * 1.15)
+    axes.set_xlim(low / 1.15, high * 1.45)  # names stand right of their points where they can
     share_axis(axes, "y", [row for _, row, _ in points], levels)
-    level_lines(axes, levels)
-    boxes = [_level_box(axes, level) for level in levels.values()]
+    boxes = level_lines(axes, levels)
     boxes += _front(axes, [(points[i][2], points[i][1].value) for i in front])
     for label, row, macs in points:
         boxes += _point(axes, row, macs, cast.looks[label])
@@ -115,14 +114,17 @@ def scatter(
     labels.around(axes, named, boxes)
 
 
-def level_lines(axes: Axes, levels: Mapping[str, float]) -> None:
-    """A dashed horizontal line at each named level."""
+def level_lines(axes: Axes, levels: Mapping[str, float]) -> list[Bbox]:
+    """A dashed horizontal line at each named level; gives the boxes, in pixels, that they take."""
+    taken = []
     for words, level in levels.items():
         axes.axhline(level, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate(
+        note = axes.annotate(
             words, (1, level), xycoords=("axes fraction", "data"), xytext=(-3, 3),
             textcoords="offset points", ha="right", size=7.5, color=MUTED,
         )  # fmt: skip
+        taken += [_level_box(axes, level), note.get_window_extent().padded(1)]
+    return taken
 
 
 def _front(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
