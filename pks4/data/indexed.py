@@ -24,7 +24,7 @@ class Indexed(BaseModel):
     `classes` in the order of labels, of `published_classes` that the full data set has; `no_flip`
     names the classes that a mirror turns into others.  `counts` are the usable clips of each split,
     `bad` the clips left out of each.  `counted_by` says how num_frames came about: packets of the
-    container, or frames decoded.  `annotations_sha256` is over classes and clips as they are listed.
+    container, or frames decoded.  `annotations_sha256` is over classes and clips as listed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
