@@ -32,8 +32,8 @@ def ramp(height, width):
 def test_segments_take_the_middle_of_each_in_testing():
     sampling = Sampling(rule="segments", frames=4)
     assert eval_frames(sampling, 16) == [[2, 6, 10, 14]]
-    assert eval_frames(sampling.model_copy(update={"clips": 2}), 16) == [[1, 5, 9, 13],
-                                                                         [3, 7, 11, 15]]  # fmt: skip
+    two = sampling.model_copy(update={"clips": 2})
+    assert eval_frames(two, 16) == [[1, 5, 9, 13], [3, 7, 11, 15]]
 
 
 def test_segments_draw_one_frame_of_each_in_training():
