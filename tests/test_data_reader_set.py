@@ -39,7 +39,7 @@ BROKEN = ("missing", "zero", "text", "random", "folder", "no_moov", "cut.mp4", "
 MUST_BE_EXACT = {
     "pyav": set(FILES),
     "decord": {"closed.mp4", "b_frames.mp4", "mjpeg.avi"},
-    "torchcodec": {"closed.mp4", "open.mp4", "b_frames.mp4", "variable.mp4"},
+    "torchcodec": {"closed.mp4", "b_frames.mp4", "variable.mp4", "hevc.mp4", "av1.mkv"},
 }
 
 
