@@ -20,14 +20,19 @@ def data_index(
     as_json: AsJson = False,
 ) -> None:
     """Open every video of a data set and write its manifests; exit code 1 if too many are bad."""
+    from pks4.data.errors import BadClipsError
     from pks4.data.index.build import build
     from pks4.progress import bar
 
-    with bar(note, f"opening {name}") as update:
-        done = build(
-            name, annotations, videos, out, fold=fold, exact=exact, max_bad=max_bad,
-            workers=workers, progress=update,
-        )  # fmt: skip
+    try:
+        with bar(note, f"opening {name}") as update:
+            done = build(
+                name, annotations, videos, out, fold=fold, exact=exact, max_bad=max_bad,
+                workers=workers, progress=update,
+            )  # fmt: skip
+    except BadClipsError as error:
+        note.print(f"error: {error}", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(1) from None
     if as_json:
         print(done.text(), end="")
         return

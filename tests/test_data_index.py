@@ -206,6 +206,13 @@ def test_the_command_prints_the_folder(tmp_path):
     assert json.loads(run("ucf101", *options, "--json").stdout)["counts"] == {"test": 1, "train": 2}
 
 
+def test_the_command_ends_with_one_where_too_many_are_bad(tmp_path):
+    TREES["ucf101"](tmp_path)
+    write(tmp_path / "v/Archery/v_Archery_g01_c01.avi", "not a video")
+    options = ["--annotations", tmp_path / "a", "--videos", tmp_path / "v", "--out", tmp_path / "o"]
+    assert run("ucf101", *options).exit_code == 1
+
+
 def test_help_names_every_data_set():
     text = run("--help").output
     assert all(name in text for name in TREES)
