@@ -14,6 +14,7 @@ from pks4.bench.tables_evidence import evidence, failures
 from pks4.bench.tables_measured import accuracy, differences, growth, timing
 from pks4.bench.tables_memory import kept, step_memory
 from pks4.bench.tables_published import published
+from pks4.bench.tables_streaming import streaming
 from pks4.bench.view import Row, Setting, View
 
 _COST = (
@@ -24,13 +25,20 @@ _COST = (
     Column(key="saved_bytes", heading="kept for backward", unit="B"),
     Column(key="step_peak_bytes", heading="peak of a step", unit="B"),
 )
-_ONLY_WITH_LINES = ("kept", "step_memory", "growth", "published", "accuracy_differences")
+_ONLY_WITH_LINES = (
+    "kept",
+    "step_memory",
+    "growth",
+    "published",
+    "accuracy_differences",
+    "streaming",
+)
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, cost, kept, step_memory, published, structures)
-    measured = (timing, growth, accuracy, differences)
+    measured = (timing, growth, accuracy, differences, streaming)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 
