@@ -24,14 +24,12 @@ def made():
     return figures.build(view_of(synthetic_run()))
 
 
-def test_one_figure_for_each_metric_and_task(made):
+def test_one_figure_for_each_metric(made):
     assert [plot.name for plot in made if isinstance(plot, Plot)] == [
         "saved-bytes-cost-paper-b1",
         "macs-forward-cost-paper-b1",
         "macs-train-cost-paper-b1",
         "step-seconds-time-tiny-b1",
-        "accuracy-accuracy-tiny-b32-temporal",
-        "accuracy-accuracy-tiny-b32-spatial",
     ]
     assert [one.why for one in made if isinstance(one, Omitted)] == ["no record of step_peak_bytes"]
 
@@ -77,7 +75,6 @@ def test_missing_data_leaves_a_figure_out_with_the_reason():
     reasons = [one.why for one in made]
     assert "fewer than two frame counts above zero" in reasons
     assert "no record of step_seconds" in reasons
-    assert "no record of top1" in reasons
 
 
 def test_a_line_that_stops_early_says_where():

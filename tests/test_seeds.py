@@ -1,11 +1,11 @@
-"""Seeds: pooled means, paired differences and their words, by hand; one seed stays as it is."""
+"""Seeds: pooled means and their intervals, by hand; one seed stays as it is."""
 
 import math
 
 import pytest
 from report_records import accuracy_records, frame, header, record, seed_records
 
-from pks4.bench import figures, findings, report, seeds, tables_evidence, tables_measured
+from pks4.bench import figures_accuracy, findings, report, seeds, tables_accuracy, tables_evidence
 from pks4.bench.view import View
 
 T2 = 4.302652729911275  # 97.5 % point of Student's t with 2 degrees of freedom, from tables
@@ -28,11 +28,6 @@ def less(*by):
 
 def words(records):
     return [found.words for found in findings.build(view_of(records))]
-
-
-def differences(records):
-    made = tables_measured.differences(view_of(records))
-    return {line["label"].value: line for line in made.lines}, made
 
 
 def test_several_seeds_are_one_number_their_mean_with_an_interval_over_seeds():
@@ -106,86 +101,18 @@ def test_one_seed_is_unchanged():
     view = view_of(seed_records("pks4", {4: 0.8}))
     assert top1(view, "pks4") == view.rows[0]
     assert top1(view, "pks4").interval() == pytest.approx((0.76, 0.84))  # over clips, as recorded
-    table = tables_measured.accuracy(view_of(accuracy_records("pks4", "temporal")))
+    table = tables_accuracy.accuracy(view_of(accuracy_records("pks4", "temporal")))
     assert "seeds" not in table.raw().columns
     assert table.note.startswith("Shares of test clips in %, with their 95 % intervals (Wilson).")
 
 
 def test_the_accuracy_table_says_how_many_seeds_and_what_they_vary():
-    table = tables_measured.accuracy(
+    table = tables_accuracy.accuracy(
         view_of([*seed_records("pks4", OURS), *seed_records("joint", {0: 0.7})])
     )
     assert [line["seeds"].text for line in table.lines] == ["3", "1"]
     assert "not the data or the image model" in table.note
     assert table.lines[0]["top1"].text == "85.0 [72.6 to 97.4]"
-
-
-def test_a_steady_loss_is_lower_and_a_loose_one_inconclusive():
-    lines, _ = differences(
-        [
-            *seed_records("pks4", OURS),
-            *seed_records("joint", less(0.30, 0.31, 0.32)),
-            *seed_records("mamba", less(-0.02, -0.021, -0.022)),
-            *seed_records("adapter", less(0.30, 0.05, -0.05)),
-        ]
-    )
-    assert {label: line["top1_word"].value for label, line in lines.items()} == {
-        "joint": "lower",
-        "mamba": "higher",
-        "adapter": "inconclusive",
-    }
-    half = 100 * T2 * 0.01 / math.sqrt(3)
-    told = f"-31.0 [{-31 - half:+.1f} to {-31 + half:+.1f}]"
-    assert lines["joint"]["top1_difference"].text == told
-    assert lines["joint"]["top1"].text == "54.0"
-
-
-def test_pairing_by_seed_sees_what_the_spread_of_seeds_would_hide():
-    records = [*seed_records("pks4", OURS), *seed_records("joint", less(0.02, 0.021, 0.022))]
-    view, (lines, made) = view_of(records), differences(records)
-    assert top1(view, "joint").interval()[1] > top1(view, "pks4").interval()[0]
-    assert lines["joint"]["top1_word"].value == "lower"
-    assert "minus PKS4 (frozen backbone) with the same seed" in made.note
-
-
-def test_only_seeds_that_both_have_are_paired():
-    lines, _ = differences(
-        [*seed_records("pks4", OURS), *seed_records("joint", {1: 0.5, 2: 0.44, 7: 0.9})]
-    )
-    assert lines["joint"]["seeds"].value == 2
-    assert lines["joint"]["top1_difference"].value == pytest.approx(-0.405)
-
-
-def test_two_seeds_settle_nothing():
-    two = {0: 0.80, 1: 0.90}
-    records = [*seed_records("pks4", two), *seed_records("joint", {0: 0.1, 1: 0.2001})]
-    lines, _ = differences(records)
-    assert lines["joint"]["top1_word"].value == "inconclusive"
-    assert lines["joint"]["top1_p"].value is None
-    assert any("Fewer than 3 seeds tell nothing apart." in said for said in words(records))
-
-
-def test_the_same_difference_with_every_seed_has_no_interval_and_no_word():
-    lines, _ = differences(
-        [*seed_records("pks4", OURS), *seed_records("joint", less(0.1, 0.1, 0.1))]
-    )
-    assert lines["joint"]["top1_difference"].text == "-10.0"
-    assert lines["joint"]["top1_word"].value == "inconclusive"
-
-
-def test_within_pair_is_compared_where_it_is_there():
-    pair = {0: 0.9, 1: 0.91, 2: 0.92}
-    lines, made = differences(
-        [
-            *seed_records("pks4", OURS, pair=pair),
-            *seed_records("joint", OURS, pair={0: 0.5, 1: 0.52, 2: 0.51}),
-            *seed_records("mamba", less(0.1, 0.11, 0.12)),
-        ]
-    )
-    assert lines["joint"]["within_pair_word"].value == "lower"
-    assert lines["joint"]["top1_word"].value == "inconclusive"
-    assert lines["mamba"]["within_pair_word"].value is None
-    assert "(1 to 2)" in made.note  # comparisons at once: two of top-1, one within pairs
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls():
@@ -195,46 +122,10 @@ def test_holm_multiplies_by_what_is_left_and_never_falls():
     assert seeds.holm({"a": 0.3}, 5) == {"a": 1.0}
 
 
-def test_many_comparisons_at_once_ask_for_more():
-    steady = less(0.10, 0.13, 0.12)  # t = 13.2, p = 0.0057: below 0.05 alone, not among ten
-    alone = [*seed_records("pks4", OURS), *seed_records("joint", steady)]
-    loose = [seed_records(f"other{n}", less(0.1, -0.1, 0.02)) for n in range(9)]
-    lines, made = differences([*alone, *(one for many in loose for one in many)])
-    assert differences(alone)[0]["joint"]["top1_word"].value == "lower"
-    assert lines["joint"]["top1_word"].value == "inconclusive"
-    assert lines["joint"]["top1_p"].value == pytest.approx(10 * 0.0057, rel=0.02)
-    assert "(10)" in made.note
-
-
-def test_without_seeds_or_without_pks4_there_is_no_such_table():
-    for records in (accuracy_records("pks4", "temporal"), seed_records("joint", OURS)):
-        made = report.build(view_of(records)).tables
-        assert "accuracy_differences" not in [table.name for table in made]
-        assert not any("paired" in said for said in words(records))
-
-
-def test_a_sentence_says_who_is_lower_who_is_higher_and_who_cannot_be_told_apart():
-    said = words(
-        [
-            *seed_records("pks4", OURS),
-            *seed_records("joint", less(0.30, 0.31, 0.32)),
-            *seed_records("mamba", less(-0.02, -0.021, -0.022)),
-            *seed_records("adapter", less(0.30, 0.05, -0.05)),
-        ]
-    )
-    (told,) = (one for one in said if one.startswith("Top-1 against PKS4 (frozen backbone)"))
-    assert "paired over 3 seeds and weighed as 3 comparisons" in told
-    assert "lower: Joint attention (-31.0 points); higher: VideoMamba (+2.1 points)" in told
-    assert told.endswith("not told apart: ST-Adapter.")
-    assert any("tiny scale, means of 3 seeds): VideoMamba" in one for one in said)
-
-
 def test_captions_say_what_the_bars_are():
     both = [*seed_records("pks4", OURS), *seed_records("joint", less(0.1, 0.2, 0.3))]
-    (made,) = (
-        one for one in figures.build(view_of(both)) if one.title.startswith("Accuracy against")
-    )
-    assert made.caption.endswith("Bars: 95 % t-intervals over seeds.")
+    (made,) = figures_accuracy.build(view_of(both))
+    assert "Bars: 95 % t-intervals over seeds." in made.caption
 
 
 def test_the_page_links_the_first_record_and_names_the_others():

@@ -17,7 +17,7 @@ from report_records import (
     time_records,
 )
 
-from pks4.bench import structure, tables, tables_evidence, tables_measured, units
+from pks4.bench import structure, tables, tables_accuracy, tables_evidence, tables_measured, units
 from pks4.bench.sheet import escape
 from pks4.bench.view import View, common_frames
 
@@ -188,7 +188,7 @@ def test_time_table_shows_ratio_interval_and_verdict():
 
 
 def test_accuracy_table_shows_shares_chance_and_training():
-    table = tables_measured.accuracy(view_of(accuracy_records("pks4", "temporal")))
+    table = tables_accuracy.accuracy(view_of(accuracy_records("pks4", "temporal")))
     line = table.lines[0]
     assert line["top1"].text == "86.0 [82.0 to 90.0]"
     assert line["within_pair"].text == "95.0 [91.0 to 99.0]"

@@ -97,6 +97,8 @@ def test_within_pair_only_the_two_classes_of_the_pair_are_asked():
     assert (whole.right, whole.clips, whole.chance) == (2, 3, 0.5)
     assert within_pair(logits, label, "motion").value == 0.5
     assert within_pair(logits, label, "order").value == 1.0
+    assert whole.hit.tolist() == [True, False, True]
+    assert whole.label.tolist() == label[:3].tolist()  # osc1 has no partner
 
 
 def test_stills_are_balanced_repeatable_and_know_where_the_digit_is():
@@ -189,6 +191,10 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     }  # fmt: skip
     top = readings["top1"]
     assert len(top.detail["predicted"]) == 36
+    for metric in ("top5", "within_pair"):
+        kept = readings[metric]
+        assert sum(kept.detail["right"]) / kept.detail["clips"] == kept.value
+        assert len(kept.detail["label"]) == len(kept.detail["right"]) == kept.detail["clips"]
     assert top.evidence["reader"].startswith("pyav ")
     assert {"seed", "split", "data", "learning_rate", "kernel"} <= set(top.evidence)
     macs = readings["training_macs"]

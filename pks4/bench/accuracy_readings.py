@@ -33,8 +33,11 @@ def scores(
         if not score.clips:
             continue  # a small split may hold no clip of that kind
         detail = {"interval": score.interval, "clips": score.clips, "chance": score.chance}
-        if metric == "top1":
-            detail |= {"predicted": logits.argmax(1).tolist(), "label": label.tolist()}
+        detail["label"] = score.label.tolist()
+        if metric != "top1":
+            detail["right"] = score.hit.int().tolist()
+        else:
+            detail["predicted"] = logits.argmax(1).tolist()
             detail["by_class"] = by_class(logits, label, classes)
             if task == "long":
                 detail["half_clip_bound"] = HALF_CLIP_BOUND

@@ -9,6 +9,7 @@ Each takes rows from a `View` and draws everyone in it the same way.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -84,23 +85,26 @@ def lines(axes: Axes, series: Mapping[str, Series], cast: Cast, unit: str) -> No
     drawing.log_axis(axes, "y", reach, unit)
 
 
-def scatter(axes: Axes, points: Points, cast: Cast, levels: Mapping[str, float]) -> None:
+def scatter(
+    axes: Axes,
+    points: Points,
+    cast: Cast,
+    levels: Mapping[str, float],
+    front: Sequence[int] = (),
+) -> None:
     """One point per contestant with its interval, over horizontal lines at the named `levels`.
 
-    `points` hold the label, the record of the share, and the training MACs (> 0).
+    `points` hold the label, the record of the share, and the training MACs (> 0). `front` are the
+    places, MACs ascending, of those that a stepped line joins.
     """
     drawing.clean(axes)
     drawing.log_axis(axes, "x", [macs for _, _, macs in points], "MAC")
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.15, high * 1.15)
-    _share_axis(axes, "y", [row for _, row, _ in points], levels)
-    for words, level in levels.items():
-        axes.axhline(level, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate(
-            words, (1, level), xycoords=("axes fraction", "data"), xytext=(-3, 3),
-            textcoords="offset points", ha="right", size=7.5, color=MUTED,
-        )  # fmt: skip
+    share_axis(axes, "y", [row for _, row, _ in points], levels)
+    level_lines(axes, levels)
     boxes = [_level_box(axes, level) for level in levels.values()]
+    boxes += _front(axes, [(points[i][2], points[i][1].value) for i in front])
     for label, row, macs in points:
         boxes += _point(axes, row, macs, cast.looks[label])
     ordered = sorted(points, key=lambda point: -point[1].value)
@@ -109,6 +113,34 @@ def scatter(axes: Axes, points: Points, cast: Cast, levels: Mapping[str, float])
         for label, row, macs in ordered
     ]
     labels.around(axes, named, boxes)
+
+
+def level_lines(axes: Axes, levels: Mapping[str, float]) -> None:
+    """A dashed horizontal line at each named level."""
+    for words, level in levels.items():
+        axes.axhline(level, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            words, (1, level), xycoords=("axes fraction", "data"), xytext=(-3, 3),
+            textcoords="offset points", ha="right", size=7.5, color=MUTED,
+        )  # fmt: skip
+
+
+def _front(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
+    """The stepped line through `corners` to the right edge; gives the boxes it takes, in pixels."""
+    if not corners:
+        return []
+    x, y = zip(*corners, (axes.get_xlim()[1], corners[-1][1]), strict=True)
+    axes.step(x, y, where="post", color=INK, linewidth=1.1, alpha=0.7, zorder=2)
+    seen = axes.transData.transform([*zip(x, y, strict=True)])
+    flat = [
+        Bbox.from_extents(left, level - 2, right, level + 2)
+        for (left, level), (right, _) in pairwise(seen)
+    ]
+    upright = [
+        Bbox.from_extents(across - 2, low, across + 2, high)
+        for (_, low), (across, high) in pairwise(seen)
+    ]
+    return [*flat, *upright]
 
 
 def _level_box(axes: Axes, level: float) -> Bbox:
@@ -141,7 +173,7 @@ def ranking(axes: Axes, rows: Mapping[str, Row], cast: Cast, levels: Mapping[str
     drawing.clean(axes)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=FAINT, linewidth=0.7)
-    _share_axis(axes, "x", list(rows.values()), levels)
+    share_axis(axes, "x", list(rows.values()), levels)
     for words, level in levels.items():
         axes.axvline(level, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
@@ -167,10 +199,15 @@ def ranking(axes: Axes, rows: Mapping[str, Row], cast: Cast, levels: Mapping[str
         tick.set(color=cast.looks[label].colour, size=labels.SIZE, weight=cast.looks[label].weight)
 
 
-def _share_axis(axes: Axes, which: str, rows: Sequence[Row], levels: Mapping[str, float]) -> None:
-    """A linear axis in % that holds every interval and level, with a little air."""
+def share_axis(axes: Axes, which: str, rows: Sequence[Row], levels: Mapping[str, float]) -> None:
+    """A linear axis in % that holds every interval and level."""
     ends = [end for row in rows for end in (row.interval() or (row.value,))]
-    low, high = min([*ends, *levels.values()]), max([*ends, *levels.values()])
+    percent_axis(axes, which, [*ends, *levels.values()])
+
+
+def percent_axis(axes: Axes, which: str, shares: Sequence[float]) -> None:
+    """A linear axis in % that holds these shares, with a little air."""
+    low, high = min(shares), max(shares)
     air = max(0.06 * (high - low), 0.01)
     limits = (max(0.0, low - air), min(1.0, high + air) + 0.005)
     (axes.set_ylim if which == "y" else axes.set_xlim)(*limits)

@@ -50,16 +50,15 @@ def difference(base: Records, head: Records, *, level: float = 0.95) -> Differen
 
 def _same_clips(base: Record, head: Record) -> bool:
     """Whether both keep what they said of each clip, and of the same clips."""
-    kept = all({"predicted", "label"} <= set(r.detail) for r in (base, head))
+    kept = all(resampling.right_by_clip(r.detail) is not None for r in (base, head))
     return kept and base.detail["label"] == head.detail["label"]
 
 
 def _bootstrap(pairs: list[tuple[Record, Record]], level: float) -> Difference:
-    right = [
-        np.stack([np.equal(pair[i].detail["predicted"], pair[i].detail["label"]) for pair in pairs])
-        for i in (0, 1)
-    ]
-    found = resampling.paired_bootstrap(right[1], right[0], level=level)
+    base, head = (
+        np.array([resampling.right_by_clip(pair[side].detail) for pair in pairs]) for side in (0, 1)
+    )
+    found = resampling.paired_bootstrap(head, base, level=level)
     return Difference(value=found.value, interval=found.interval, p=found.p, method=found.method)
 
 

@@ -1,16 +1,18 @@
-"""The figures of a report: which charts a run's records allow, with captions that say how measured.
+"""The figures of costs: which charts a run's records allow, with captions that say how measured.
 
 `build` gives each figure that can be drawn and, for one that cannot, the reason. Nothing is
-drawn from fewer than two contestants or, against T, from fewer than two frame counts.
+drawn from fewer than two contestants or, against T, from fewer than two frame counts. Accuracy is
+drawn in `figures_accuracy.py` and `figures_curves.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pks4.bench import charts, drawing, labels, palette, seeds, units
+from pks4.bench import charts, drawing, labels, palette, units
 from pks4.bench.charts import Cast
 from pks4.bench.view import FAMILIES, Row, Series, Setting, View
 
@@ -26,6 +28,7 @@ class Plot:
     caption: str
     alt: str
     figure: Figure
+    data: pd.DataFrame | None = None  # what is drawn, raw, where no table holds it as such
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +109,13 @@ METRICS = {metric.key: metric for metric in _AGAINST_T}
 
 
 def build(view: View) -> list[Plot | Omitted]:
-    """Every figure against T and every accuracy figure, or the reason why it was left out."""
+    """Every figure of a cost against T, or the reason why it was left out."""
     made: list[Plot | Omitted] = []
     for metric in _AGAINST_T:
         settings = view.settings(metric.key)
         made += [_against_frames(view, setting, metric) for setting in settings]
         if not settings:
             made.append(Omitted(title=metric.title, why=f"no record of {metric.key}"))
-    tasks = view.settings("top1")
-    made += [_against_compute(view, setting) for setting in tasks]
-    if not tasks:
-        made.append(Omitted(title="Accuracy against training compute", why="no record of top1"))
     return made
 
 
@@ -179,17 +178,40 @@ def _against_frames(view: View, setting: Setting, metric: _Metric) -> Plot | Omi
 
 def _line_page(view: View, series: Mapping[str, Series], metric: _Metric, subtitle: str) -> Figure:
     who = cast(view)
-    with drawing.style(metric.key):
-        figure = drawing.page(9.2, max(5.1, 2.1 + 0.19 * len(series)))
+    return line_page(
+        view,
+        charts.end_labels(series, who),
+        [*series],
+        lambda axes: charts.lines(axes, series, who, metric.unit),
+        salt=metric.key,
+        title=metric.title,
+        subtitle=subtitle,
+        axis=metric.axis,
+    )
+
+
+def line_page(
+    view: View,
+    ends: Sequence[labels.Label],
+    shown: Sequence[str],
+    draw: Callable[[Axes], None],
+    *,
+    salt: str,
+    title: str,
+    subtitle: str,
+    axis: str,
+) -> Figure:
+    """A page with one chart of lines that `draw` draws, each named beside its end."""
+    with drawing.style(salt):
+        figure = drawing.page(9.2, max(5.1, 2.1 + 0.19 * len(ends)))
         axes = figure.add_subplot()
-        ends = charts.end_labels(series, who)
         side = labels.width_inches(figure, [end.words for end in ends])
         place(figure, right=RIGHT + side + labels.BESIDE)
-        charts.lines(axes, series, who, metric.unit)
-        subtitle_of(axes, metric.axis)
-        labels.beside(axes, charts.end_labels(series, who))
-        drawing.heading(figure, metric.title, subtitle, 0.2)
-        drawing.family_key(figure, families(view, list(series)), 0.2, 0.74)
+        draw(axes)
+        subtitle_of(axes, axis)
+        labels.beside(axes, ends)
+        drawing.heading(figure, title, subtitle, 0.2)
+        drawing.family_key(figure, families(view, shown), 0.2, 0.74)
     return figure
 
 
@@ -230,65 +252,9 @@ def _alt(view: View, series: Mapping[str, Series], metric: _Metric) -> str:
     )
 
 
-SHARES = {"top1": "top-1 accuracy", "within_pair": "within-pair accuracy"}
-
-
 def levels(metric: str, rows: Sequence[Row]) -> dict[str, float]:
     """What guessing gives: chance as the records state it; a coin's one half inside a pair."""
     if metric == "within_pair":
         return {"coin, 50 %": 0.5}
     chances = sorted({row.detail["chance"] for row in rows if row.detail.get("chance")})
     return {f"chance, {units.percent(chance)}": chance for chance in chances}
-
-
-def _against_compute(view: View, setting: Setting) -> Plot | Omitted:
-    title = f"Accuracy against training compute, {setting.task or setting.grid}"
-    panels = {}
-    for metric in SHARES:
-        points = _points(view, setting, metric)
-        if len(points) > 1:
-            panels[metric] = points
-    if not panels:
-        why = f"fewer than two contestants with both accuracy and training MACs ({setting.title})"
-        return Omitted(title=title, why=why)
-    rows = [row for points in panels.values() for _, row, _ in points]
-    how = measured_how(rows)
-    best = max(panels[next(iter(panels))], key=lambda point: point[1].value)
-    return Plot(
-        name=stem("accuracy", setting),
-        title=title,
-        caption=f"{title}; {setting.title}; {how}. Bars: {seeds.interval_words(rows)}.",
-        alt=(
-            f"Scatter of {len(rows)} points with intervals. Highest {SHARES[next(iter(panels))]}: "
-            f"{view.name(best[0])}, {units.percent(best[1].value)}."
-        ),
-        figure=_scatter_page(view, panels, title, f"{setting.title}; {how}"),
-    )
-
-
-def _points(view: View, setting: Setting, metric: str) -> list[tuple[str, Row, float]]:
-    found = []
-    for label, rows in view.series(setting, metric).items():
-        for frames, row in rows.items():
-            macs = view.find(setting, "training_macs", label, frames)
-            if macs is not None and macs.value > 0:
-                found.append((label, row, macs.value))
-    return found
-
-
-def _scatter_page(
-    view: View, panels: Mapping[str, charts.Points], title: str, subtitle: str
-) -> Figure:
-    who = cast(view)
-    with drawing.style(title):
-        figure = drawing.page(6.6 * len(panels) if len(panels) > 1 else 8.2, 5.4)
-        every = figure.subplots(1, len(panels), squeeze=False)[0]
-        place(figure, wspace=0.2)
-        for axes, (metric, points) in zip(every, panels.items(), strict=True):
-            subtitle_of(axes, SHARES[metric])
-            axes.set_xlabel("multiply-adds of the whole training")
-            charts.scatter(axes, points, who, levels(metric, [row for _, row, _ in points]))
-        drawing.heading(figure, title, subtitle, 0.2)
-        shown = [label for points in panels.values() for label, _, _ in points]
-        drawing.family_key(figure, families(view, shown), 0.2, 0.74)
-    return figure

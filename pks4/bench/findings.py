@@ -3,7 +3,8 @@
 Each finding names the records that it rests on. No winner is written down here: who is leanest or
 best is looked up, ties are told as ties, and where intervals overlap the sentence says that the
 order is open. A question that the records cannot answer gives no sentence. Here are the sentences
-about exact costs; `findings_measured.py` has those about time and accuracy.
+about exact costs; `findings_measured.py` has those about time, `findings_accuracy.py` and
+`findings_convergence.py` those about what was trained.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pks4.bench import structure, units
-from pks4.bench.findings_measured import accuracy, timing
+from pks4.bench.findings_accuracy import accuracy
+from pks4.bench.findings_convergence import convergence
+from pks4.bench.findings_measured import timing
 from pks4.bench.sentences import Finding, at, extremes, lowest, multiples, named, rank
 from pks4.bench.view import PKS4_FAMILY, Row, Series, Setting, View
 
@@ -24,13 +27,14 @@ TUNED_SHARE = 0.5  # from this share of trained parameters on, a backbone counts
 
 
 def build(view: View) -> list[Finding]:
-    """Every finding that the records allow: coverage, costs, time, accuracy."""
+    """Every finding that the records allow: coverage, costs, time, accuracy, convergence."""
     found = [replace(_coverage(view), topic="Coverage")]
     for setting in view.cost_settings:
         for topic, parts in _COSTS.items():
             found += [replace(one, topic=topic) for part in parts for one in part(view, setting)]
     found += [replace(one, topic="Time") for one in timing(view)]
-    return found + [replace(one, topic="Accuracy") for one in accuracy(view)]
+    found += [replace(one, topic="Accuracy") for one in accuracy(view)]
+    return found + [replace(one, topic="Convergence") for one in convergence(view)]
 
 
 def _coverage(view: View) -> Finding:

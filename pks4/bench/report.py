@@ -19,6 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pks4.bench import (
     catalogue,
     figures,
+    figures_accuracy,
+    figures_curves,
     findings,
     headline,
     palette,
@@ -83,7 +85,8 @@ def build(view: View, torn: Sequence[str] = (), judged: Sequence[Judged] = ()) -
 
     `torn` are lines of the run that could not be read, `judged` the claims held against it.
     """
-    made = [headline.build(view), *figures.build(view)]
+    accuracy = [*figures_accuracy.build(view), *figures_curves.build(view)]
+    made = [headline.build(view), *figures.build(view), *accuracy]
     plots = [one for one in made if isinstance(one, Plot)]
     return Report(
         view=view,
@@ -156,6 +159,8 @@ def _write_files(folder: Path, report: Report) -> None:
         stem = folder / "figures" / picture.plot.name
         stem.with_suffix(".svg").write_bytes(picture.svg)
         stem.with_suffix(".png").write_bytes(picture.png)
+        if picture.plot.data is not None:
+            picture.plot.data.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
     made = [report.claims, *report.tables]
     words = summary.markdown(report.view, report.findings, made, report.pictures)
     (folder / "report.md").write_text(words, "utf-8")

@@ -7,7 +7,11 @@ explain, and the whole is spread as Student's t with the degrees of freedom that
 (Satterthwaite). With one seed only clips are drawn: nothing is said of another training.
 """
 
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -24,17 +28,28 @@ class Estimate:
     method: str
 
 
+def right_by_clip(detail: Mapping[str, Any]) -> np.ndarray | None:
+    """(c,) whether each clip was right, as a record's detail keeps it; None where it does not."""
+    if "label" not in detail:
+        return None
+    if "right" in detail:
+        return np.asarray(detail["right"], dtype=bool)
+    if "predicted" in detail:
+        return np.equal(detail["predicted"], detail["label"])
+    return None
+
+
 def paired_bootstrap(
     a: np.ndarray, b: np.ndarray, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
     """a minus b, both (s, c): whether each clip was right. Percentile interval at `level`."""
     difference = a.astype(float) - b.astype(float)  # (s, c)
     s, c = difference.shape
-    chance = np.random.default_rng(seed)
     value = difference.mean()
-    clips = chance.multinomial(c, np.full(c, 1 / c), size=draws) / c  # (draws, c)
+    clips, chance = _drawn_clips(c, draws, seed)
     found = clips @ difference.mean(0)  # (draws,)
     if s > 1:
+        chance = deepcopy(chance)
         between, freedom = _between_seeds(difference)
         found = found + chance.normal(0, np.sqrt(between), draws)
         found = value + (found - value) * np.sqrt(freedom / chance.chisquare(freedom, draws))
@@ -48,6 +63,16 @@ def paired_bootstrap(
         p=float(min(1.0, 2 * (beyond * draws + 1) / (draws + 1))),
         method=f"paired bootstrap over {what}",
     )
+
+
+@lru_cache(maxsize=4)
+def _drawn_clips(c: int, draws: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
+    """(draws, c): each clip's share of a draw, and the generator as it then stands.
+
+    Kept, since a report compares many pairs on the same clips.
+    """
+    chance = np.random.default_rng(seed)
+    return chance.multinomial(c, np.full(c, 1 / c), size=draws) / c, chance
 
 
 def _between_seeds(difference: np.ndarray) -> tuple[float, float]:

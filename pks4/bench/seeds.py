@@ -1,13 +1,10 @@
-"""Several seeds of one contestant: pooled into one number, and compared with the reference's.
+"""Several seeds of one contestant, pooled into one number.
 
 A seed (`Grid.seeds`) is the start of the temporal module and the head, and the order in which
 training sees the clips. It is not the data, which all seeds share with their test split, and not
 the image model: the twin is trained once, with a seed of its own, and its cache knows no other. So
-an interval over seeds holds for one more training on the same data, from the same image model.
-
-Two contestants are compared seed by seed. From three seeds on a difference is called "higher" or
-"lower" where it is told apart from 0 after Holm's adjustment for all comparisons that were made at
-once; everything else is "inconclusive", and nothing is called "the same".
+an interval over seeds holds for one more training on the same data, from the same image model. How
+contestants are compared with the reference is in `against.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,17 +39,6 @@ class Estimate:
     mean: float
     interval: tuple[float, float] | None
     p: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A contestant minus the reference, over the seeds that both have."""
-
-    row: "Row"  # the contestant's, pooled
-    seeds: tuple[int, ...]
-    estimate: Estimate  # of the differences
-    p: float | None  # Holm-adjusted; None where nothing was tested
-    word: str  # higher | lower | inconclusive
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -99,42 +85,12 @@ def pool(rows: Sequence["Row"]) -> "Row":
     return replace(pooled, value=found.mean, detail={**pooled.detail, "interval": ends})
 
 
-def compare(rows: Mapping[str, "Row"], reference: str) -> dict[str, Difference]:
-    """label -> its difference to the reference, for those that share two or more seeds with it.
-
-    `rows` are one metric in one setting at one T, by label; they are one family of comparisons.
-    """
-    base = _by_seed(rows.get(reference))
-    found: dict[str, tuple[tuple[int, ...], Estimate]] = {}
-    for label, row in rows.items():
-        own = _by_seed(row)
-        shared = tuple(seed for seed in base if seed in own)
-        if label != reference and len(shared) > 1:
-            found[label] = shared, estimate([own[seed] - base[seed] for seed in shared])
-    tested = {
-        label: one.p
-        for label, (shared, one) in found.items()
-        if len(shared) >= LEAST_SEEDS and one.p is not None
-    }
-    adjusted = holm(tested, len(found))
-    return {
-        label: Difference(
-            row=rows[label],
-            seeds=shared,
-            estimate=one,
-            p=adjusted.get(label),
-            word=_word(one.mean, adjusted.get(label)),
-        )
-        for label, (shared, one) in found.items()
-    }
-
-
-def holm(p: Mapping[str, float], comparisons: int) -> dict[str, float]:
+def holm(p: Mapping[Any, float], comparisons: int) -> dict[Any, float]:
     """Holm's step-down adjustment (Scand. J. Statist. 6, 1979) of the p-values of `comparisons`.
 
     Comparisons that gave no p-value count as well.
     """
-    adjusted: dict[str, float] = {}
+    adjusted: dict[Any, float] = {}
     highest = 0.0
     for place, label in enumerate(sorted(p, key=p.__getitem__)):
         highest = max(highest, (comparisons - place) * p[label])
@@ -156,19 +112,6 @@ def span(counts: Iterable[int]) -> str:
     """How many seeds there are, in words: `3`, or `2 to 3`."""
     found = sorted(counts)
     return " to ".join(dict.fromkeys([str(found[0]), str(found[-1])]))
-
-
-def _word(mean: float, p: float | None) -> str:
-    if p is None or p >= LEVEL:
-        return "inconclusive"
-    return "higher" if mean > 0 else "lower"
-
-
-def _by_seed(row: "Row | None") -> dict[int, float]:
-    """The values of a pooled row by seed; none for a single record."""
-    if row is None or not row.records:
-        return {}
-    return dict(zip(row.detail["seeds"], row.detail["values"], strict=True))
 
 
 def _seed(row: "Row") -> int:

@@ -12,7 +12,16 @@ RECONSTRUCTION = (
     "PKS4 here is a reconstruction from the abstract of arXiv 2604.26461; "
     "no number here is the paper's."
 )
-_IN_FULL = ("headline", "published", "time", "accuracy", "accuracy_differences", "failures")
+_IN_FULL = (
+    "headline",
+    "published",
+    "time",
+    "accuracy",
+    "accuracy_differences",
+    "accuracy_frames",
+    "convergence",
+    "failures",
+)
 
 
 def statement(view: View) -> str:

@@ -2,16 +2,20 @@
 
 Each function takes a `View` and gives one `Table`, with a line for everything that was measured and
 nothing that was not. T is the number of frames throughout. Where memory goes is told in
-`tables_memory.py`, time and accuracy in `tables_measured.py`, published numbers in
-`tables_published.py`, failures and evidence in `tables_evidence.py`.
+`tables_memory.py`, time in `tables_measured.py`, accuracy in `tables_accuracy.py`,
+`tables_convergence.py` and `tables_frames.py`, published numbers in `tables_published.py`, failures
+and evidence in `tables_evidence.py`.
 """
 
 from collections.abc import Mapping
 
 from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
+from pks4.bench.tables_accuracy import accuracy, differences
+from pks4.bench.tables_convergence import convergence
 from pks4.bench.tables_evidence import evidence, failures
-from pks4.bench.tables_measured import accuracy, differences, growth, timing
+from pks4.bench.tables_frames import accuracy_frames
+from pks4.bench.tables_measured import growth, timing
 from pks4.bench.tables_memory import kept, step_memory
 from pks4.bench.tables_published import published
 from pks4.bench.tables_streaming import streaming
@@ -31,6 +35,8 @@ _ONLY_WITH_LINES = (
     "growth",
     "published",
     "accuracy_differences",
+    "accuracy_frames",
+    "convergence",
     "streaming",
 )
 
@@ -38,7 +44,8 @@ _ONLY_WITH_LINES = (
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, cost, kept, step_memory, published, structures)
-    measured = (timing, growth, accuracy, differences, streaming)
+    trained = (accuracy, differences, accuracy_frames, convergence)
+    measured = (timing, growth, *trained, streaming)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 

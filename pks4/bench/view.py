@@ -157,6 +157,11 @@ class View:
         """The row that holds this number; None when it was not measured."""
         return self._numbers.get((setting, metric, label), {}).get(frames)
 
+    def members(self, row: Row) -> dict[int | None, Row]:
+        """The records behind a row by seed, each with a detail of its own: predictions, curves."""
+        single = [self.rows[number - 1] for number in row.records] or [row]
+        return {split_seed(one.cell)[1]: one for one in single}
+
     @cached_property
     def reference(self) -> str:
         """PKS4 as the report compares with it: the label `pks4`, else the family's first.
@@ -187,6 +192,11 @@ class View:
     def family(self, label: str) -> str:
         """The family of a contestant."""
         return self.contestants[label].family
+
+
+def frame_counts(series: Mapping[Any, Series]) -> list[int]:
+    """Every T at which one of the series has a number, ascending."""
+    return sorted({frames for found in series.values() for frames in found})
 
 
 def common_frames(series: Mapping[Any, Series]) -> int:

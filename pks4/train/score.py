@@ -12,13 +12,23 @@ from pks4.data.digits import PAIRS, class_names
 HALF_CLIP_BOUND = 1 / 3  # top-1 on task long of who knows one of a clip's two directions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
-    """A share of clips: right of all, and its 95 % Wilson interval."""
+    """A share of clips: which were right, of which label, and its 95 % Wilson interval."""
 
-    right: int
-    clips: int
+    hit: Tensor  # (clips,) bool
+    label: Tensor  # (clips,)
     chance: float
+
+    @property
+    def clips(self) -> int:
+        """How many clips were judged."""
+        return len(self.hit)
+
+    @property
+    def right(self) -> int:
+        """How many of them were right."""
+        return int(self.hit.sum())
 
     @property
     def value(self) -> float:
@@ -34,13 +44,13 @@ class Score:
 
 def top1(logits: Tensor, label: Tensor) -> Score:
     """Share of clips whose largest logit (n, classes) is the label's."""
-    return Score(int((logits.argmax(1) == label).sum()), len(label), 1 / logits.shape[1])
+    return Score(logits.argmax(1) == label, label, 1 / logits.shape[1])
 
 
 def topk(logits: Tensor, label: Tensor, k: int) -> Score:
     """Share of clips whose label is among the k largest logits (n, classes)."""
     named = logits.topk(k, dim=1).indices
-    return Score(int((named == label[:, None]).sum()), len(label), k / logits.shape[1])
+    return Score((named == label[:, None]).any(1), label, k / logits.shape[1])
 
 
 def by_class(logits: Tensor, label: Tensor, classes: Sequence[str]) -> dict[str, list[int]]:
@@ -58,13 +68,13 @@ def within_pair(logits: Tensor, label: Tensor, kind: str | None = None) -> Score
     `kind` keeps only "motion" or "order" pairs.
     """
     names = class_names("temporal")
-    right, clips = 0, 0
+    kept, hit = torch.zeros_like(label, dtype=torch.bool), torch.zeros_like(label, dtype=torch.bool)
     for pair in PAIRS:
         if kind not in (None, pair.kind):
             continue
         both = torch.tensor([names.index(pair.first), names.index(pair.second)])
         mine = (label[:, None] == both).any(1)
         named = both[logits[mine][:, both].argmax(1)]
-        right += int((named == label[mine]).sum())
-        clips += int(mine.sum())
-    return Score(right, clips, 0.5)
+        kept |= mine
+        hit[mine] = named == label[mine]
+    return Score(hit[kept], label[kept], 0.5)
