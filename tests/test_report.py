@@ -67,7 +67,8 @@ def test_the_folder_holds_page_summary_tables_and_figures(written):
     names = {str(p.relative_to(written.parent)) for p in written.parent.rglob("*") if p.is_file()}
     assert {"report.html", "report.md", ".pks4-report"} <= names
     assert {"tables/cost.csv", "tables/cost.md", "tables/failures.csv"} <= names
-    assert {"figures/headline.svg", "figures/headline.png"} <= names
+    assert {f"figures/headline.{kind}" for kind in ("svg", "png", "pdf")} <= names
+    assert {f"tables/cost.{kind}" for kind in ("csv", "md", "tex")} <= names
     assert [p.name for p in written.parent.parent.iterdir() if ".new" in p.name] == []
 
 

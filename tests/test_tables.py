@@ -18,6 +18,7 @@ from report_records import (
 )
 
 from pks4.bench import structure, tables, tables_accuracy, tables_evidence, tables_measured, units
+from pks4.bench.latex import latex
 from pks4.bench.sheet import escape
 from pks4.bench.view import View, common_frames
 
@@ -313,3 +314,11 @@ def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
     assert line["streaming_bytes_per_frame"].value == 0
     assert line["streaming_late_ratio"].text == "1.00 [0.97 to 1.03]"
     assert (line["verdict"].value, line["last"].value) == ("constant", 10_000)
+
+
+def test_latex_has_the_rules_of_booktabs_and_no_sign_that_latex_would_act_on():
+    hostile = {**cost_records("pks4", 8)[2], "title": r"PKS4_x & 50 % \input{x}"}
+    (found,) = [t for t in tables.build(view_of([hostile])) if t.name == "cost"]
+    words = latex(found)
+    assert all(rule in words for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert r"PKS4\_x \& 50 \% \textbackslash{}input\{x\}" in words

@@ -32,6 +32,7 @@ from pks4.bench import (
 from pks4.bench.claims import read_claims
 from pks4.bench.claims_judge import Judged, judge
 from pks4.bench.figures import Omitted, Picture, Plot
+from pks4.bench.latex import latex
 from pks4.bench.sentences import Finding
 from pks4.bench.sheet import Table
 from pks4.bench.tables_claims import claims
@@ -155,10 +156,11 @@ def _write_files(folder: Path, report: Report) -> None:
         stem = folder / "tables" / table.name
         table.raw().to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
         stem.with_suffix(".md").write_text(table.markdown(), "utf-8")
+        stem.with_suffix(".tex").write_text(latex(table), "utf-8")
     for picture in report.pictures:
         stem = folder / "figures" / picture.plot.name
-        stem.with_suffix(".svg").write_bytes(picture.svg)
-        stem.with_suffix(".png").write_bytes(picture.png)
+        for kind, content in picture.files.items():
+            stem.with_suffix(f".{kind}").write_bytes(content)
         if picture.plot.data is not None:
             picture.plot.data.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
     made = [report.claims, *report.tables]
