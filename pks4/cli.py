@@ -41,6 +41,9 @@ Own = Annotated[
         "it joins every grid that takes all contestants. Repeat for more.",
     ),
 ]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="The suite's short form, as its table [fast] says.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
 
 
@@ -65,6 +68,7 @@ def run(
     ] = None,
     report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
     model: Own = None,
+    fast: Fast = False,
     memory_limit: Annotated[
         str, typer.Option(help="Of a cell that computes, such as 8GB; beyond it is a record.")
     ] = "",
@@ -79,7 +83,7 @@ def run(
     from pks4.bench.devices import check_device
     from pks4.progress import Watch, prepare_data
 
-    parsed, text = suite_named(suite, model or [])
+    parsed, text = suite_named(suite, model or [], fast)
     folder = out or runs_folder()
     if device:
         check_device(device)
@@ -97,8 +101,9 @@ def run(
             limit = bytes_of(memory_limit) if memory_limit else None
             runner.execute(session, jobs or cores(), watch, limit)
     except KeyboardInterrupt:
-        note.print(f"interrupted; what was measured is kept in {session.path}. "
-                   f"Go on with: pks4-bench run {suite} --resume", soft_wrap=True)  # fmt: skip
+        again = f"pks4-bench run {suite}{' --fast' if fast else ''} --resume"
+        note.print(f"interrupted; what was measured is kept in {session.path}. Go on with: {again}",
+                   soft_wrap=True)  # fmt: skip
         sys.exit(130)
     records = store.read(session.path).records
     failures = [r for r in records if r.status != "ok"]
@@ -115,12 +120,13 @@ def run(
 def plan(
     suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
     model: Own = None,
+    fast: Fast = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the cells of a suite, without running any."""
     from pks4.bench.plan import plan as make_plan
 
-    cells = make_plan(suite_named(suite, model or [])[0])
+    cells = make_plan(suite_named(suite, model or [], fast)[0])
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return

@@ -1,15 +1,19 @@
-"""`pks4-bench data`: the embedded data set. Part of the CLI room."""
+"""`pks4-bench data`: the embedded data set, and users' own. Part of the CLI room."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pks4.index_command import data_index, formats_help
 from pks4.probe_command import data_probe
+from pks4.readers_command import data_readers
 from pks4.terminal import AsJson, note
 
-data_app = typer.Typer(no_args_is_help=True, help="The embedded data set.")
+data_app = typer.Typer(no_args_is_help=True, help="The embedded data set, and your own.")
 data_app.command("probe")(data_probe)
+data_app.command("index", epilog=formats_help())(data_index)
+data_app.command("readers")(data_readers)
 
 
 @data_app.command("make")

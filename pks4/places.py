@@ -5,21 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench import catalogue
+from pks4.errors import UserError
 
 
-def suite_named(name: str, own_models: Sequence[Path] = ()) -> tuple[Any, str]:
+def suite_named(name: str, own_models: Sequence[Path] = (), fast: bool = False) -> tuple[Any, str]:
     """A suite by name, or from a file that ends in .toml, with its text.
 
-    Models of the user's own become contestants of it.
+    Models of the user's own become contestants of it. `fast`: as its table `fast` says.
     """
-    from pks4.bench.suite import parse_suite, read_suite, with_contestants
+    from pks4.bench.suite import fast_text, parse_suite, read_suite, with_contestants
 
     path = suite_file(name)
     suite, text = read_suite(path)
     if own_models:
         text = with_contestants(text, [catalogue.add_model(p).name for p in own_models])
-        suite = parse_suite(text, str(path))
-    return suite, text
+    if fast and not suite.fast:
+        quick = [n for n, p in catalogue.suites().items() if read_suite(p)[0].fast]
+        raise UserError(f"{path}: has no table [fast]; --fast works for: {', '.join(quick)}")
+    if fast:
+        text = fast_text(text)
+    return parse_suite(text, str(path)), text
 
 
 def suite_file(name: str) -> Path:

@@ -9,7 +9,7 @@ import torch
 from pks4.data import make
 from pks4.data.clips import load_split, segment_centres
 from pks4.data.errors import BadClipsError, DataError, VideoError
-from pks4.data.readers import READERS, read_frames
+from pks4.data.readers import read_frames
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def damaged(tmp_path):
     return made
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", ["pyav", "decord"])
 def test_a_split_becomes_one_tensor_with_its_labels(dataset, reader):
     calls = []
     clips = load_split(dataset, "test", 4, reader=reader, limit=20,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pks4.data.errors import VIDEO_ERROR_KINDS, DataError, VideoError
-from pks4.data.readers import READERS, count_frames, open_reader, read_frames, reader_info
+from pks4.data.readers import count_frames, open_reader, read_frames, reader_info
 
+READERS = ("pyav", "decord")  # those that are always installed; test_data_reader_set has all
 FRAMES = 36
 X264 = "keyint=12:min-keyint=12:scenecut=0:threads=1:log-level=none"
 CLOSED = {"x264-params": f"{X264}:bframes=0"}
@@ -118,8 +119,27 @@ def test_a_rotated_video_stands_upright_or_is_refused(tmp_path):
     turned = read_frames(path, [1])[0]
     assert turned.shape == (64, 48, 3)
     assert np.array_equal(turned, np.rot90(flat))
-    with pytest.raises(VideoError, match="use reader 'pyav'"):
+    with pytest.raises(
+        VideoError, match=r"a rotation noted in the file.*use reader 'pyav'"
+    ) as caught:
         read_frames(path, [1], "decord")
+    assert caught.value.kind == "inexact"
+
+
+def test_a_frame_that_the_decoder_marks_as_damaged_is_an_error(tmp_path):
+    """Bits in the middle of one packet are turned over; what is predicted from it is damaged."""
+    path = write(tmp_path / "damaged.mp4", "libx264", CLOSED)
+    with av.open(str(path)) as container:
+        packet = list(container.demux(video=0))[15]
+    content = bytearray(path.read_bytes())
+    for position in range(packet.pos + packet.size // 3, packet.pos + packet.size * 2 // 3):
+        content[position] ^= 0xFF
+    path.write_bytes(content)
+    assert numbers(read_frames(path, [0, 5, 14])) == [0, 5, 14]
+    for wanted in (15, 16):
+        with pytest.raises(VideoError, match="damaged") as caught:
+            read_frames(path, [wanted])
+        assert caught.value.kind == "decode"
 
 
 def test_frames_hidden_by_an_edit_list_are_not_counted(videos, tmp_path):

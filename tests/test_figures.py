@@ -98,7 +98,7 @@ def test_equal_records_give_equal_files():
         for _ in range(2)
     )
     assert first == again
-    assert b"<dc:date>" not in first[0]
+    assert b"<dc:date>" not in first["svg"]
 
 
 def test_drawing_leaves_the_global_settings_alone():
@@ -111,7 +111,7 @@ def test_names_are_never_read_as_mathematics():
     records = few(frames=(8, 16))
     for one in records:
         one["title"] += " $\\bad{$ _x_"
-    svg, _ = drawing.write(figures.build(view_of(records))[0].figure, "odd")
+    svg = drawing.write(figures.build(view_of(records))[0].figure, "odd")["svg"]
     assert svg.startswith(b"<?xml")
 
 

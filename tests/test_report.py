@@ -16,7 +16,8 @@ from report_records import (
     synthetic_run,
 )
 
-from pks4.bench import findings, published, report, summary
+from pks4.bench import claims as claims_file
+from pks4.bench import claims_judge, findings, published, report, summary
 from pks4.bench.view import View
 from pks4.errors import UserError
 
@@ -66,7 +67,8 @@ def test_the_folder_holds_page_summary_tables_and_figures(written):
     names = {str(p.relative_to(written.parent)) for p in written.parent.rglob("*") if p.is_file()}
     assert {"report.html", "report.md", ".pks4-report"} <= names
     assert {"tables/cost.csv", "tables/cost.md", "tables/failures.csv"} <= names
-    assert {"figures/headline.svg", "figures/headline.png"} <= names
+    assert {f"figures/headline.{kind}" for kind in ("svg", "png", "pdf")} <= names
+    assert {f"tables/cost.{kind}" for kind in ("csv", "md", "tex")} <= names
     assert [p.name for p in written.parent.parent.iterdir() if ".new" in p.name] == []
 
 
@@ -258,3 +260,38 @@ def test_a_family_that_is_not_ours_is_drawn_and_told():
     strangers = [record("x", 8, "saved_bytes", "saved_bytes", 5, unit="B", family="other")]
     said = sentences([*cost_records("pks4", 8), *strangers])
     assert any("other 1.49e-07×" in words for words in said)  # noqa: RUF001
+
+
+def judged_claim(verdict="supported", evidence=("run:cost/pks4/t8:saved_bytes",), title="Lean"):
+    """A claim of one test, as judged."""
+    test = claims_file.Bound(
+        kind="bound", name="bytes", reason="r", metric="saved_bytes", contestant="pks4", at_most=1.0
+    )
+    claim = claims_file.Claim(
+        id="lean", title=title, says="s", scale="tiny", supported_when="it is",
+        contradicted_when="it is not", measured_by=["pks4-bench run scaling"],
+        caveats=("A frozen backbone only.",), tests=[test],
+    )  # fmt: skip
+    found = claims_judge.Found(verdict=verdict, effect="0.5 at T = 8", evidence=evidence)
+    return claims_judge.Judged(claim=claim, verdict=verdict, tests=((test, found),))
+
+
+def test_claims_come_first_with_their_tests_and_caveats():
+    view = view_of(synthetic_run())
+    html = report.page(report.build(view, (), [judged_claim("contradicted")]))
+    assert html.index('id="claims"') < html.index('id="shows"')
+    assert 'class="s bad">contradicted' in html
+    assert "A frozen backbone only." in html
+    assert "0.5 at T = 8" in html
+
+
+def test_a_claim_without_evidence_is_named_as_one_that_the_run_does_not_speak_to():
+    silent = judged_claim(evidence=(), title="Fast <b>")
+    made = report.build(view_of(synthetic_run()), (), [judged_claim(), silent])
+    assert [line["claim"].text for line in made.claims.lines] == ["Lean", "· bytes"]
+    assert "does not speak to: Fast <b>" in made.claims.note
+    assert "Fast <b>" not in report.page(made)
+
+
+def test_without_claims_there_is_no_section_of_them():
+    assert 'id="claims"' not in report.page(report.build(view_of(synthetic_run())))

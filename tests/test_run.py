@@ -107,7 +107,7 @@ time_limit_seconds = 0.2
     assert [(r.measure, r.metric, r.status) for r in failed] == [
         (measure, "*", "failed") for measure in MEASURES
     ]
-    assert failed[0].reason == "width 25 is not a multiple of heads 3"
+    assert failed[0].reason == "model 'frame_mean': width 25 is not a multiple of heads 3"
     assert all(r.status == "ok" for r in by_cell["cost/ours/t2"])
     (late,) = by_cell["late/ours/t2"]
     assert late.status == "timeout"

@@ -11,6 +11,7 @@ from pks4.bench.claims import Test
 from pks4.bench.plan import split_seed
 from pks4.bench.record import Record
 from pks4.bench.store import RunFile
+from pks4.bench.suite import FAST
 from pks4.errors import unknown_name
 
 Seeds = Mapping[int | None, Record]
@@ -32,10 +33,14 @@ class Group:
 
 
 def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
-    """Every grid of every run that a test may look at, in the order of the runs."""
+    """Every grid of every run that a test may look at, in the order of the runs.
+
+    A fast run shows that a suite runs; it is evidence only for a test that names it.
+    """
     found: dict[tuple[str, str], Group] = {}
     for run in runs:
-        if test.suite not in (None, run.header.suite):
+        suite = run.header.suite
+        if test.suite != suite and (test.suite is not None or suite.endswith(FAST)):
             continue
         for r in run.records:
             if _fits(r, test):

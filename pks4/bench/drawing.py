@@ -56,13 +56,22 @@ def page(width: float, height: float) -> Figure:
     return figure
 
 
-def write(figure: Figure, salt: str) -> tuple[bytes, bytes]:
-    """The figure as (SVG, PNG) bytes, without dates or versions in them."""
-    svg, png = BytesIO(), BytesIO()
+FORMATS: dict[str, dict[str, None]] = {  # what must not be in a file, so that equal ones are equal
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def write(figure: Figure, salt: str) -> dict[str, bytes]:
+    """The figure's file in each of `FORMATS`, without dates or versions in it."""
+    files = {}
     with style(salt):
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(png, format="png", metadata={"Software": None})
-    return svg.getvalue(), png.getvalue()
+        for kind, nothing in FORMATS.items():
+            file = BytesIO()
+            figure.savefig(file, format=kind, metadata=nothing)
+            files[kind] = file.getvalue()
+    return files
 
 
 def data_uri(svg: bytes) -> str:

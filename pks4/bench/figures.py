@@ -33,16 +33,15 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure as files: what is said about it, and its SVG and PNG bytes."""
+    """A figure as files: what is said about it, and its bytes by format."""
 
     plot: Plot
-    svg: bytes
-    png: bytes
+    files: dict[str, bytes]
 
     @property
     def uri(self) -> str:
         """The SVG as the address of an image."""
-        return drawing.data_uri(self.svg)
+        return drawing.data_uri(self.files["svg"])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -121,8 +120,7 @@ def build(view: View) -> list[Plot | Omitted]:
 
 def render(plot: Plot) -> Picture:
     """The figure's files; its SVG ids are salted with its own name."""
-    svg, png = drawing.write(plot.figure, plot.name)
-    return Picture(plot=plot, svg=svg, png=png)
+    return Picture(plot=plot, files=drawing.write(plot.figure, plot.name))
 
 
 def cast(view: View, longest: int = 30) -> Cast:

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pks4.bench import (
+    catalogue,
     figures,
     figures_accuracy,
     figures_curves,
@@ -28,9 +29,13 @@ from pks4.bench import (
     tables,
     units,
 )
+from pks4.bench.claims import read_claims
+from pks4.bench.claims_judge import Judged, judge
 from pks4.bench.figures import Omitted, Picture, Plot
+from pks4.bench.latex import latex
 from pks4.bench.sentences import Finding
 from pks4.bench.sheet import Table
+from pks4.bench.tables_claims import claims
 from pks4.bench.view import FAMILIES, View
 from pks4.errors import UserError
 
@@ -45,6 +50,7 @@ class Report:
 
     view: View
     torn: Sequence[str]
+    claims: Table
     tables: Sequence[Table]
     pictures: Sequence[Picture]
     omitted: Sequence[Omitted]
@@ -60,7 +66,9 @@ def write(run_path: Path, out_dir: Path) -> Path:
     out = Path(out_dir).absolute()
     _refuse_foreign(out)
     run = store.read(Path(run_path))
-    report = build(View(store.frame(run.records), run.header.model_dump(), run.missing()), run.torn)
+    judged = [judge(claim, [run]) for claim in read_claims(catalogue.claims()).claims]
+    view = View(store.frame(run.records), run.header.model_dump(), run.missing())
+    report = build(view, run.torn, judged)
     building = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         building.mkdir(parents=True)
@@ -73,14 +81,18 @@ def write(run_path: Path, out_dir: Path) -> Path:
     return out / PAGE
 
 
-def build(view: View, torn: Sequence[str] = ()) -> Report:
-    """Everything that the report will say; `torn` are lines of the run that could not be read."""
+def build(view: View, torn: Sequence[str] = (), judged: Sequence[Judged] = ()) -> Report:
+    """Everything that the report will say.
+
+    `torn` are lines of the run that could not be read, `judged` the claims held against it.
+    """
     accuracy = [*figures_accuracy.build(view), *figures_curves.build(view)]
     made = [headline.build(view), *figures.build(view), *accuracy]
     plots = [one for one in made if isinstance(one, Plot)]
     return Report(
         view=view,
         torn=torn,
+        claims=claims(judged),
         tables=tables.build(view),
         pictures=[figures.render(plot) for plot in plots],
         omitted=[one for one in made if isinstance(one, Omitted)],
@@ -140,17 +152,19 @@ def _write_files(folder: Path, report: Report) -> None:
     (folder / MARKER).write_text(f"report of {report.view.header.get('run')}\n", "utf-8")
     for name in ("tables", "figures"):
         (folder / name).mkdir()
-    for table in report.tables:
+    for table in (report.claims, *report.tables):
         stem = folder / "tables" / table.name
         table.raw().to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
         stem.with_suffix(".md").write_text(table.markdown(), "utf-8")
+        stem.with_suffix(".tex").write_text(latex(table), "utf-8")
     for picture in report.pictures:
         stem = folder / "figures" / picture.plot.name
-        stem.with_suffix(".svg").write_bytes(picture.svg)
-        stem.with_suffix(".png").write_bytes(picture.png)
+        for kind, content in picture.files.items():
+            stem.with_suffix(f".{kind}").write_bytes(content)
         if picture.plot.data is not None:
             picture.plot.data.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
-    words = summary.markdown(report.view, report.findings, report.tables, report.pictures)
+    made = [report.claims, *report.tables]
+    words = summary.markdown(report.view, report.findings, made, report.pictures)
     (folder / "report.md").write_text(words, "utf-8")
     (folder / PAGE).write_text(page(report), "utf-8")
 

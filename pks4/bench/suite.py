@@ -67,13 +67,22 @@ def with_contestants(text: str, names: list[str]) -> str:
 
 
 class Suite(Settings):
-    """A named list of contestants and the grids to put them through."""
+    """A named list of contestants and the grids to put them through.
+
+    `fast.<grid>` holds keys of that grid for a short run: settings are merged, everything else is
+    replaced; `skip = true` leaves the grid out.
+    """
 
     name: Name
     title: str
     summary: str = ""
     contestants: Annotated[list[Contestant], Field(min_length=1)]
     grids: Annotated[list[Grid], Field(min_length=1)]
+    fast: dict[str, dict[str, Any]] = {}  # grid -> what is otherwise in a fast run
+    as_fast: bool = False  # not for files: the text of a fast run begins with it
+
+
+FAST = "-fast"  # ends the name of a suite as it is run fast, so that runs are not mixed up
 
 
 def read_suite(path: Path) -> tuple[Suite, str]:
@@ -105,20 +114,55 @@ def parse_suite(text: str, where: str) -> Suite:
         twice = {n for n in names if names.count(n) > 1}
         if twice:
             raise UserError(f"{where}: {kind} {sorted(twice)[0]!r} is used twice; rename one")
-    return suite
+    for grid in suite.fast:
+        if grid not in [g.name for g in suite.grids]:
+            raise UserError(
+                f"{where}: fast.{unknown_name('grid', grid, [g.name for g in suite.grids])}"
+            )
+    fast = _hurried(suite, where) if suite.fast else None
+    return fast or suite if suite.as_fast else suite
+
+
+def fast_text(text: str) -> str:
+    """The text of a suite that is to be run fast; it says so itself, so that a run can resume."""
+    return f"as_fast = true\n{text}"
+
+
+def _hurried(suite: Suite, where: str) -> Suite:
+    """The suite with its `fast` applied, under a name of its own."""
+    grids = []
+    for grid in suite.grids:
+        given = dict(suite.fast.get(grid.name, {}))
+        if given.pop("skip", False):
+            continue
+        settings = {
+            measure: {
+                **grid.settings.get(measure, {}),
+                **given.get("settings", {}).get(measure, {}),
+            }
+            for measure in {**grid.settings, **given.get("settings", {})}
+        }
+        try:
+            grids.append(Grid.model_validate({**grid.model_dump(), **given, "settings": settings}))
+        except ValidationError as error:
+            raise UserError(f"{where}: fast.{grid.name}.{_first_problem(error, Grid)}") from error
+    if not grids:
+        raise UserError(f"{where}: fast skips every grid; leave one")
+    name, title = f"{suite.name}{FAST}", f"{suite.title} (fast)"
+    return suite.model_copy(update={"name": name, "title": title, "grids": grids})
 
 
 _MODELS: dict[str, type[Settings]] = {"contestants": Contestant, "grids": Grid}
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, root: type[Settings] = Suite) -> str:
     """One line for the first problem: where it is, and the near name of an unknown key."""
     problems = error.errors()
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
     problem = (unknown or problems)[0]  # a misspelt key is also a missing one: tell the cause
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        owner = _MODELS.get(str(problem["loc"][0]), Suite) if len(problem["loc"]) > 1 else Suite
+        owner = _MODELS.get(str(problem["loc"][0]), root) if len(problem["loc"]) > 1 else root
         key = str(problem["loc"][-1])
         return f"{where}: {unknown_name('key', key, owner.model_fields)}"
     return f"{where}: {problem['msg']} (got {problem['input']!r})"[:300]

@@ -18,6 +18,7 @@ from pks4.bench.tables_frames import accuracy_frames
 from pks4.bench.tables_measured import growth, timing
 from pks4.bench.tables_memory import kept, step_memory
 from pks4.bench.tables_published import published
+from pks4.bench.tables_streaming import streaming
 from pks4.bench.view import Row, Setting, View
 
 _COST = (
@@ -36,13 +37,15 @@ _ONLY_WITH_LINES = (
     "accuracy_differences",
     "accuracy_frames",
     "convergence",
+    "streaming",
 )
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, cost, kept, step_memory, published, structures)
-    measured = (timing, growth, accuracy, differences, accuracy_frames, convergence)
+    trained = (accuracy, differences, accuracy_frames, convergence)
+    measured = (timing, growth, *trained, streaming)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in made if one.lines or one.name not in _ONLY_WITH_LINES]
 

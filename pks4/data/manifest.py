@@ -39,13 +39,15 @@ def read_manifest(
     path: Path | str,
     *,
     classes: Sequence[str] | None = None,
+    folder: Path | None = None,
     allow_outside: bool = False,
     check_files: bool = True,
 ) -> list[Entry]:
     """Read a manifest, in the order of its lines.
 
     `classes` is the label map: a label must index it and the class must be the name it holds.
-    Without one, a label must keep one class name throughout.  `allow_outside` accepts absolute
+    Without one, a label must keep one class name throughout.  `folder` is what paths are relative
+    to, if not the manifest's own folder.  `allow_outside` accepts absolute
     paths and paths that leave the manifest's folder; `check_files` asks that every file exists.
 
     Raises ManifestError, naming file:line and the remedy, at the first bad line.
@@ -63,7 +65,7 @@ def read_manifest(
                 "correct the line, quoting any comma inside a value"
             )
         cells = dict(zip(header, row, strict=True))
-        entry = _entry(where, cells, path.parent, allow_outside)
+        entry = _entry(where, cells, folder or path.parent, allow_outside)
         _check_label(where, entry, names, mapped=classes is not None)
         if check_files and not entry.path.is_file():
             raise ManifestError(

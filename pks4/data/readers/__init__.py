@@ -7,10 +7,11 @@ A reader is a file of this folder, loaded by name when first used, with three fu
     info() -> dict
 
 `pyav` is exact on everything FFmpeg opens and is the default.  `decord` refuses, with a VideoError
-of kind `inexact`, the files on which it is known to return wrong frames.  The two convert YUV to
-RGB by slightly different arithmetic, so their pixels differ by a few grey levels on the same
-frame: compare results only between records that name the same reader.  No reader ever returns
-fewer, other or substituted frames.
+of kind `inexact`, the files on which it is known to return wrong frames.  `torchcodec` is optional
+and needs FFmpeg's libraries on the system.  They convert YUV to RGB by slightly different
+arithmetic, so their pixels differ by a few grey levels on the same frame: compare results only
+between records that name the same reader.  No reader ever returns fewer, other or substituted
+frames.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from pks4.data.errors import DataError, VideoError
 from pks4.errors import unknown_name
 
-READERS = ("pyav", "decord")
+READERS = ("pyav", "decord", "torchcodec")
 
 __all__ = [
     "READERS", "Reader", "VideoError", "count_frames", "open_reader", "read_frames", "reader_info",

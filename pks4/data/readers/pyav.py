@@ -8,7 +8,8 @@ to no intra picture) or decoding does not meet it, the file is decoded once from
 which is what defines the frames' numbers.  Both ways give the same pixels; only the time differs.
 
 Colour goes through swscale, which differs from decord's filter chain by a few grey levels.
-A rotation noted in the file is applied, as players do.
+A rotation noted in the file is applied, as players do.  A frame that the decoder marks as damaged,
+or that is predicted from one, is an error; damage that it does not notice only a hash can tell.
 """
 
 from bisect import bisect_right
@@ -34,6 +35,10 @@ class _IndexMismatchError(Exception):
     """Decoding did not give the frames that the index announced."""
 
 
+class _DamagedError(Exception):
+    """The decoder marks a frame as damaged that is wanted, or on the way to one."""
+
+
 def info() -> dict[str, Any]:
     """Name and versions of this reader."""
     libraries = {name: ".".join(map(str, v)) for name, v in av.library_versions.items()}
@@ -55,16 +60,10 @@ def read_frames(
     path: Path | str, indices: Sequence[int], num_frames: int | None = None
 ) -> NDArray[np.uint8]:
     """Frames `indices` (t, h, w, 3) RGB; see the package's `read_frames`."""
-    with opened(path) as (container, stream):
-        packets = index(path, container, stream)
-        try:
-            frames = _by_index(container, stream, packets, indices)
-            found = len(packets)
-        except _IndexMismatchError:
-            frames, found = None, 0
-    if frames is None:
-        with opened(path) as (container, stream):
-            frames, found = _by_decoding_all(container, stream, indices)
+    try:
+        frames, found = _frames(path, indices)
+    except _DamagedError:
+        raise VideoError(path, "decode", "the file is damaged; restore it") from None
     if num_frames is not None and found != num_frames:
         raise wrong_count(path, found, num_frames)
     for wanted in indices:
@@ -74,6 +73,18 @@ def read_frames(
     if len({frame.shape for frame in frames.values()}) > 1:
         raise VideoError(path, "decode", "the frame size changes within the file")
     return np.stack([frames[wanted] for wanted in indices])
+
+
+def _frames(path: Path | str, indices: Sequence[int]) -> tuple[Frames, int]:
+    """The wanted frames that exist, and how many there are."""
+    with opened(path) as (container, stream):
+        packets = index(path, container, stream)
+        try:
+            return _by_index(container, stream, packets, indices), len(packets)
+        except _IndexMismatchError:
+            pass
+    with opened(path) as (container, stream):
+        return _by_decoding_all(container, stream, indices)
 
 
 def _by_index(container: InputContainer, stream: VideoStream, packets: list[Packet],
@@ -94,17 +105,20 @@ def _by_index(container: InputContainer, stream: VideoStream, packets: list[Pack
             target = start.pts if start.dts is None else min(start.pts, start.dts)
             container.seek(target, stream=stream, backward=True)
             decoding = container.decode(stream)
-            frame = _decode_until(decoding, start.pts)
+            frame = _decode_until(decoding, start.pts, start.pts)
             if frame.pict_type != PictureType.I:
                 raise _IndexMismatchError  # a point of recovery only, as in intra refresh
         if frame.pts != times[wanted]:
-            frame = _decode_until(decoding, times[wanted])
+            frame = _decode_until(decoding, times[wanted], start.pts)
         frames[wanted] = _rgb(frame, colour)
     return frames
 
 
-def _decode_until(decoding: Iterator[av.VideoFrame], pts: int) -> av.VideoFrame:
+def _decode_until(decoding: Iterator[av.VideoFrame], pts: int, start: int) -> av.VideoFrame:
+    """The frame shown at `pts`, from a decoder that began at the key frame shown at `start`."""
     for frame in decoding:
+        if frame.is_corrupt and frame.pts is not None and frame.pts >= start:
+            raise _DamagedError
         if frame.pts == pts:
             return frame
         if frame.pts is None or frame.pts > pts:
@@ -117,9 +131,13 @@ def _by_decoding_all(
 ) -> tuple[Frames, int]:
     """One pass from the start; the wanted frames that exist, and how many there are."""
     wanted, frames, found, colour = set(indices), {}, 0, VideoReformatter()
+    damaged = False  # since the last key frame
     for position, frame in enumerate(container.decode(stream)):
         found = position + 1
+        damaged = frame.is_corrupt or (damaged and not frame.key_frame)
         if position in wanted:
+            if damaged:
+                raise _DamagedError
             frames[position] = _rgb(frame, colour)
     return frames, found
 

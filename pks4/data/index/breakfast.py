@@ -1,0 +1,46 @@
+"""Breakfast: the dish is in the file's name, the split in the person's number.
+
+Four folds by person, as published with the data: 3-15, 16-28, 29-41, 42-54; the fold's persons are
+the test set and all others train.  `--annotations` is the folder of videos, or any folder whose
+files carry the same names (the label files `P03_cam01_P03_cereals.txt`).  The official folders
+`P03/cam01/P03_cereals.avi` are read too; both channels of a stereo pair then count as a clip each.
+"""
+
+import re
+from pathlib import Path
+
+from pks4.data.errors import ManifestError
+from pks4.data.index.listing import Clip, Listing
+
+DATASETS = {"breakfast": 10}
+SPLITS = ("train", "test")
+EXPECTS = (
+    "a folder of P03_cam01_P03_cereals or P03/cam01/P03_cereals, .avi or .txt (--fold 1 to 4); "
+    "videos of the same names"
+)
+CLASSES = (
+    "cereals", "coffee", "friedegg", "juice", "milk", "pancake", "salat", "sandwich",
+    "scrambledegg", "tea",
+)  # fmt: skip
+_NAME = re.compile(r"P(\d\d)_(?:cam|webcam|stereo)\d\d_P\1_([a-z]+)")
+_SUFFIXES = (".avi", ".mp4", ".mkv", ".txt")
+_FOLDERS = re.compile(r"P(\d\d)/(?:cam\d\d|webcam\d\d|stereo)/P\1_([a-z]+)(?:_ch[01])?$")
+
+
+def read(annotations: Path, fold: int) -> Listing:
+    """Every file with a name of the data set; any other video or list is an error."""
+    if not 1 <= fold <= 4:
+        raise ManifestError(f"{annotations}: fold {fold} of breakfast; give 1 to 4")
+    tested = range(13 * fold - 10, 13 * fold + 3)
+    clips = []
+    for path in sorted(p for p in annotations.rglob("*") if p.suffix.lower() in _SUFFIXES):
+        stem = path.relative_to(annotations).with_suffix("").as_posix()
+        match = _NAME.fullmatch(path.stem) or _FOLDERS.search(stem)
+        if match is None:
+            raise ManifestError(
+                f"{path}: not named like P03_cam01_P03_cereals or P03/cam01/P03_cereals; "
+                "rename it, or move it elsewhere"
+            )
+        split = "test" if int(match[1]) in tested else "train"
+        clips.append(Clip(where=str(path), split=split, class_name=match[2], stems=(match[0],)))
+    return Listing(clips=tuple(clips), classes=CLASSES)

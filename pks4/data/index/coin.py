@@ -1,0 +1,29 @@
+"""COIN: whole videos by the task they show; the training and the testing subset."""
+
+from pathlib import Path
+
+from pks4.data.errors import ManifestError
+from pks4.data.index.listing import Clip, Listing, safe_name
+from pks4.data.index.text import document, field, first_of
+
+DATASETS = {"coin": 180}
+SPLITS = ("train", "test")
+EXPECTS = "a folder with COIN.json; videos <id>.mp4, in any folders"
+_SPLITS = {"training": "train", "testing": "test"}
+
+
+def read(annotations: Path, fold: int) -> Listing:
+    """Every video of the database; the classes are those of the training videos, by name."""
+    path = first_of(annotations, "COIN.json")
+    database = field(f"{path}:database", document(path, dict), "database", dict)
+    clips = []
+    for video, item in database.items():
+        where = f"{path}:{video}"
+        subset = field(where, item, "subset")
+        if subset not in _SPLITS:
+            raise ManifestError(f"{where}: subset {subset!r}; it must be training or testing")
+        name = field(where, item, "class")
+        stem = safe_name(where, video)
+        clips.append(Clip(where=where, split=_SPLITS[subset], class_name=name, stems=(stem,)))
+    classes = sorted({clip.class_name for clip in clips if clip.split == "train"})
+    return Listing(clips=tuple(clips), classes=tuple(classes))

@@ -1,0 +1,31 @@
+"""HMDB51: one list a class and fold; 1 marks training, 2 test, 0 neither."""
+
+from pathlib import Path
+
+from pks4.data.errors import ManifestError
+from pks4.data.index.listing import Clip, Listing, safe_name
+from pks4.data.index.text import words
+
+DATASETS = {"hmdb51": 51}
+SPLITS = ("train", "test")
+EXPECTS = (
+    "the folder testTrainMulti_7030_splits of <class>_test_splitN.txt (N by --fold, 1 to 3); "
+    "videos <class>/<name>.avi"
+)
+_SPLITS = {"1": "train", "2": "test"}
+
+
+def read(annotations: Path, fold: int) -> Listing:
+    """The lists of one fold; clips marked 0 are left out, as published."""
+    end = f"_test_split{fold}.txt"
+    clips, classes = [], []
+    for path in sorted(annotations.glob(f"*{end}")):
+        classes.append(path.name.removesuffix(end))
+        for where, (name, mark) in words(path, 2):
+            if mark not in {"0", "1", "2"}:
+                raise ManifestError(f"{where}: mark {mark!r}; it must be 0, 1 or 2")
+            stem = safe_name(where, name).removesuffix(".avi")
+            if mark != "0":
+                clips.append(Clip(where=where, split=_SPLITS[mark], class_name=classes[-1],
+                                  stems=(f"{classes[-1]}/{stem}", stem)))  # fmt: skip
+    return Listing(clips=tuple(clips), classes=tuple(classes))
