@@ -4,7 +4,7 @@ import pytest
 from report_records import accuracy_records, cost_records, frame, header, synthetic_run
 from trained_records import clip_records, curve_records, planted
 
-from pks4.bench import charts_shares, figures_accuracy, figures_curves, report
+from pks4.bench import charts_shares, figures, figures_accuracy, figures_curves, report
 from pks4.bench.figures import Omitted, Plot, cast
 from pks4.bench.view import View
 
@@ -166,4 +166,4 @@ def test_equal_records_give_equal_curves(curve_plots):
         )
     )
     assert isinstance(again[0], Plot)
-    assert report.figures.render(again[0]).svg == report.figures.render(curve_plots[0]).svg
+    assert figures.render(again[0]).svg == figures.render(curve_plots[0]).svg
