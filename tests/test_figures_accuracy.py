@@ -166,4 +166,4 @@ def test_equal_records_give_equal_curves(curve_plots):
         )
     )
     assert isinstance(again[0], Plot)
-    assert figures.render(again[0]).svg == figures.render(curve_plots[0]).svg
+    assert figures.render(again[0]).files == figures.render(curve_plots[0]).files
