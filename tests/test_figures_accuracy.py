@@ -49,6 +49,16 @@ def test_the_caption_names_who_is_on_the_front():
     assert "does not weigh the bars" in plot.caption
 
 
+def test_at_equal_compute_there_is_no_front():
+    records = [
+        *clip_records("pks4", {None: planted(0.5)}, macs=1_000_000),
+        *clip_records("joint", {None: planted(0.7)}, macs=1_010_000),
+    ]
+    (plot,) = figures_accuracy.build(view_of(records))
+    assert "none is drawn, since all cost the same" in plot.caption
+    assert list(plot.data["on_front"]) == [False, False]
+
+
 def test_the_csv_of_a_scatter_says_who_is_on_the_front():
     records = [r for s in ("pks4", "joint") for r in accuracy_records(s, "spatial")]
     data = figures_accuracy.build(view_of(records))[0].data

@@ -16,6 +16,7 @@ from pks4.bench.view import Row, Series, Setting, View, frame_counts
 SHARES = {"top1": "top-1 accuracy", "within_pair": "within-pair accuracy"}
 _COMPUTE = "Accuracy against training compute"
 _FRAMES = "against frames"
+_EQUAL = 1.02  # training MACs within this factor are equal compute, in whole steps
 
 
 def build(view: View) -> list[Plot | Omitted]:
@@ -78,13 +79,17 @@ def _points(view: View, setting: Setting, metric: str) -> list[tuple[str, Row, f
 
 
 def _front(points: charts.Points) -> list[int]:
+    """Places on the Pareto front; none where all trainings cost the same but for whole steps."""
+    costs = [macs for _, _, macs in points]
+    if max(costs) <= _EQUAL * min(costs):
+        return []
     return pareto.front([(macs, row.value) for _, row, macs in points])
 
 
 def _on_front(view: View, points: charts.Points) -> str:
     """Who is on the front, the cheapest first."""
     named = units.listed(view.name(points[place][0]) for place in _front(points))
-    return f"T = {points[0][1].frames}: {named}"
+    return f"T = {points[0][1].frames}: {named or 'none is drawn, since all cost the same'}"
 
 
 def _scatter_page(
@@ -96,11 +101,12 @@ def _scatter_page(
         every = figure.subplots(1, len(panels), squeeze=False)[0]
         figures.place(figure, wspace=0.2)
         for axes, (metric, points) in zip(every, panels.items(), strict=True):
-            about = f"{SHARES[metric]}, T = {points[0][1].frames}; stepped line: Pareto front"
-            figures.subtitle_of(axes, about)
+            front = _front(points)
+            line = "; stepped line: Pareto front" if front else ""
+            figures.subtitle_of(axes, f"{SHARES[metric]}, T = {points[0][1].frames}{line}")
             axes.set_xlabel("multiply-adds of the whole training")
             levels = figures.levels(metric, [row for _, row, _ in points])
-            charts.scatter(axes, points, who, levels, _front(points))
+            charts.scatter(axes, points, who, levels, front)
         drawing.heading(figure, title, subtitle, 0.2)
         shown = [label for points in panels.values() for label, _, _ in points]
         drawing.family_key(figure, figures.families(view, shown), 0.2, 0.74)
