@@ -65,6 +65,7 @@ def _twin_cell(trial: Trial, twin: Any) -> tuple[Any, dict[str, Any]]:
 
 def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
     """The twin trained on still digits, or taken from the cache."""
+    from pks4.bench.kernels import declared_attention
     from pks4.data.dataset import cache_root
     from pks4.train.pretrain import image_model
     from pks4.train.recipe import Recipe
@@ -78,9 +79,11 @@ def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
         device=settings["device"],
     )
     key = {"model": twin.name, "options": options}
-    return image_model(
-        key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
-    )
+    kernel = "efficient" if recipe.device == "cuda" else "flash_cpu"
+    with declared_attention(kernel):
+        return image_model(
+            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
+        )
 
 
 def _from_file(trial: Trial, twin: Any, path: Path) -> "ImageModel":

@@ -99,7 +99,11 @@ def _rank(number: int, processes: int, store: str, line: Connection, work: Work,
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     on_gpu = settings["device"] == "cuda"
-    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
+    os.environ |= {
+        "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0",  # accelerate asks for them; not used
+    }  # fmt: skip
     try:
         if on_gpu:
             torch.cuda.set_device(number)

@@ -70,6 +70,12 @@ def pixels(video: Tensor) -> Tensor:
     return (video.float() - MEAN) / STD
 
 
+def precision(recipe: Recipe) -> torch.autocast:
+    """Autocast as the recipe has it, in training as in scoring."""
+    # Not accelerate's: its precision is one for the whole process, image model included.
+    return torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+
 def fit(
     model: nn.Module,
     source: batches.Source,
@@ -132,7 +138,7 @@ class _Training:
             self._epoch(len(self.history.losses))
             done = len(self.history.losses)
             if self.options.after_epoch:
-                with self._precision():
+                with precision(self.recipe):
                     self.history.val_top1.append(self.options.after_epoch(self.bare))
             if self.options.saved and self.accelerator.is_main_process:
                 checkpoint.save(
@@ -206,7 +212,7 @@ class _Training:
         share = len(video) / size
         apart = contextlib.nullcontext() if meet else accelerator.no_sync(self.model)
         with apart:
-            with self._precision():
+            with precision(self.recipe):
                 value = self._loss(video, label, turn)
             # Processes are averaged, so each counts its share of the whole batch as many times.
             accelerator.backward(value * (share * accelerator.num_processes))
@@ -241,13 +247,6 @@ class _Training:
     def _check(self, loss: float, epoch: int) -> None:
         if not torch.isfinite(torch.tensor(loss)):
             raise Diverged(f"loss {loss} in epoch {epoch + 1}; lower learning_rate", self.history)
-
-    def _precision(self) -> torch.autocast:
-        # Not accelerate's: its precision is one for the whole process, image model included.
-        return torch.autocast(
-            self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
-        )
-
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device

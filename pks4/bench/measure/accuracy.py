@@ -70,7 +70,7 @@ SETTINGS = {
     "max_bad": 0.01,
     "curve": False,
     "target_top1": 0.0,
-    "kernel": "flash_cpu",
+    "kernel": "",
     "clip_frames": 16,
     "clips": {"train": 1206, "val": 360, "test": 720},
     "image_weights": "stills",
@@ -79,6 +79,13 @@ SETTINGS = {
     "images": 4000,
     "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
+}
+# What a device runs in a precision, where the setting `kernel` is empty.
+KERNELS = {
+    ("cpu", "no"): "flash_cpu",
+    ("cpu", "bf16"): "flash_cpu",
+    ("cuda", "no"): "efficient",
+    ("cuda", "bf16"): "flash",
 }
 MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
 
@@ -89,12 +96,10 @@ def measure(trial: Trial) -> Iterator[Reading]:
     if processes == 1:
         yield from in_this_process(trial)
         return
-    from pks4.bench.kernels import declared_attention
     from pks4.bench.ranks import run
 
     data_of(trial.cell)  # both are made here, once; the ranks find them in the cache
-    with declared_attention(trial.settings["kernel"]):
-        image_model(trial, image_twin(trial.cell.model))
+    image_model(trial, image_twin(trial.cell.model))
     yield from run(in_this_process, trial, processes)
 
 
@@ -102,6 +107,7 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     """The whole measure, as one process or as one rank of several."""
     from pks4.bench.counters import count_on_meta
     from pks4.bench.kernels import declared_attention
+    from pks4.train.fit import precision
 
     cell, settings = trial.cell, trial.settings
     recipe, twin, data = _recipe(trial), image_twin(cell.model), data_of(cell)
@@ -109,13 +115,15 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     meta = build(cell, "meta", num_classes=len(classes))
     clip_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
     held_out = data.source(settings["split"])  # before the training: what is wrong here is told soon
-    with declared_attention(settings["kernel"]) as calls:
-        image = image_model(trial, twin)
+    image = image_model(trial, twin)
+    kernel = settings["kernel"] or KERNELS[recipe.device, recipe.precision]
+    with declared_attention(kernel) as calls:
         model = build(cell, num_classes=len(classes), seed=settings["seed"])
         model.load_image_weights(image.state)
         history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
         model.to(recipe.device)
-        found = _scored(trial, model, data, held_out)
+        with precision(recipe):
+            found = _scored(trial, model, data, held_out)
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
