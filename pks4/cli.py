@@ -48,7 +48,9 @@ Data = Annotated[
 ]
 Weights = Annotated[
     list[str] | None,
-    typer.Option("--weights", help="For a suite that asks: TWIN=FILE, the image weights of a twin."),
+    typer.Option(
+        "--weights", help="For a suite that asks: TWIN=FILE, the image weights of a twin."
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
 

@@ -88,8 +88,7 @@ def test_a_tally_stops_above_the_share(damaged):
     assert len(half.bad) == 2
     strict = Tally(total=6)
     with pytest.raises(BadClipsError, match=r"2 of 6 clips.*lost\.mp4") as caught:
-        for batch in batches:
-            strict.add(batch.bad)
+        strict.add([bad for batch in batches for bad in batch.bad])
     assert len(caught.value.errors) == 2
 
 

@@ -31,7 +31,9 @@ class Given:
     def parse(cls, suite: Suite, data: Path | None, weights: Iterable[str]) -> "Given":
         """From the command line; UserError for what the suite does not ask for or is not there."""
         if data and not any(_asks(grid) for grid in suite.grids):
-            raise UserError(f"no grid of suite {suite.name!r} asks for a data set; leave --data out")
+            raise UserError(
+                f"no grid of suite {suite.name!r} asks for a data set; leave --data out"
+            )
         twins = {_twin(contestant.model) for contestant in suite.contestants}
         files = {}
         for text in weights:
@@ -52,6 +54,9 @@ class Given:
         weights = {c.settings.get("accuracy", {}).get("image_weights", ""): c.model for c in cells}
         files = {_twin(model): Path(name) for name, model in weights.items() if _is_file(name)}
         return cls(next((Path(c.data) for c in cells if c.data), None), files)
+
+
+NOTHING = Given()
 
 
 def filled(grid: Grid, given: Given) -> Grid:

@@ -5,6 +5,7 @@ file expects of its pixels (`image_mean`, `image_std`, of values from 0 to 1) is
 first convolution, since every contestant is shown the same pixels.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 STILLS = "stills"
 # Options of the cell that a twin may have too, and that must not make another image model of it.
 NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
+
+
+def kernel_on(device: str, precision: str, settings: Mapping[str, Any]) -> str:
+    """The attention kernel of the settings; on a GPU its own in place of the CPU's default."""
+    if device == "cuda" and settings["kernel"] == "flash_cpu":
+        return "flash" if precision == "bf16" else "efficient"
+    return str(settings["kernel"])
 
 
 def image_twin(model: str) -> Any:
@@ -79,8 +87,7 @@ def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
         device=settings["device"],
     )
     key = {"model": twin.name, "options": options}
-    kernel = "efficient" if recipe.device == "cuda" else "flash_cpu"
-    with declared_attention(kernel):
+    with declared_attention(kernel_on(recipe.device, recipe.precision, settings)):
         return image_model(
             key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
         )

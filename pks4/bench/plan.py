@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench import catalogue, recipes
-from pks4.bench.given import Given, filled, with_weights
+from pks4.bench.given import NOTHING, Given, filled, with_weights
 from pks4.bench.suite import Contestant, Grid, Settings, Suite
 from pks4.data.digits import MIN_FRAMES
 from pks4.errors import UserError, unknown_name
@@ -46,7 +46,7 @@ def split_seed(cell: str) -> tuple[str, int | None]:
     return (cell[: found.start()], int(found[1])) if found else (cell, None)
 
 
-def plan(suite: Suite, device: str | None = None, given: Given = Given()) -> list[Cell]:
+def plan(suite: Suite, device: str | None = None, given: Given = NOTHING) -> list[Cell]:
     """All cells of a suite, in the order in which they are to run.
 
     A grid's first seed comes whole before its second, so that a run that is stopped compares.

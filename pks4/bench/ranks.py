@@ -58,7 +58,8 @@ def run(work: Work, trial: Trial, processes: int) -> list[Reading]:
 
 def _listen(ranks: dict[Connection, Any], trial: Trial) -> list[Reading]:
     """Follow the ranks to their end."""
-    left, faults, readings = list(ranks), [], []
+    left, readings = list(ranks), []
+    faults: list[tuple[int, str, dict[str, Any]]] = []  # (0 for a death, reason, detail)
     while left:
         ready = wait(left, LINGER_SECONDS if faults else None)
         if not ready:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench import environment, nursery, store
-from pks4.bench.given import Given
+from pks4.bench.given import NOTHING, Given
 from pks4.bench.plan import Cell, plan
 from pks4.bench.record import Provenance, Reading, Record, RunHeader
 from pks4.bench.suite import Suite, parse_suite
@@ -45,7 +45,7 @@ class Session:
 
 
 def start(
-    suite: Suite, text: str, folder: Path, device: str | None = None, given: Given = Given()
+    suite: Suite, text: str, folder: Path, device: str | None = None, given: Given = NOTHING
 ) -> Session:
     """Begin a new run: plan it, for a device if one is named, and write its header."""
     cells, source = plan(suite, device, given), environment.provenance()

@@ -123,6 +123,7 @@ class Real:
         from pks4.data.sampling import Sampling
 
         given, size = self.settings, self.cell.options["image_size"]
+        low, high = SHORT_SIDES
         try:
             return Sampling(
                 rule=given["sampling"],
@@ -131,7 +132,7 @@ class Real:
                 clips=given["eval_clips"],
                 crops=given["eval_crops"],
                 size=size,
-                short_side=given["short_side"] or [round(size * share) for share in SHORT_SIDES],
+                short_side=given["short_side"] or (round(size * low), round(size * high)),
                 crop=given["crop"],
                 flip=0.5 if given["flip"] else 0.0,
             )

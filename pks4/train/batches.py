@@ -1,8 +1,8 @@
 """Clips in batches: which clips each step and each process takes, read in memory or on use.
 
-A source gives items (video uint8, label, index), or Bad, by (epoch, index): a video is (t, 3, h, w),
-or (v, t, 3, h, w) where a clip is judged by several views. The order of an epoch depends on
-(seed, epoch) alone; every process takes its own share of every batch.
+A source gives items (video uint8, label, index), or Bad, by (epoch, index): a video is
+(t, 3, h, w), or (v, t, 3, h, w) where a clip is judged by several views. The order of an epoch
+depends on (seed, epoch) alone; every process takes its own share of every batch.
 """
 
 from collections.abc import Callable, Iterator

@@ -23,8 +23,8 @@ class History:
     """What a training went through so far, an entry an epoch.
 
     losses: mean loss of a clip, nat. clips: seen. seconds: of training, without validation.
-    wait_seconds: of these, waiting for data. val_top1: where it was asked for. bad: clips that could
-    not be read; bad_named: the first of them, each once.
+    wait_seconds: of these, waiting for data. val_top1: where it was asked for. bad: clips that
+    could not be read; bad_named: the first of them, each once.
     """
 
     losses: list[float] = field(default_factory=list)

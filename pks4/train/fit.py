@@ -176,7 +176,11 @@ class _Training:
     def _readable(self, parts: list[Batch], tally: Tally) -> tuple[int, bool]:
         """Clips of a step that could be read, and whether a part has none; over all processes."""
         bad = [item for part in parts for item in part.bad]
-        told = [sum(len(part.label) for part in parts), len(bad), sum(not len(p.label) for p in parts)]
+        told = [
+            sum(len(part.label) for part in parts),
+            len(bad),
+            sum(not len(p.label) for p in parts),
+        ]
         if self.accelerator.num_processes > 1:
             counts = torch.tensor(told, device=self.accelerator.device)
             told = self.accelerator.reduce(counts, "sum").tolist()
@@ -193,7 +197,7 @@ class _Training:
         named.extend(new[: NAMED - len(named)])
 
     def _gradients(self, parts: list[Batch], size: int, lacking: bool) -> float:
-        """Gradients of a batch of `size` clips in parts, the same in all processes; its mean loss."""
+        """Gradients of a batch of `size` clips, the same in all processes; its mean loss."""
         loss, last = 0.0, len(parts) - 1
         for turn, part in enumerate(parts):
             if part.video is not None:
@@ -247,6 +251,7 @@ class _Training:
     def _check(self, loss: float, epoch: int) -> None:
         if not torch.isfinite(torch.tensor(loss)):
             raise Diverged(f"loss {loss} in epoch {epoch + 1}; lower learning_rate", self.history)
+
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device

@@ -1,4 +1,4 @@
-"""Scores of clips: in one process or shared among many, one view of a clip or the mean over several.
+"""Scores of clips, by one process or shared among many, of one view or the mean over several.
 
 A clip that cannot be read is left out of the scores and counted; above the share `max_bad` of the
 split the scoring stops. Every process takes every n-th clip, and all of them get the whole answer.

@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.accuracy_readings import Costs, scores
-from pks4.bench.image_models import image_model, image_twin
+from pks4.bench.image_models import image_model, image_twin, kernel_on
 from pks4.bench.record import Reading
 from pks4.bench.sources import Data, data_needed, data_of
 from pks4.bench.trial import Trial, build, scan_backend
@@ -70,7 +70,7 @@ SETTINGS = {
     "max_bad": 0.01,
     "curve": False,
     "target_top1": 0.0,
-    "kernel": "",
+    "kernel": "flash_cpu",
     "clip_frames": 16,
     "clips": {"train": 1206, "val": 360, "test": 720},
     "image_weights": "stills",
@@ -79,13 +79,6 @@ SETTINGS = {
     "images": 4000,
     "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
-}
-# What a device runs in a precision, where the setting `kernel` is empty.
-KERNELS = {
-    ("cpu", "no"): "flash_cpu",
-    ("cpu", "bf16"): "flash_cpu",
-    ("cuda", "no"): "efficient",
-    ("cuda", "bf16"): "flash",
 }
 MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
 
@@ -114,10 +107,11 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     classes = data.classes
     meta = build(cell, "meta", num_classes=len(classes))
     clip_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
-    held_out = data.source(settings["split"])  # before the training: what is wrong here is told soon
+    held_out = data.source(
+        settings["split"]
+    )  # before the training: what is wrong here is told soon
     image = image_model(trial, twin)
-    kernel = settings["kernel"] or KERNELS[recipe.device, recipe.precision]
-    with declared_attention(kernel) as calls:
+    with declared_attention(kernel_on(recipe.device, recipe.precision, settings)) as calls:
         model = build(cell, num_classes=len(classes), seed=settings["seed"])
         model.load_image_weights(image.state)
         history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
