@@ -5,6 +5,8 @@ import signal
 import time
 
 import pytest
+import torch
+from torch import nn
 
 from pks4.bench import ranks
 from pks4.bench.measure import accuracy
@@ -12,9 +14,14 @@ from pks4.bench.plan import plan
 from pks4.bench.record import Reading
 from pks4.bench.suite import read_suite
 from pks4.bench.trial import Trial
+from pks4.data.errors import VideoError
+from pks4.data.videos import Bad
 from pks4.errors import UserError
+from pks4.train import batches
 from pks4.train.checkpoint import History
-from pks4.train.fit import Diverged
+from pks4.train.fit import Diverged, Options, fit
+from pks4.train.predict import predict
+from pks4.train.recipe import Recipe
 
 LEARN = """
 [[grids]]
@@ -69,6 +76,37 @@ def dying(trial):
 
 def diverging(trial):
     raise Diverged("loss nan in epoch 2", History(losses=[1.0]))
+
+
+class Gaps(batches.InMemory):
+    """Clips of noise, of which every fifth cannot be read."""
+
+    def at(self, epoch, index):
+        error = VideoError(f"clips/{index}.mp4", "open", "not a video")
+        return Bad(index, error) if index % 5 == 0 else super().at(epoch, index)
+
+
+def gappy(trial):
+    """Losses of a training in which a process often has no clip, and what is said of bad ones."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (20, 2, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(96, 4))
+    model.register_buffer("spare", torch.zeros(1))  # what processes would meet over, too
+    source, options = Gaps(video, torch.arange(20) % 4), Options(max_bad=0.2)
+    recipe = Recipe(learning_rate=0.01, epochs=3, batch_size=2, accumulate=1)
+    told = fit(model, source, recipe, lambda *_: None, options)
+    found = predict(model, source, max_bad=0.2)
+    return [told.losses, told.epoch_clips, told.bad, told.bad_named, found.index.tolist(),
+            [item.name for item in found.bad], found.scores]  # fmt: skip
+
+
+def test_a_process_without_a_readable_clip_waits_for_nobody(trial):
+    alone, both = gappy(trial), ranks.run(gappy, trial, 2)
+    assert both[0] == pytest.approx(alone[0], abs=1e-4)
+    assert both[1:6] == alone[1:6]
+    assert both[1:4] == [[16] * 3, [4] * 3, [f"clips/{k}.mp4 [open]" for k in (0, 10, 15, 5)]]
+    assert torch.allclose(both[6], alone[6], atol=1e-4)
 
 
 def telling(trial):

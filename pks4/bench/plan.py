@@ -88,7 +88,8 @@ def _on_device(cells: list[Cell], device: str) -> list[Cell]:
                 "settings": {
                     name: own | ({"device": device} if "device" in own else {})
                     for name, own in cell.settings.items()
-                }
+                },
+                "alone": cell.alone or (device == "cuda" and "accuracy" in cell.settings),
             }
         )
         for cell in cells
@@ -170,8 +171,14 @@ def _cell(
         measures=grid.measures,
         settings=settings,
         time_limit_seconds=grid.time_limit_seconds,
-        alone=any(measures[name].facts.get("ALONE", False) for name in grid.measures),
+        alone=any(measures[name].facts.get("ALONE", False) for name in grid.measures)
+        or _takes_all(settings.get("accuracy", {})),
     )
+
+
+def _takes_all(accuracy: dict[str, Any]) -> bool:
+    """Whether a training takes what cells beside it would need: a GPU, or several cores."""
+    return bool(accuracy) and (accuracy["device"] == "cuda" or accuracy["processes"] > 1)
 
 
 def _check_length(grid: Grid, accuracy: dict[str, Any]) -> None:

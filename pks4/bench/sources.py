@@ -30,6 +30,10 @@ class Data(Protocol):
     mirrors: bool  # its clips come flipped already, where the recipe and their class allow it
 
     @property
+    def task(self) -> str | None:
+        """Of embedded clips, whether the cell names it or a folder."""
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names in the order of labels."""
 
@@ -56,6 +60,11 @@ class Embedded:
     settings: dict[str, Any]
     mirrors = False
     batch = VIEWS
+
+    @property
+    def task(self) -> str | None:
+        """Its task."""
+        return self.dataset.task
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,6 +116,7 @@ class Real:
     cell: Cell
     settings: dict[str, Any]
     mirrors = True
+    task = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -176,11 +176,8 @@ class _Training:
     def _readable(self, parts: list[Batch], tally: Tally) -> tuple[int, bool]:
         """Clips of a step that could be read, and whether a part has none; over all processes."""
         bad = [item for part in parts for item in part.bad]
-        told = [
-            sum(len(part.label) for part in parts),
-            len(bad),
-            sum(not len(p.label) for p in parts),
-        ]
+        read = [len(part.label) for part in parts]
+        told = [sum(read), len(bad), read.count(0)]
         if self.accelerator.num_processes > 1:
             counts = torch.tensor(told, device=self.accelerator.device)
             told = self.accelerator.reduce(counts, "sum").tolist()
@@ -199,43 +196,46 @@ class _Training:
     def _gradients(self, parts: list[Batch], size: int, lacking: bool) -> float:
         """Gradients of a batch of `size` clips, the same in all processes; its mean loss."""
         loss, last = 0.0, len(parts) - 1
+        # The parallel model meets the others in its passes, which who has no clip cannot make.
+        net = self.bare if lacking else self.model
         for turn, part in enumerate(parts):
-            if part.video is not None:
-                loss += self._part(part.video, part.label, size, turn, turn == last and not lacking)
+            with contextlib.nullcontext() if turn == last else self.accelerator.no_sync(net):
+                loss += self._part(net, part, size, turn)
         if self.accelerator.num_processes > 1:
             told = torch.tensor(loss, device=self.accelerator.device)
             loss = self.accelerator.reduce(told, "sum").item()
-            if lacking:  # a process without a last part has not met the others
+            if lacking:
                 self._average()
         return loss
 
-    def _part(self, video: Tensor, label: Tensor, size: int, turn: int, meet: bool) -> float:
-        """Gradients of one part, averaged over processes if they `meet`; its share of the loss."""
+    def _part(self, net: nn.Module, part: Batch, size: int, turn: int) -> float:
+        """Gradients of one part of a batch of `size` clips; its share of the mean loss."""
+        if part.video is None:
+            return 0.0
         accelerator = self.accelerator
-        video, label = pixels(video.to(accelerator.device)), label.to(accelerator.device)
+        video, label = pixels(part.video.to(accelerator.device)), part.label.to(accelerator.device)
         share = len(video) / size
-        apart = contextlib.nullcontext() if meet else accelerator.no_sync(self.model)
-        with apart:
-            with precision(self.recipe):
-                value = self._loss(video, label, turn)
-            # Processes are averaged, so each counts its share of the whole batch as many times.
-            accelerator.backward(value * (share * accelerator.num_processes))
+        with precision(self.recipe):
+            value = self._loss(net, video, label, turn)
+        # Processes are averaged, so each counts its share of the whole batch as many times.
+        accelerator.backward(value * (share * accelerator.num_processes))
         return (value.detach() * share).item()
 
     def _average(self) -> None:
+        """The mean over processes of the gradients, of which some processes may have none."""
         for weight in self.bare.parameters():
             if weight.requires_grad:
                 own = torch.zeros_like(weight) if weight.grad is None else weight.grad
                 weight.grad = self.accelerator.reduce(own, "mean")
 
-    def _loss(self, video: Tensor, label: Tensor, turn: int) -> Tensor:
+    def _loss(self, net: nn.Module, video: Tensor, label: Tensor, turn: int) -> Tensor:
         if self.options.loss:
-            return self.options.loss(self.model(video), label)
+            return self.options.loss(net(video), label)
         if self.mix.active:
             when = (self.history.steps, turn, self.accelerator.process_index)
             video, label = self.mix(video, label, self.options.classes, *when)
         return F.cross_entropy(
-            self.model(video).float(), label, label_smoothing=self.recipe.label_smoothing
+            net(video).float(), label, label_smoothing=self.recipe.label_smoothing
         )
 
     def _step(self, size: int) -> None:

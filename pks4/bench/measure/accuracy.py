@@ -103,7 +103,8 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     from pks4.train.fit import precision
 
     cell, settings = trial.cell, trial.settings
-    recipe, twin, data = _recipe(trial), image_twin(cell.model), data_of(cell)
+    twin, data = image_twin(cell.model), data_of(cell)
+    recipe = _recipe(trial, data)
     classes = data.classes
     meta = build(cell, "meta", num_classes=len(classes))
     clip_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
@@ -177,14 +178,14 @@ def _train(
     return fit(model, data.source("train", training=True), recipe, trial.progress, options)
 
 
-def _recipe(trial: Trial) -> "Recipe":
+def _recipe(trial: Trial, data: Data) -> "Recipe":
     """The recipe in the settings; it never flips what flipping would relabel."""
     from pks4.train.augment import check_task
     from pks4.train.recipe import Recipe
 
     names = [field.name for field in fields(Recipe)]
     recipe = Recipe.of({name: trial.settings[name] for name in names})
-    check_task(recipe, None if trial.cell.data else trial.cell.task)
+    check_task(recipe, data.task)
     return recipe
 
 
