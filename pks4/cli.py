@@ -21,7 +21,7 @@ from pks4.errors import UserError, unknown_name
 from pks4.places import base, run_folders, runs_folder, suite_named
 from pks4.search_command import search
 from pks4.show import show_app
-from pks4.terminal import AsJson, escaped, note, print_table
+from pks4.terminal import AsJson, Data, Weights, escaped, note, print_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,16 +40,6 @@ Own = Annotated[
         "--model",
         help="A Python file of your own with build(*, frames, num_classes, image_size, …); "
         "it joins every grid that takes all contestants. Repeat for more.",
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="For a suite that asks: the folder `pks4-bench data index` wrote."),
-]
-Weights = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weights", help="For a suite that asks: TWIN=FILE, the image weights of a twin."
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
