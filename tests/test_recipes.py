@@ -87,6 +87,7 @@ def test_a_recipe_that_is_not_there_is_told(name, told):
     [
         (learn(task=""), "add task = .temporal., or data = FOLDER"),
         (learn(task='task = "temporal"\ndata = "x"'), "drop one"),
+        (learn().replace("epochs", "stride = 2\nepochs", 1), "stride is for indexed data"),
         (learn(search="search = { learning_rat = [1e-3] }"), "did you mean 'learning_rate'"),
         (learn(search="search = { learning_rate = [0.0] }"), "above 0"),
     ],

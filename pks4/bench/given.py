@@ -51,9 +51,9 @@ class Given:
     def of(cls, cells: Iterable["Cell"]) -> "Given":
         """What a run's cells were given."""
         cells = list(cells)
-        weights = {c.settings.get("accuracy", {}).get("image_weights", ""): c.model for c in cells}
-        files = {_twin(model): Path(name) for name, model in weights.items() if _is_file(name)}
-        return cls(next((Path(c.data) for c in cells if c.data), None), files)
+        named = [(c.model, c.settings.get("accuracy", {}).get("image_weights", "")) for c in cells]
+        weights = {_twin(model): Path(file) for model, file in named if Path(file).is_absolute()}
+        return cls(next((Path(c.data) for c in cells if c.data), None), weights)
 
 
 NOTHING = Given()
@@ -85,7 +85,7 @@ def with_weights(label: str, model: str, accuracy: dict[str, Any], given: Given)
     if twin not in given.weights:
         raise UserError(
             f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "
-            f"or set image_weights"
+            "or set image_weights"
         )
     return {**accuracy, "image_weights": str(given.weights[twin])}
 
@@ -96,7 +96,3 @@ def _asks(grid: Grid) -> bool:
 
 def _twin(model: str) -> str:
     return str(catalogue.models()[model].facts["IMAGE_TWIN"])
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).is_absolute()  # as `parse` makes them

@@ -37,6 +37,10 @@ class Cell(Settings):
     data: str | None = None  # folder of an indexed data set, in place of a task
 
 
+# Settings of accuracy that say how an indexed data set is seen.
+OF_AN_INDEX = (
+    "sampling", "stride", "short_side", "crop", "eval_clips", "eval_crops", "max_bad",
+)  # fmt: skip
 _SEED = re.compile(r"/seed([0-9]+)$")
 
 
@@ -101,6 +105,9 @@ def _check_data(grid: Grid) -> None:
     where, learns = f"grid {grid.name!r}", "accuracy" in grid.measures
     if grid.task and grid.data:
         raise UserError(f"{where}: task and data both name clips; drop one")
+    drawn = [key for key in OF_AN_INDEX if key in grid.settings.get("accuracy", {})]
+    if grid.task and drawn:
+        raise UserError(f"{where}: {drawn[0]} is for indexed data; embedded clips are seen whole")
     if learns and not (grid.task or grid.data):
         raise UserError(f'{where}: accuracy needs a task; add task = "temporal", or data = FOLDER')
     if grid.search and not learns:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
-from pks4.bench.plan import Cell
+from pks4.bench import catalogue
+from pks4.bench.plan import OF_AN_INDEX, Cell
 from pks4.data.errors import DataError
 
 if TYPE_CHECKING:
@@ -216,6 +217,10 @@ def data_of(cell: Cell) -> Data:
         (dataset,) = (make(**wanted) for wanted in data_needed(cell))
         return Embedded(dataset, cell, settings)
     if (Path(cell.data) / DESCRIPTION).is_file():
+        defaults = catalogue.measures()["accuracy"].facts["SETTINGS"]
+        drawn = [key for key in OF_AN_INDEX if settings[key] != defaults[key]]
+        if drawn:
+            raise DataError(f"{drawn[0]} is for indexed data; {cell.data} holds embedded clips")
         return Embedded(Dataset.read(cell.data), cell, settings)
     return Real(Indexed.read(cell.data), cell, settings)
 

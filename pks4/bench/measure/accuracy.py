@@ -126,7 +126,7 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
         "kernel": calls.evidence(),
         "scan_backend": scan_backend(model, recipe.device),
         **data.evidence(),
-        "image_weights": settings["image_weights"],
+        "image_weights": image.facts.get("weights", "stills"),
         "split": settings["split"],
         "seed": settings["seed"],
         "learning_rate": settings["learning_rate"],
