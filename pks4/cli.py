@@ -14,13 +14,14 @@ from rich.text import Text
 
 from pks4 import answers, ask, judge, listing
 from pks4.bench.environment import cores
+from pks4.bench.given import Given
 from pks4.bench.units import bytes_of
 from pks4.data_commands import data_app
 from pks4.errors import UserError, unknown_name
 from pks4.places import base, run_folders, runs_folder, suite_named
 from pks4.search_command import search
 from pks4.show import show_app
-from pks4.terminal import AsJson, escaped, note, print_table
+from pks4.terminal import AsJson, Data, Weights, escaped, note, print_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,6 +77,8 @@ def run(
         str | None,
         typer.Option(help="cpu or cuda, for measures that compute; default: as the suite says."),
     ] = None,
+    data: Data = None,
+    weights: Weights = None,
 ) -> None:
     """Run a suite: plan, prepare data, measure every cell, write the report."""
     from pks4.bench import run as runner
@@ -87,10 +90,11 @@ def run(
     folder = out or runs_folder()
     if device:
         check_device(device)
-    if resume:
-        session = runner.resume(parsed, text, folder)  # on the device that it began on
+    given = Given.parse(parsed, data, weights or [])
+    if resume:  # with the device, data and weights that it began with
+        session = runner.resume(parsed, text, folder)
     else:
-        session = runner.start(parsed, text, folder, device)
+        session = runner.start(parsed, text, folder, device, given)
     for line in session.notes:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "
@@ -121,12 +125,15 @@ def plan(
     suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
     model: Own = None,
     fast: Fast = False,
+    data: Data = None,
+    weights: Weights = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the cells of a suite, without running any."""
     from pks4.bench.plan import plan as make_plan
 
-    cells = make_plan(suite_named(suite, model or [], fast)[0])
+    parsed, _ = suite_named(suite, model or [], fast)
+    cells = make_plan(parsed, given=Given.parse(parsed, data, weights or []))
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return

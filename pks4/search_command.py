@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from pks4.bench.environment import cores
+from pks4.bench.given import Given
 from pks4.places import run_folders, runs_folder, suite_named
-from pks4.terminal import escaped, note, print_table
+from pks4.terminal import Data, Weights, escaped, note, print_table
 
 
 def search(
@@ -20,6 +21,8 @@ def search(
     ] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with its latest run.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells beside each other.")] = None,
+    data: Data = None,
+    weights: Weights = None,
 ) -> None:
     """Search recipes on the validation split; write the best of each contestant as TOML."""
     from pks4.bench import recipes, store
@@ -30,7 +33,8 @@ def search(
     if run:
         source = store.find_run(run, run_folders())
     else:
-        source = _run(parsed, text, resume, jobs or cores())
+        given = Given.parse(parsed, data, weights or [])
+        source = _run(parsed, text, resume, jobs or cores(), given)
     found = store.read(source)
     chosen = searching.choose(found)
     searching.write(path, searching.as_toml(chosen, found.header.run))
@@ -42,11 +46,14 @@ def search(
     note.print(f"written: {escaped(str(path))}", soft_wrap=True)
 
 
-def _run(suite, text: str, resume: bool, jobs: int) -> Path:
+def _run(suite, text: str, resume: bool, jobs: int, given: Given) -> Path:
     from pks4.bench import run as runner
     from pks4.progress import Watch, prepare_data
 
-    session = (runner.resume if resume else runner.start)(suite, text, runs_folder())
+    if resume:  # with the data and weights that it began with
+        session = runner.resume(suite, text, runs_folder())
+    else:
+        session = runner.start(suite, text, runs_folder(), given=given)
     prepare_data(session.cells(), note)
     with Watch(session, note) as watch:
         runner.execute(session, jobs, watch)

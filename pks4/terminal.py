@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,16 @@ from rich.text import Text
 
 note = Console(stderr=True)
 JSON_OR_MARKDOWN = "--json and --markdown both write to standard output; choose one"
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="For a suite that asks: the folder `pks4-bench data index` wrote."),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights", help="For a suite that asks: TWIN=FILE, the image weights of a twin."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

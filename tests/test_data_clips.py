@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pks4.data import make
-from pks4.data.clips import load_split, segment_centres
+from pks4.data.clips import load_entries, load_split, segment_centres
 from pks4.data.errors import BadClipsError, DataError, VideoError
+from pks4.data.manifest import read_manifest
 from pks4.data.readers import read_frames
 
 
@@ -50,11 +51,17 @@ def test_frames_are_the_centres_of_equal_segments():
 
 
 def test_bad_clips_are_raised_together_and_never_substituted(damaged):
+    entries = read_manifest(damaged.splits["val"])
     with pytest.raises(BadClipsError, match="2 of 18 clips cannot be used") as caught:
-        load_split(damaged, "val", 4)
+        load_entries(entries, 4)
     assert [error.path.name for error in caught.value.errors] == ["000002.mp4", "000004.mp4"]
     assert all(isinstance(error, VideoError) for error in caught.value.errors)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_was_changed_since_it_was_made_is_refused(damaged):
+    with pytest.raises(DataError, match=r"000002\.mp4: this file was changed"):
+        load_split(damaged, "val", 4)
 
 
 def test_a_split_that_is_not_there_or_too_large_is_refused(dataset):

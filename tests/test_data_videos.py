@@ -10,6 +10,7 @@ from pks4.data.errors import BadClipsError, DataError
 from pks4.data.manifest import Entry
 from pks4.data.sampling import Sampling
 from pks4.data.videos import Tally, Videos, collate
+from pks4.train.batches import Keyed
 
 FRAMES, SIZE = 12, 32
 SAMPLING = Sampling(rule="segments", frames=4, size=16, short_side=(16, 24))
@@ -29,8 +30,9 @@ def entries(tmp_path_factory):
 
 
 def epoch(videos, number=0, **options):
-    videos.set_epoch(number)
-    return list(DataLoader(videos, batch_size=2, collate_fn=collate, **options))
+    keys = [[(number, k), (number, k + 1)] for k in range(0, len(videos), 2)]
+    loader = DataLoader(Keyed(videos), batch_sampler=keys, collate_fn=collate, **options)
+    return list(loader)
 
 
 @pytest.mark.parametrize("reader", ["pyav", "decord"])
@@ -48,17 +50,16 @@ def test_workers_give_what_one_process_gives(entries, reader, start):
 
 def test_draws_depend_on_seed_epoch_and_index(entries):
     videos = Videos(entries, SAMPLING, training=True, seed=3)
-    first, second = videos[0][0], epoch(videos, 1)[0].video[0]
-    other = Videos(entries, SAMPLING, training=True, seed=4)[0][0]
+    first, second = videos.at(0, 0)[0], epoch(videos, 1)[0].video[0]
+    other = Videos(entries, SAMPLING, training=True, seed=4).at(0, 0)[0]
     assert not torch.equal(first, second)
     assert not torch.equal(first, other)
-    videos.set_epoch(0)
-    assert torch.equal(videos[0][0], first)
+    assert torch.equal(videos.at(0, 0)[0], first)
 
 
 def test_an_evaluation_gives_all_views(entries):
     sampling = SAMPLING.model_copy(update={"clips": 2, "crops": 3})
-    video, label, index = Videos(entries, sampling, training=False)[1]
+    video, label, index = Videos(entries, sampling, training=False).at(0, 1)
     assert video.shape == (6, 4, 3, 16, 16)
     assert (label, index) == (1, 1)
 
@@ -83,11 +84,11 @@ def test_a_tally_stops_above_the_share(damaged):
     batches = epoch(Videos(damaged, SAMPLING, training=False))
     half = Tally(total=6, max_bad=0.5)
     for batch in batches:
-        half.add(batch)
+        half.add(batch.bad)
     assert len(half.bad) == 2
     strict = Tally(total=6)
     with pytest.raises(BadClipsError, match=r"2 of 6 clips.*lost\.mp4") as caught:
-        list(map(strict.add, batches))
+        strict.add([bad for batch in batches for bad in batch.bad])
     assert len(caught.value.errors) == 2
 
 

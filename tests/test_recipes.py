@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+import torch
 from test_run import command, silent
 
 from pks4.bench import recipes, run, search, store
@@ -14,6 +15,7 @@ from pks4.bench.suite import parse_suite, read_suite
 from pks4.data.make import make
 from pks4.errors import UserError
 from pks4.train.checkpoint import History
+from pks4.train.predict import Predicted
 from pks4.train.recipe import Recipe
 
 RECIPE_KEYS = Recipe.__dataclass_fields__
@@ -85,6 +87,7 @@ def test_a_recipe_that_is_not_there_is_told(name, told):
     [
         (learn(task=""), "add task = .temporal., or data = FOLDER"),
         (learn(task='task = "temporal"\ndata = "x"'), "drop one"),
+        (learn().replace("epochs", "stride = 2\nepochs", 1), "stride is for indexed data"),
         (learn(search="search = { learning_rat = [1e-3] }"), "did you mean 'learning_rate'"),
         (learn(search="search = { learning_rate = [0.0] }"), "above 0"),
     ],
@@ -182,10 +185,9 @@ def test_a_folder_is_trained_on_by_a_worker_and_knows_no_pairs(suite_file, tmp_p
 
 
 def test_scores_of_task_long_name_the_bound_of_half_a_clip():
-    import torch
-
     names = [f"class{i}" for i in range(12)]
-    (top1, top5) = scores("long", names, torch.eye(12), torch.arange(12), {})
+    told = Predicted(torch.eye(12), torch.arange(12), torch.arange(12), ())
+    (top1, top5) = scores("long", names, told, {})
     assert top1.detail["half_clip_bound"] == pytest.approx(1 / 3)
     assert top1.detail["by_class"]["class3"] == [1, 1]
     assert (top5.metric, top5.detail["chance"]) == ("top5", 5 / 12)

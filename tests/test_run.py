@@ -186,3 +186,41 @@ def test_resume_reports_a_torn_line(suite_file, tmp_path):
     resumed = run.resume(*read_suite(path), tmp_path)
     assert "torn" in resumed.notes[0]
     assert len(resumed.cells()) == 2
+
+
+STARTER = """
+import subprocess
+from pks4.bench import child
+
+_, events = child.receive()
+started = subprocess.Popen(["sleep", "60"])
+events.write(f"{started.pid}\\n")
+started.wait()
+"""
+
+
+def test_what_a_child_has_started_ends_with_it_when_the_parent_is_gone():
+    child = subprocess.Popen(
+        [sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    with child:
+        child.stdin.write("\n")
+        child.stdin.flush()
+        started = int(child.stdout.readline())
+        child.stdin.close()
+        assert child.wait(timeout=60) == -signal.SIGKILL
+    for _ in range(200):
+        if not os.path.exists(f"/proc/{started}") or _is_dead(started):
+            return
+        time.sleep(0.05)
+    raise AssertionError("it lives on")
+
+
+def _is_dead(pid):
+    """Whether a process waits for its parent to take note of its end."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

@@ -3,9 +3,11 @@
 import pytest
 
 from pks4.bench import catalogue
+from pks4.bench.given import Given
 from pks4.bench.plan import plan, split_seed
 from pks4.bench.suite import parse_suite, read_suite
 from pks4.data.digits import TASKS
+from pks4.data.indexed import Indexed
 from pks4.errors import UserError
 
 
@@ -143,12 +145,41 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.suites()))
-def test_every_shipped_suite_plans(name):
+def test_every_shipped_suite_plans(name, tmp_path):
     path = catalogue.suites()[name]
     suite, text = read_suite(path)
     assert suite.name == name
-    assert plan(suite)
+    assert plan(suite, given=asked_for(suite, tmp_path))
     assert parse_suite(text, "text") == suite
+
+
+def asked_for(suite, folder):
+    """What a suite leaves to its user: an empty index of its data set, files of weights."""
+    names = {grid.data_set for grid in suite.grids} - {None}
+    twins = {catalogue.models()[c.model].facts["IMAGE_TWIN"] for c in suite.contestants}
+    for name in names:
+        index = Indexed(
+            root=folder, name=name, fold=1, videos=folder, classes=(), published_classes=0,
+            no_flip=(), counts={}, bad={}, counted_by="packets", annotations_sha256="", reader={},
+        )  # fmt: skip
+        (folder / "index.json").write_text(index.text())
+    return Given(folder, {twin: folder / f"{twin}.pth" for twin in twins})
+
+
+def test_a_long_task_needs_long_clips(suite_file):
+    more = """
+[[grids]]
+name = "learn"
+scale = "tiny"
+frames = [8]
+task = "long"
+measures = ["accuracy"]
+[grids.settings.accuracy]
+clip_frames = {}
+"""
+    with pytest.raises(UserError, match="task 'long' needs clip_frames of 32 or more, got 31"):
+        planned(suite_file(more=more.format(31)))
+    assert planned(suite_file(more=more.format(32)))
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.models()))

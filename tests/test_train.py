@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pks4.bench import catalogue
+from pks4.bench import catalogue, image_models
 from pks4.bench.measure import accuracy
 from pks4.bench.plan import plan
 from pks4.bench.suite import read_suite
@@ -13,7 +13,8 @@ from pks4.data.digits import class_names
 from pks4.data.errors import CacheError
 from pks4.data.stills import stills
 from pks4.train.batches import InMemory
-from pks4.train.fit import Diverged, fit, pixels, predict
+from pks4.train.fit import Diverged, fit, pixels
+from pks4.train.predict import predict
 from pks4.train.pretrain import _Pretraining, image_model
 from pks4.train.recipe import Recipe
 from pks4.train.score import top1, within_pair
@@ -50,7 +51,8 @@ def test_training_learns_and_repeats_to_the_bit():
     assert torch.equal(models[0].layer.weight, models[1].layer.weight)
     assert histories[0].losses[-1] < histories[0].losses[0] / 2
     assert (histories[0].steps, histories[0].clips) == (20, 80)
-    assert top1(*predict(models[0], InMemory(video, label))).value == 1
+    told = predict(models[0], InMemory(video, label))
+    assert top1(told.scores, told.label).value == 1
 
 
 def test_another_seed_is_another_order():
@@ -211,8 +213,8 @@ def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, 
     monkeypatch.setattr("pks4.train.pretrain.image_model", lambda key, *_: keys.append(key))
     for ways in ({}, {"frozen": True, "attention": "eager", "dropout": 0.5}):
         one = cell.model_copy(update={"model": model, "options": sizes | ways})
-        twin = accuracy._image_twin(model)
-        accuracy._image_model(Trial(one, cell.settings["accuracy"]), twin)
+        twin = image_models.image_twin(model)
+        image_models.image_model(Trial(one, cell.settings["accuracy"]), twin)
     assert keys[0] == keys[1] == {"model": twin.name, "options": sizes}
 
 
@@ -230,7 +232,7 @@ def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
     sizes = {**catalogue.models()[model].facts["SCALES"]["tiny"], "image_size": size}
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     one = cell.model_copy(update={"model": model, "options": sizes})
-    accuracy._image_model(Trial(one, cell.settings["accuracy"]), accuracy._image_twin(model))
+    image_models.image_model(Trial(one, cell.settings["accuracy"]), image_models.image_twin(model))
     pretraining = _Pretraining(asked[0](), size)
     digit, place = pretraining(pixels(stills("train", 2, size=size).image))
     assert digit.shape == (2, 10)

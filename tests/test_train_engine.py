@@ -98,11 +98,11 @@ sys.path.insert(0, {tests!r})
 from test_train_engine import *
 from pks4.train import fit as engine
 step, count = engine._Training._step, []
-def dying(self):
+def dying(self, size):
     count.append(1)
     if len(count) == 25:  # in the middle of the third epoch of ten steps
         os.kill(os.getpid(), signal.SIGKILL)
-    step(self)
+    step(self, size)
 engine._Training._step = dying
 trained(saved=Path({saved!r}))
 """
@@ -285,9 +285,9 @@ def test_an_unknown_key_and_a_value_out_of_range_are_told():
 
 def test_time_spent_waiting_for_data_is_told():
     class Slow(batches.InMemory):
-        def __getitem__(self, index):
+        def at(self, epoch, index):
             time.sleep(0.002)
-            return super().__getitem__(index)
+            return super().at(epoch, index)
 
     clips = source()
     history = fit(Net(), Slow(clips.video, clips.label), recipe(epochs=1, mixup=0.0), quiet)

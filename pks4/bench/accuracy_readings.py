@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 from pks4.bench.record import Reading
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pks4.train.checkpoint import History
+    from pks4.train.predict import Predicted
 
 
 def scores(
     task: str | None,
     classes: Sequence[str],
-    logits: "Tensor",
-    label: "Tensor",
+    predicted: "Predicted",
     evidence: dict[str, Any],
 ) -> Iterator[Reading]:
     """top1; top5 of more than five classes; within reversal pairs on the embedded temporal task."""
-    from pks4.train.score import HALF_CLIP_BOUND, by_class, top1, topk, within_pair
+    from pks4.data.digits import HALF_CLIP_BOUND
+    from pks4.train.fit import NAMED
+    from pks4.train.score import by_class, top1, topk, within_pair
 
+    logits, label = predicted.scores, predicted.label
     found = {"top1": top1(logits, label)}
     if len(classes) > 5:
         found["top5"] = topk(logits, label, 5)
@@ -39,6 +40,8 @@ def scores(
         else:
             detail["predicted"] = logits.argmax(1).tolist()
             detail["by_class"] = by_class(logits, label, classes)
+            detail["bad"] = len(predicted.bad)
+            detail["bad_named"] = [item.name for item in predicted.bad[:NAMED]]
             if task == "long":
                 detail["half_clip_bound"] = HALF_CLIP_BOUND
         yield Reading(
@@ -91,7 +94,11 @@ class Costs:
             value=sum(history.wait_seconds) / seconds,
             unit="1",
             **noisy,
-            detail={"seconds_by_epoch": _rounded(history.wait_seconds)},
+            detail={
+                "seconds_by_epoch": _rounded(history.wait_seconds),
+                "bad_by_epoch": history.bad,
+                "bad_named": history.bad_named,
+            },
         )
         yield Reading(
             metric="final_train_loss",

@@ -5,6 +5,7 @@ the child stops at once, so that no measurement runs on unseen.
 """
 
 import os
+import signal
 import sys
 import threading
 from typing import IO
@@ -24,4 +25,6 @@ def _stop_with_parent() -> None:
     # DataLoader's worker, which closes its standard input first, would wait for it for ever.
     while os.read(0, 4096):
         pass
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # ranks and loaders, which may wait for one another for ever
     os._exit(3)

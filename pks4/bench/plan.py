@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench import catalogue, recipes
+from pks4.bench.given import NOTHING, Given, filled, with_weights
 from pks4.bench.suite import Contestant, Grid, Settings, Suite
+from pks4.data.digits import MIN_FRAMES
 from pks4.errors import UserError, unknown_name
 
 
@@ -35,6 +37,10 @@ class Cell(Settings):
     data: str | None = None  # folder of an indexed data set, in place of a task
 
 
+# Settings of accuracy that say how an indexed data set is seen.
+OF_AN_INDEX = (
+    "sampling", "stride", "short_side", "crop", "eval_clips", "eval_crops", "max_bad",
+)  # fmt: skip
 _SEED = re.compile(r"/seed([0-9]+)$")
 
 
@@ -44,20 +50,21 @@ def split_seed(cell: str) -> tuple[str, int | None]:
     return (cell[: found.start()], int(found[1])) if found else (cell, None)
 
 
-def plan(suite: Suite, device: str | None = None) -> list[Cell]:
+def plan(suite: Suite, device: str | None = None, given: Given = NOTHING) -> list[Cell]:
     """All cells of a suite, in the order in which they are to run.
 
     A grid's first seed comes whole before its second, so that a run that is stopped compares.
-    `device`: where measures that compute for real are to do so, whatever the suite says.
+    `device`: where measures that compute for real are to do so, whatever the suite says. `given`:
+    what the suite leaves to its user.
     """
     known_models, known_measures = catalogue.models(), catalogue.measures()
     by_label = {c.label: c for c in suite.contestants}
     for contestant in suite.contestants:
         recipe = known_measures["accuracy"].facts["SETTINGS"]
-        given = recipes.of(contestant)
-        _only_known(f"contestant {contestant.label!r}: recipe key", given, recipe)
+        own = recipes.of(contestant)
+        _only_known(f"contestant {contestant.label!r}: recipe key", own, recipe)
     cells = []
-    for grid in suite.grids:
+    for grid in (filled(grid, given) for grid in suite.grids):
         for name in grid.measures:
             catalogue.find("measure", name, known_measures)
         _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
@@ -70,7 +77,7 @@ def plan(suite: Suite, device: str | None = None) -> list[Cell]:
             for contestant in (c for label in labels for c in _variants(grid, by_label[label])):
                 entry = catalogue.find("model", contestant.model, known_models)
                 for frames in grid.frames:
-                    cell = _cell(grid, contestant, entry, frames, known_measures)
+                    cell = _cell(grid, contestant, entry, frames, known_measures, given)
                     cells.append(cell if seed is None else _seeded(cell, seed))
     return cells if device is None else _on_device(cells, device)
 
@@ -85,7 +92,8 @@ def _on_device(cells: list[Cell], device: str) -> list[Cell]:
                 "settings": {
                     name: own | ({"device": device} if "device" in own else {})
                     for name, own in cell.settings.items()
-                }
+                },
+                "alone": cell.alone or (device == "cuda" and "accuracy" in cell.settings),
             }
         )
         for cell in cells
@@ -97,6 +105,9 @@ def _check_data(grid: Grid) -> None:
     where, learns = f"grid {grid.name!r}", "accuracy" in grid.measures
     if grid.task and grid.data:
         raise UserError(f"{where}: task and data both name clips; drop one")
+    drawn = [key for key in OF_AN_INDEX if key in grid.settings.get("accuracy", {})]
+    if grid.task and drawn:
+        raise UserError(f"{where}: {drawn[0]} is for indexed data; embedded clips are seen whole")
     if learns and not (grid.task or grid.data):
         raise UserError(f'{where}: accuracy needs a task; add task = "temporal", or data = FOLDER')
     if grid.search and not learns:
@@ -131,7 +142,12 @@ def _seeded(cell: Cell, seed: int) -> Cell:
 
 
 def _cell(
-    grid: Grid, contestant: Contestant, entry: catalogue.Entry, frames: int, measures: dict
+    grid: Grid,
+    contestant: Contestant,
+    entry: catalogue.Entry,
+    frames: int,
+    measures: dict,
+    given: Given,
 ) -> Cell:
     scales = entry.facts.get("SCALES", {})
     if grid.scale not in scales:
@@ -140,6 +156,11 @@ def _cell(
     if entry.options is not None:
         _only_known(f"contestant {contestant.label!r}: option", options, entry.options)
     settings = {name: _settings(grid, contestant, measures[name]) for name in grid.measures}
+    if "accuracy" in settings:
+        _check_length(grid, settings["accuracy"])
+        settings["accuracy"] = with_weights(
+            contestant.label, entry.name, settings["accuracy"], given
+        )
     return Cell(
         id=f"{grid.name}/{contestant.label}/t{frames}",
         grid=grid.name,
@@ -151,14 +172,29 @@ def _cell(
         frames=frames,
         batch=grid.batch,
         num_classes=grid.num_classes,
-        task=grid.task or (Path(grid.data).name if grid.data else None),
+        task=grid.task or grid.data_set or (Path(grid.data).name if grid.data else None),
         data=grid.data,
         options=options,
         measures=grid.measures,
         settings=settings,
         time_limit_seconds=grid.time_limit_seconds,
-        alone=any(measures[name].facts.get("ALONE", False) for name in grid.measures),
+        alone=any(measures[name].facts.get("ALONE", False) for name in grid.measures)
+        or _takes_all(settings.get("accuracy", {})),
     )
+
+
+def _takes_all(accuracy: dict[str, Any]) -> bool:
+    """Whether a training takes what cells beside it would need: a GPU, or several cores."""
+    return bool(accuracy) and (accuracy["device"] == "cuda" or accuracy["processes"] > 1)
+
+
+def _check_length(grid: Grid, accuracy: dict[str, Any]) -> None:
+    """Raise where a task's clips are too short to mean anything."""
+    if grid.task and accuracy["clip_frames"] < MIN_FRAMES[grid.task]:
+        raise UserError(
+            f"grid {grid.name!r}: task {grid.task!r} needs clip_frames of "
+            f"{MIN_FRAMES[grid.task]} or more, got {accuracy['clip_frames']}"
+        )
 
 
 def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> dict[str, Any]:

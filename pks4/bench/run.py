@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench import environment, nursery, store
+from pks4.bench.given import NOTHING, Given
 from pks4.bench.plan import Cell, plan
 from pks4.bench.record import Provenance, Reading, Record, RunHeader
 from pks4.bench.suite import Suite, parse_suite
@@ -43,9 +44,11 @@ class Session:
         return [c for c in self.header.cells if c.id in self.todo]
 
 
-def start(suite: Suite, text: str, folder: Path, device: str | None = None) -> Session:
+def start(
+    suite: Suite, text: str, folder: Path, device: str | None = None, given: Given = NOTHING
+) -> Session:
     """Begin a new run: plan it, for a device if one is named, and write its header."""
-    cells, source = plan(suite, device), environment.provenance()
+    cells, source = plan(suite, device, given), environment.provenance()
     now = datetime.now(UTC)
     name = f"{suite.name}-{now:%Y%m%d-%H%M%S}-{(source.commit or 'nocommit')[:7]}"
     header = RunHeader(
@@ -71,9 +74,8 @@ def resume(suite: Suite, text: str, folder: Path) -> Session:
     if not own:
         raise UserError(f"{folder}: no run of {suite.name!r} to resume; run it without --resume")
     run = own[-1]
-    if run.header.suite_text != text and plan(
-        parse_suite(run.header.suite_text, str(run.path))
-    ) != plan(suite):
+    given, begun = Given.of(run.header.cells), parse_suite(run.header.suite_text, str(run.path))
+    if run.header.suite_text != text and plan(begun, given=given) != plan(suite, given=given):
         raise UserError(
             f"{run.path}: suite {suite.name!r} has changed since this run began; start a new run"
         )

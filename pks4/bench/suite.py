@@ -47,6 +47,8 @@ class Grid(Settings):
     seeds: list[Annotated[int, Field(ge=0)]] = []  # a cell each; none: the settings' one seed
     settings: dict[str, dict[str, Any]] = {}  # measure -> its settings
     data: str | None = None  # folder of an indexed data set, in place of a task
+    # The data set that `data` must be an index of; without `data` the user names the folder.
+    data_set: Name | None = None
     # Recipe key -> values: each contestant once with every combination, see pks4.bench.search.
     search: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 

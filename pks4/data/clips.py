@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pks4.data.dataset import Dataset
 from pks4.data.errors import BadClipsError, DataError, VideoError
+from pks4.data.integrity import check_unchanged
 from pks4.data.manifest import Entry, read_manifest
 from pks4.data.readers import read_frames, reader_info
 from pks4.errors import unknown_name
@@ -49,13 +50,15 @@ def load_split(
 
     `limit` takes only the first so many clips (labels go round, so they stay balanced);
     `max_bytes` bounds the tensor; `progress(done, total)` is told of clips.
-    Raises DataError for a setting that cannot be met, and BadClipsError, after all clips were
+    Raises DataError for a setting that cannot be met or a data set that was changed since it was
+    made, and BadClipsError, after all clips were
     tried, if any could not be read exactly or has another length than its manifest says.
     """
     if split not in dataset.splits:
         raise DataError(unknown_name("split", split, dataset.splits))
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; give 1 or more, or None for all clips")
+    check_unchanged(dataset)
     entries = read_manifest(dataset.splits[split], classes=dataset.classes)
     return load_entries(entries[:limit], frames, reader=reader, max_bytes=max_bytes,
                         progress=progress)  # fmt: skip

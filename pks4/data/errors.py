@@ -26,12 +26,14 @@ class CacheError(UserError, OSError):
 class BadClipsError(DataError):
     """Clips of a split that could not be read exactly.
 
-    `errors` holds every one of them, in the order of the manifest.
+    `errors` holds every one of them, in the order in which they were met; `detail`, for a record,
+    how many they are and the first twenty.
     """
 
     def __init__(self, message: str, errors: list[Exception]) -> None:
         super().__init__(message)
         self.errors = errors
+        self.detail = {"bad": len(errors), "bad_named": [str(error) for error in errors[:20]]}
 
 
 class VideoError(UserError):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from pks4.data.errors import BadClipsError, DataError, VideoError
 from pks4.data.manifest import Entry
@@ -31,6 +30,12 @@ class Bad:
     index: int
     error: VideoError
 
+    @property
+    def name(self) -> str:
+        """Folder, file and kind, without the way to where this user keeps videos."""
+        path = self.error.path
+        return f"{path.parent.name}/{path.name} [{self.error.kind}]"
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -45,11 +50,11 @@ class Batch:
     bad: tuple[Bad, ...]
 
 
-class Videos(Dataset):
+class Videos:
     """Items (video, label, index), or Bad.
 
     In training a video is (t, 3, size, size) uint8; else all its views (v, t, 3, size, size).
-    `set_epoch` reaches workers when a loader starts them, so they must not be persistent.
+    An item is asked for by its epoch, so that workers may live longer than one.
     """
 
     def __init__(
@@ -65,22 +70,20 @@ class Videos(Dataset):
         if not entries:
             raise DataError("no clip in this split; index the data set again")
         self.entries, self.sampling, self.training = list(entries), sampling, training
-        self.seed, self.epoch, self.reader = seed, 0, reader
+        self.seed, self.reader = seed, reader
+        self.size = (sampling.size, sampling.size)
         self.may_flip = may_flip or _never
         self._reader_info = reader_info(reader)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw as of this epoch from now on, in loaders made from now on."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int] | Bad:
+    def at(self, epoch: int, index: int) -> tuple[torch.Tensor, int, int] | Bad:
+        """A clip as this epoch draws it."""
         entry = self.entries[index]
         try:
-            make = self._train if self.training else self._views
-            return make(entry, index), entry.label, index
+            video = self._train(entry, epoch, index) if self.training else self._views(entry)
+            return video, entry.label, index
         except VideoError as error:
             return Bad(index, error)
 
@@ -89,12 +92,12 @@ class Videos(Dataset):
         return {"training": self.training, "seed": self.seed, "clips": len(self.entries),
                 "reader": self._reader_info, "sampling": self.sampling.describe()}  # fmt: skip
 
-    def _train(self, entry: Entry, index: int) -> torch.Tensor:
-        chance = torch.Generator().manual_seed(_mix(self.seed, self.epoch, index))
+    def _train(self, entry: Entry, epoch: int, index: int) -> torch.Tensor:
+        chance = torch.Generator().manual_seed(_mix(self.seed, epoch, index))
         video = self._read(entry, train_frames(self.sampling, entry.num_frames, chance))
         return train_picture(self.sampling, video, chance, may_flip=self.may_flip(entry.label))
 
-    def _views(self, entry: Entry, index: int) -> torch.Tensor:
+    def _views(self, entry: Entry) -> torch.Tensor:
         clips = eval_frames(self.sampling, entry.num_frames)
         video = self._read(entry, [frame for clip in clips for frame in clip])
         parts = video.split(self.sampling.frames)  # clips of (t, 3, h, w)
@@ -105,12 +108,13 @@ class Videos(Dataset):
         return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()  # (t, 3, h, w)
 
 
-def collate(items: Sequence[tuple[torch.Tensor, int, int] | Bad]) -> Batch:
+def collate(items: Sequence[tuple[torch.Tensor, Any, int] | Bad]) -> Batch:
     """A batch of the clips that were read, the others beside it."""
     good = [item for item in items if not isinstance(item, Bad)]
+    labels = [torch.as_tensor(label) for _, label, _ in good]
     return Batch(
         video=torch.stack([video for video, _, _ in good]) if good else None,
-        label=torch.tensor([label for _, label, _ in good], dtype=torch.int64),
+        label=torch.stack(labels) if good else torch.empty(0, dtype=torch.int64),
         index=torch.tensor([index for _, _, index in good], dtype=torch.int64),
         bad=tuple(item for item in items if isinstance(item, Bad)),
     )
@@ -124,9 +128,9 @@ class Tally:
     max_bad: float = 0.01
     bad: list[Bad] = field(default_factory=list)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, bad: Sequence[Bad]) -> None:
         """Count a batch's bad clips, and stop once they are more than the share of all clips."""
-        self.bad.extend(batch.bad)
+        self.bad.extend(bad)
         if len(self.bad) <= self.max_bad * self.total:
             return
         shown = "; ".join(str(item.error) for item in self.bad[:_SHOWN])

@@ -1,7 +1,8 @@
 """Clips in batches: which clips each step and each process takes, read in memory or on use.
 
-A source is any torch Dataset with items (video (t, 3, h, w) uint8, label, index). The order of an
-epoch depends on (seed, epoch) alone; every process takes its own share of every batch.
+A source gives items (video uint8, label, index), or Bad, by (epoch, index): a video is
+(t, 3, h, w), or (v, t, 3, h, w) where a clip is judged by several views. The order of an epoch
+depends on (seed, epoch) alone; every process takes its own share of every batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,32 +12,38 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pks4.data.videos import Bad, collate
 from pks4.train.augment import seed_of
 
 Key = tuple[int, int]  # epoch, index
+Item = tuple[Tensor, Any, int]  # video, label, index
 Change = Callable[[Tensor, int, int], Tensor]
 
 
 class Source(Protocol):
-    """What training reads: a torch Dataset of known length."""
+    """What training reads; `size` is (h, w) of its frames."""
+
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         """Clips."""
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Any, int]:
-        """Video (t, 3, h, w) uint8, label, index."""
+    def at(self, epoch: int, index: int) -> Item | Bad:
+        """A clip as this epoch shows it."""
 
 
-class InMemory(Dataset):
-    """Clips that are decoded already: video (n, …), label (n, …)."""
+class InMemory:
+    """Clips that are decoded already: video (n, …), label (n, …); the same in every epoch."""
 
     def __init__(self, video: Tensor, label: Tensor) -> None:
         self.video, self.label = video, label
+        self.size = (video.shape[-2], video.shape[-1])
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+    def at(self, epoch: int, index: int) -> Item:
+        """A clip."""
         return self.video[index], self.label[index], index
 
 
@@ -46,10 +53,12 @@ class Keyed(Dataset):
     def __init__(self, source: Source, change: Change | None = None) -> None:
         self.source, self.change = source, change
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Any]:
-        epoch, index = key
-        video, label, _ = self.source[index]
-        return video if self.change is None else self.change(video, epoch, index), label
+    def __getitem__(self, key: Key) -> Item | Bad:
+        item = self.source.at(*key)
+        if self.change is None or isinstance(item, Bad):
+            return item
+        video, label, index = item
+        return self.change(video, *key), label, index
 
 
 class Shares(Sampler[list[Key]]):
@@ -100,24 +109,27 @@ class Shares(Sampler[list[Key]]):
 
 
 class InOrder(Sampler[list[Key]]):
-    """All clips once, in order, for scoring."""
+    """All clips once, in order, for scoring; of several processes each takes every n-th."""
 
-    def __init__(self, clips: int, batch_size: int) -> None:
-        self.clips, self.batch_size = clips, batch_size
+    def __init__(
+        self, clips: int, batch_size: int, *, process: int = 0, processes: int = 1
+    ) -> None:
+        self.mine, self.batch_size = range(process, clips, processes), batch_size
 
     def __len__(self) -> int:
-        return -(-self.clips // self.batch_size)
+        return -(-len(self.mine) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for start in range(0, self.clips, self.batch_size):
-            yield [(0, i) for i in range(start, min(start + self.batch_size, self.clips))]
+        for start in range(0, len(self.mine), self.batch_size):
+            yield [(0, index) for index in self.mine[start : start + self.batch_size]]
 
 
 def loader(dataset: Keyed, sampler: Sampler[list[Key]], workers: int, seed: int) -> DataLoader:
-    """Batches (video, label); workers live as long as the loader."""
+    """Batches (`pks4.data.videos.Batch`); workers live as long as the loader."""
     return DataLoader(
         dataset,
         batch_sampler=sampler,
+        collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),  # or its seeds come from the model's stream

@@ -23,7 +23,8 @@ class History:
     """What a training went through so far, an entry an epoch.
 
     losses: mean loss of a clip, nat. clips: seen. seconds: of training, without validation.
-    wait_seconds: of these, waiting for data. val_top1: where it was asked for.
+    wait_seconds: of these, waiting for data. val_top1: where it was asked for. bad: clips that
+    could not be read; bad_named: the first of them, each once.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -31,6 +32,8 @@ class History:
     seconds: list[float] = field(default_factory=list)
     wait_seconds: list[float] = field(default_factory=list)
     val_top1: list[float] = field(default_factory=list)
+    bad: list[int] = field(default_factory=list)
+    bad_named: list[str] = field(default_factory=list)
     steps: int = 0
     resumed_at: list[int] = field(default_factory=list)  # epochs done when it was taken up again
 

@@ -18,8 +18,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from pks4.data.errors import BadClipsError
+from pks4.data.videos import Batch, Tally
 from pks4.train import batches, checkpoint
 from pks4.train.augment import Augment, Mix, seed_of
 from pks4.train.checkpoint import History
@@ -27,6 +30,7 @@ from pks4.train.optimise import optimiser_of, set_rate
 from pks4.train.recipe import Recipe
 
 MEAN, STD = 127.5, 63.75  # of uint8 pixels; about unit range for every model alike
+NAMED = 20  # bad clips that a history names
 
 Progress = Callable[[int, int, str], None]
 Loss = Callable[[Any, Tensor], Tensor]
@@ -49,6 +53,7 @@ class Options:
     about: what else a checkpoint must have in common with this training, such as its data.
     clip_macs: MACs of one clip, backward included; what `training_macs` is divided by.
     classes: how many there are, for mixup and cutmix.
+    max_bad: share of the clips that may be unreadable in an epoch.
     """
 
     loss: Loss | None = None  # of outputs and labels; None: cross-entropy
@@ -57,11 +62,18 @@ class Options:
     about: dict[str, str] = field(default_factory=dict)
     clip_macs: float | None = None
     classes: int = 0
+    max_bad: float = 0.01
 
 
 def pixels(video: Tensor) -> Tensor:
     """uint8 frames (…, 3, h, w) as float32 around 0."""
     return (video.float() - MEAN) / STD
+
+
+def precision(recipe: Recipe) -> torch.autocast:
+    """Autocast as the recipe has it, in training as in scoring."""
+    # Not accelerate's: its precision is one for the whole process, image model included.
+    return torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
 def fit(
@@ -73,7 +85,10 @@ def fit(
 ) -> History:
     """Train model on the clips of source, in place, and leave it where it was.
 
-    Raises Diverged when a loss is not finite, UserError for a checkpoint that does not fit.
+    A clip that cannot be read is left out of its batch, whose mean is then over the others.
+
+    Raises Diverged when a loss is not finite, BadClipsError when more than `max_bad` of the clips
+    cannot be read, UserError for a checkpoint that does not fit.
     """
     return _Training(model, source, recipe, options).run(progress)
 
@@ -91,7 +106,7 @@ class _Training:
                 f"recipe asks for device {recipe.device!r}, this process runs on "
                 f"{self.accelerator.device.type!r}"
             )
-        self.bare = model
+        self.bare, self.clips = model, len(source)
         self.key = {"model": _digest_of(model), "recipe": recipe.digest, **options.about}
         model.to(self.accelerator.device)
         optimiser = optimiser_of(model, recipe)
@@ -109,7 +124,7 @@ class _Training:
             raise ValueError(f"{len(source)} clips make no batch; give at least one")
         self.total = recipe.steps(len(self.shares.sizes()), options.clip_macs)
         self.factor = recipe.factor(len(self.shares.sizes()), self.total)
-        change = Augment(recipe, tuple(source[0][0].shape[-2:]))
+        change = Augment(recipe, source.size)
         self.loader = batches.loader(
             batches.Keyed(source, change if change.change else None), self.shares,
             recipe.workers, recipe.seed,
@@ -123,7 +138,7 @@ class _Training:
             self._epoch(len(self.history.losses))
             done = len(self.history.losses)
             if self.options.after_epoch:
-                with self._precision():
+                with precision(self.recipe):
                     self.history.val_top1.append(self.options.after_epoch(self.bare))
             if self.options.saved and self.accelerator.is_main_process:
                 checkpoint.save(
@@ -139,82 +154,103 @@ class _Training:
         torch.manual_seed(seed_of(self.recipe.seed, epoch, self.accelerator.process_index))
         self.model.train()
         started, waited, total, clips = time.perf_counter(), 0.0, 0.0, 0
-        sizes = self.shares.sizes()[: self.total - self.history.steps]
-        parts = iter(self.loader)
-        for size in sizes:
-            loss = 0.0
-            for turn in range(self.recipe.accumulate):
-                before = time.perf_counter()
-                video, label = next(parts)
-                waited += time.perf_counter() - before
-                loss += self._part(video, label, size, turn)
+        loaded, tally = iter(self.loader), Tally(self.clips, self.options.max_bad)
+        for _ in range(min(len(self.shares.sizes()), self.total - self.history.steps)):
+            before = time.perf_counter()
+            parts = [next(loaded) for _ in range(self.recipe.accumulate)]
+            waited += time.perf_counter() - before
+            size, lacking = self._readable(parts, tally)
+            loss = self._gradients(parts, size, lacking)
             self._check(loss, epoch)
-            self._step()
+            self._step(size)
             total, clips = total + loss * size, clips + size
+        if not clips:
+            errors = [item.error for item in tally.bad]
+            raise BadClipsError(f"no clip of epoch {epoch + 1} could be read", errors)
+        self._note(tally)
         self.history.losses.append(total / clips)
         self.history.epoch_clips.append(clips)
         self.history.seconds.append(time.perf_counter() - started)
         self.history.wait_seconds.append(waited)
 
-    def _part(self, video: Tensor, label: Tensor, size: int, turn: int) -> float:
-        """Gradients of one part of a batch of `size` clips; its share of the mean loss."""
-        accelerator, last = self.accelerator, turn == self.recipe.accumulate - 1
-        video, label = pixels(video.to(accelerator.device)), label.to(accelerator.device)
-        share = len(video) / size
-        apart = contextlib.nullcontext() if last else accelerator.no_sync(self.model)
-        with apart:
-            with self._precision():
-                value = self._loss(video, label, turn)
-            # Processes are averaged, so each counts its share of the whole batch as many times.
-            accelerator.backward(value * (share * accelerator.num_processes))
-        told = value.detach() * share
-        if accelerator.num_processes > 1:
-            told = accelerator.reduce(told, "sum")
-        return told.item()
+    def _readable(self, parts: list[Batch], tally: Tally) -> tuple[int, bool]:
+        """Clips of a step that could be read, and whether a part has none; over all processes."""
+        bad = [item for part in parts for item in part.bad]
+        read = [len(part.label) for part in parts]
+        told = [sum(read), len(bad), read.count(0)]
+        if self.accelerator.num_processes > 1:
+            counts = torch.tensor(told, device=self.accelerator.device)
+            told = self.accelerator.reduce(counts, "sum").tolist()
+        size, unread, empty = told
+        if unread:
+            tally.add(gather_object(bad))
+        return size, empty > 0
 
-    def _loss(self, video: Tensor, label: Tensor, turn: int) -> Tensor:
+    def _note(self, tally: Tally) -> None:
+        """Keep how many clips of an epoch could not be read, and the first of them by name."""
+        self.history.bad.append(len(tally.bad))
+        named = self.history.bad_named
+        new = sorted({item.name for item in tally.bad} - set(named))
+        named.extend(new[: NAMED - len(named)])
+
+    def _gradients(self, parts: list[Batch], size: int, lacking: bool) -> float:
+        """Gradients of a batch of `size` clips, the same in all processes; its mean loss."""
+        loss, last = 0.0, len(parts) - 1
+        # The parallel model meets the others in its passes, which who has no clip cannot make.
+        net = self.bare if lacking else self.model
+        for turn, part in enumerate(parts):
+            with contextlib.nullcontext() if turn == last else self.accelerator.no_sync(net):
+                loss += self._part(net, part, size, turn)
+        if self.accelerator.num_processes > 1:
+            told = torch.tensor(loss, device=self.accelerator.device)
+            loss = self.accelerator.reduce(told, "sum").item()
+            if lacking:
+                self._average()
+        return loss
+
+    def _part(self, net: nn.Module, part: Batch, size: int, turn: int) -> float:
+        """Gradients of one part of a batch of `size` clips; its share of the mean loss."""
+        if part.video is None:
+            return 0.0
+        accelerator = self.accelerator
+        video, label = pixels(part.video.to(accelerator.device)), part.label.to(accelerator.device)
+        share = len(video) / size
+        with precision(self.recipe):
+            value = self._loss(net, video, label, turn)
+        # Processes are averaged, so each counts its share of the whole batch as many times.
+        accelerator.backward(value * (share * accelerator.num_processes))
+        return (value.detach() * share).item()
+
+    def _average(self) -> None:
+        """The mean over processes of the gradients, of which some processes may have none."""
+        for weight in self.bare.parameters():
+            if weight.requires_grad:
+                own = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                weight.grad = self.accelerator.reduce(own, "mean")
+
+    def _loss(self, net: nn.Module, video: Tensor, label: Tensor, turn: int) -> Tensor:
         if self.options.loss:
-            return self.options.loss(self.model(video), label)
+            return self.options.loss(net(video), label)
         if self.mix.active:
             when = (self.history.steps, turn, self.accelerator.process_index)
             video, label = self.mix(video, label, self.options.classes, *when)
         return F.cross_entropy(
-            self.model(video).float(), label, label_smoothing=self.recipe.label_smoothing
+            net(video).float(), label, label_smoothing=self.recipe.label_smoothing
         )
 
-    def _step(self) -> None:
-        if self.recipe.clip_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        set_rate(self.optimiser, self.recipe.learning_rate * self.factor(self.history.steps))
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+    def _step(self, size: int) -> None:
+        """One step of the optimiser; a batch without a clip is none, but the schedule goes on."""
+        if size:
+            if self.recipe.clip_norm:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+            set_rate(self.optimiser, self.recipe.learning_rate * self.factor(self.history.steps))
+            self.optimiser.step()
+            self.optimiser.zero_grad()
         self.history.steps += 1
 
     def _check(self, loss: float, epoch: int) -> None:
         if not torch.isfinite(torch.tensor(loss)):
             raise Diverged(f"loss {loss} in epoch {epoch + 1}; lower learning_rate", self.history)
-
-    def _precision(self) -> torch.autocast:
-        # Not accelerate's: its precision is one for the whole process, image model included.
-        return torch.autocast(
-            self.accelerator.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
-        )
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module, source: batches.Source, batch_size: int = 32, workers: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Logits (n, classes) and labels (n,) of the clips in order, in eval mode, on the CPU."""
-    model.eval()
-    shown = batches.loader(
-        batches.Keyed(source), batches.InOrder(len(source), batch_size), workers, 0
-    )
-    device, found = _device_of(model), []
-    for video, label in shown:
-        found.append((model(pixels(video.to(device))).float().cpu(), label))
-    logits, labels = zip(*found, strict=True)
-    return torch.cat(logits), torch.cat(labels)
 
 
 def _device_of(model: nn.Module) -> torch.device:

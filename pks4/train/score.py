@@ -9,8 +9,6 @@ from torch import Tensor
 
 from pks4.data.digits import PAIRS, class_names
 
-HALF_CLIP_BOUND = 1 / 3  # top-1 on task long of who knows one of a clip's two directions
-
 
 @dataclass(frozen=True, eq=False)
 class Score:

@@ -1,27 +1,27 @@
 """Accuracy after a training on embedded or indexed video, from a shared image model.
 
-Each contestant starts from its image twin (pre-trained on still digits), is trained by its recipe
-on the train split, and is scored on `split`: top-1, top-5, by class, and within reversal pairs,
-where a bag of frames can only guess. Seeded; per-clip predictions are kept. Training compute is
-counted, not timed: MACs of a training step, backward included, times clips seen. With `curve` the
-validation split is scored after each epoch. A training that was cut goes on at its last epoch.
+Each contestant starts from its image twin (pre-trained on still digits, or on what `image_weights`
+names), is trained by its recipe on the train split, and is scored on `split`: top-1, top-5, by
+class, and within reversal pairs, where a bag of frames can only guess. Seeded; per-clip predictions
+are kept. Training compute is counted, not timed: MACs of a training step, backward included, times
+clips seen. With `curve` the validation split is scored after each epoch. A training that was cut
+goes on at its last epoch. With `processes` above 1 it is done by so many ranks, scoring included.
 """
 
 import platform
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench import catalogue
 from pks4.bench.accuracy_readings import Costs, scores
+from pks4.bench.image_models import image_model, image_twin, kernel_on
 from pks4.bench.record import Reading
-from pks4.bench.sources import data_needed, data_of
+from pks4.bench.sources import Data, data_needed, data_of
 from pks4.bench.trial import Trial, build, scan_backend
-from pks4.errors import UserError
 
 if TYPE_CHECKING:
     from pks4.train.checkpoint import History
-    from pks4.train.pretrain import ImageModel
+    from pks4.train.predict import Predicted
     from pks4.train.recipe import Recipe
 
 __all__ = ["data_needed", "measure"]
@@ -55,44 +55,70 @@ SETTINGS = {
     "precision": "no",
     "device": "cpu",
     "workers": 0,
+    "processes": 1,
     "training_macs": 0.0,
     "seed": 0,
     "split": "test",
     "reader": "pyav",
     "decode_on_use": False,
+    "sampling": "segments",
+    "stride": 1,
+    "short_side": [],
+    "crop": "jitter",
+    "eval_clips": 1,
+    "eval_crops": 1,
+    "max_bad": 0.01,
     "curve": False,
     "target_top1": 0.0,
     "kernel": "flash_cpu",
     "clip_frames": 16,
     "clips": {"train": 1206, "val": 360, "test": 720},
+    "image_weights": "stills",
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
     "images": 4000,
     "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
 }
-MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum")
-# Options that a twin may have too, and that must not make another image model of it.
-NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
+MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
 
 
 def measure(trial: Trial) -> Iterator[Reading]:
-    """Pre-train or fetch the image model, train, score."""
+    """Pre-train or fetch the image model, train, score; in `processes` ranks of this cell."""
+    processes = trial.settings["processes"]
+    if processes == 1:
+        yield from in_this_process(trial)
+        return
+    from pks4.bench.ranks import run
+
+    data_of(trial.cell)  # both are made here, once; the ranks find them in the cache
+    image_model(trial, image_twin(trial.cell.model))
+    yield from run(in_this_process, trial, processes)
+
+
+def in_this_process(trial: Trial) -> Iterator[Reading]:
+    """The whole measure, as one process or as one rank of several."""
     from pks4.bench.counters import count_on_meta
     from pks4.bench.kernels import declared_attention
-    from pks4.train.fit import predict
+    from pks4.train.fit import precision
 
     cell, settings = trial.cell, trial.settings
-    recipe, twin, data = _recipe(trial), _image_twin(cell.model), data_of(cell)
-    classes = data.dataset.classes
+    twin, data = image_twin(cell.model), data_of(cell)
+    recipe = _recipe(trial, data)
+    classes = data.classes
     meta = build(cell, "meta", num_classes=len(classes))
     clip_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
-    with declared_attention(settings["kernel"]) as calls:
-        image = _image_model(trial, twin)
+    held_out = data.source(
+        settings["split"]
+    )  # before the training: what is wrong here is told soon
+    image = image_model(trial, twin)
+    with declared_attention(kernel_on(recipe.device, recipe.precision, settings)) as calls:
         model = build(cell, num_classes=len(classes), seed=settings["seed"])
         model.load_image_weights(image.state)
         history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
         model.to(recipe.device)
-        held_out = data.source(settings["split"])
-        logits, label = predict(model, held_out, workers=recipe.workers)
+        with precision(recipe):
+            found = _scored(trial, model, data, held_out)
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
@@ -100,6 +126,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
         "kernel": calls.evidence(),
         "scan_backend": scan_backend(model, recipe.device),
         **data.evidence(),
+        "image_weights": image.facts.get("weights", "stills"),
         "split": settings["split"],
         "seed": settings["seed"],
         "learning_rate": settings["learning_rate"],
@@ -109,43 +136,56 @@ def measure(trial: Trial) -> Iterator[Reading]:
     }
     task = None if cell.data else cell.task
     costs = Costs(history=history, clip_macs=clip_macs, image=image.facts, evidence=evidence)
-    yield from scores(task, classes, logits, label, evidence)
+    yield from scores(task, classes, found, evidence)
     yield from costs.readings()
     if settings["curve"]:
         yield from costs.curve(settings["target_top1"])
 
 
+def _scored(trial: Trial, model: Any, data: Data, source: Any) -> "Predicted":
+    """What the model says of the clips of a source."""
+    from pks4.train.predict import predict
+
+    settings = trial.settings
+    return predict(
+        model, source, data.batch, workers=settings["workers"], max_bad=settings["max_bad"]
+    )
+
+
 def _train(
-    trial: Trial, model: Any, recipe: "Recipe", data: Any, clip_macs: int, image: str
+    trial: Trial, model: Any, recipe: "Recipe", data: Data, clip_macs: int, image: str
 ) -> "History":
     """Train on the train split, with the checkpoint of an earlier try where there is one."""
-    from pks4.train.fit import Options, fit, predict
+    from pks4.train.fit import Options, fit
     from pks4.train.score import top1
 
     val = data.source("val") if trial.settings["curve"] else None
 
     def validate(model: Any) -> float:
-        assert val is not None
-        return top1(*predict(model, val, workers=recipe.workers)).value
+        found = _scored(trial, model, data, val)
+        return top1(found.scores, found.label).value
 
     options = Options(
         after_epoch=validate if val is not None else None,
         saved=trial.scratch / "training.pt" if trial.scratch else None,
-        about={"data": data.dataset.digest, "image model": image},
+        about={**data.about(), "image model": image},
         clip_macs=clip_macs,
-        classes=len(data.dataset.classes),
+        classes=len(data.classes),
+        max_bad=trial.settings["max_bad"],
     )
-    return fit(model, data.source("train"), recipe, trial.progress, options)
+    if data.mirrors:
+        recipe = replace(recipe, flip=False)  # a second mirror would not ask for the class
+    return fit(model, data.source("train", training=True), recipe, trial.progress, options)
 
 
-def _recipe(trial: Trial) -> "Recipe":
+def _recipe(trial: Trial, data: Data) -> "Recipe":
     """The recipe in the settings; it never flips what flipping would relabel."""
     from pks4.train.augment import check_task
     from pks4.train.recipe import Recipe
 
     names = [field.name for field in fields(Recipe)]
     recipe = Recipe.of({name: trial.settings[name] for name in names})
-    check_task(recipe, None if trial.cell.data else trial.cell.task)
+    check_task(recipe, data.task)
     return recipe
 
 
@@ -164,37 +204,3 @@ def _ran(recipe: "Recipe") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "workers": recipe.workers,
     }
-
-
-def _image_twin(model: str) -> Any:
-    """The entry whose image weights a contestant starts from; UserError if it has none."""
-    models = catalogue.models()
-    twin = models[model].facts["IMAGE_TWIN"]
-    if twin is None:
-        raise UserError(
-            f"model {model!r} has no image twin, so its accuracy would not compare; "
-            "leave it out of grids that measure accuracy"
-        )
-    return catalogue.find("image twin", twin, models)
-
-
-def _image_model(trial: Trial, twin: Any) -> "ImageModel":
-    """The contestant's image twin, trained on stills or taken from the cache."""
-    from pks4.data.dataset import cache_root
-    from pks4.train.pretrain import image_model
-    from pks4.train.recipe import Recipe
-
-    cell, settings = trial.cell, trial.settings
-    kept = [k for k in cell.options if k in twin.options and k not in NOT_OF_THE_IMAGE_MODEL]
-    options = {k: cell.options[k] for k in kept}
-    twin_cell = cell.model_copy(update={"model": twin.name, "options": options, "frames": 1})
-    recipe = Recipe(
-        learning_rate=settings["image_learning_rate"],
-        epochs=settings["image_epochs"],
-        batch_size=32,
-        device=settings["device"],
-    )
-    key = {"model": twin.name, "options": options}
-    return image_model(
-        key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
-    )

@@ -1,0 +1,144 @@
+"""A cell in several processes: the same training as in one, and no hang when a rank dies."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from pks4.bench import ranks
+from pks4.bench.measure import accuracy
+from pks4.bench.plan import plan
+from pks4.bench.record import Reading
+from pks4.bench.suite import read_suite
+from pks4.bench.trial import Trial
+from pks4.data.errors import VideoError
+from pks4.data.videos import Bad
+from pks4.errors import UserError
+from pks4.train import batches
+from pks4.train.checkpoint import History
+from pks4.train.fit import Diverged, Options, fit
+from pks4.train.predict import predict
+from pks4.train.recipe import Recipe
+
+LEARN = """
+[[grids]]
+name = "learn"
+scale = "tiny"
+frames = [2]
+task = "temporal"
+contestants = ["ours"]
+measures = ["accuracy"]
+
+[grids.settings.accuracy]
+epochs = 3
+image_epochs = 1
+images = 20
+clip_frames = 8
+clips = { train = 36, val = 18, test = 19 }
+"""
+
+
+@pytest.fixture
+def trial(suite_file):
+    """A tiny training."""
+    cell = plan(read_suite(suite_file(more=LEARN))[0])[-1]
+    return Trial(cell, cell.settings["accuracy"])
+
+
+def with_settings(trial, **changes):
+    settings = {**trial.settings, **changes}
+    return Trial(trial.cell.model_copy(update={"settings": {"accuracy": settings}}), settings)
+
+
+def test_two_processes_train_and_score_as_one_does(trial):
+    alone = {r.metric: r for r in accuracy.measure(trial)}
+    both = {r.metric: r for r in accuracy.measure(with_settings(trial, processes=2))}
+    assert both.keys() == alone.keys()
+    losses = [found["final_train_loss"].detail["losses"] for found in (alone, both)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert both["top1"].detail["label"] == alone["top1"].detail["label"]
+    assert both["top1"].detail["predicted"] == alone["top1"].detail["predicted"]
+    assert (alone["top1"].evidence["processes"], both["top1"].evidence["processes"]) == (1, 2)
+
+
+def dying(trial):
+    """The second rank is killed while the first waits for it."""
+    import torch.distributed as dist
+
+    if dist.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+    return []
+
+
+def diverging(trial):
+    raise Diverged("loss nan in epoch 2", History(losses=[1.0]))
+
+
+class Gaps(batches.InMemory):
+    """Clips of noise, of which every fifth cannot be read."""
+
+    def at(self, epoch, index):
+        error = VideoError(f"clips/{index}.mp4", "open", "not a video")
+        return Bad(index, error) if index % 5 == 0 else super().at(epoch, index)
+
+
+def gappy(trial):
+    """Losses of a training in which a process often has no clip, and what is said of bad ones."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (20, 2, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(96, 4))
+    model.register_buffer("spare", torch.zeros(1))  # what processes would meet over, too
+    source, options = Gaps(video, torch.arange(20) % 4), Options(max_bad=0.2)
+    recipe = Recipe(learning_rate=0.01, epochs=3, batch_size=2, accumulate=1)
+    told = fit(model, source, recipe, lambda *_: None, options)
+    found = predict(model, source, max_bad=0.2)
+    return [told.losses, told.epoch_clips, told.bad, told.bad_named, found.index.tolist(),
+            [item.name for item in found.bad], found.scores]  # fmt: skip
+
+
+def test_a_process_without_a_readable_clip_waits_for_nobody(trial):
+    alone, both = gappy(trial), ranks.run(gappy, trial, 2)
+    assert both[0] == pytest.approx(alone[0], abs=1e-4)
+    assert both[1:6] == alone[1:6]
+    assert both[1:4] == [[16] * 3, [4] * 3, [f"clips/{k}.mp4 [open]" for k in (0, 10, 15, 5)]]
+    assert torch.allclose(both[6], alone[6], atol=1e-4)
+
+
+def telling(trial):
+    """Each rank would give another number."""
+    import torch.distributed as dist
+
+    trial.progress(1, 2, "half")
+    return [Reading(metric="rank", value=float(dist.get_rank()), unit="1", kind="exact",
+                    evidence={"how": "measured"})]  # fmt: skip
+
+
+def test_a_rank_that_dies_ends_the_others_and_is_told(trial):
+    started = time.perf_counter()
+    with pytest.raises(ranks.RankFailed, match="rank 1 of the training was killed by signal 9"):
+        ranks.run(dying, trial, 2)
+    assert time.perf_counter() - started < 45
+
+
+def test_a_failure_keeps_its_reason_and_what_it_knew(trial):
+    with pytest.raises(ranks.RankFailed, match=r"^Diverged: loss nan in epoch 2$") as caught:
+        ranks.run(diverging, trial, 2)
+    assert caught.value.detail["losses"] == [1.0]
+
+
+def test_the_first_ranks_readings_and_progress_count(trial):
+    seen = []
+    told = Trial(trial.cell, trial.settings, lambda *progress: seen.append(progress))
+    (reading,) = ranks.run(telling, told, 2)
+    assert reading.value == 0
+    assert seen == [(1, 2, "half")]
+
+
+def test_more_processes_than_gpus_are_refused(trial):
+    with pytest.raises(UserError, match="each process takes one"):
+        ranks.run(telling, with_settings(trial, device="cuda"), 99)
