@@ -12,16 +12,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pks4 import answers, ask, judge, listing
 from pks4.bench.environment import cores
 from pks4.bench.given import Given
 from pks4.bench.units import bytes_of
-from pks4.data_commands import data_app
+from pks4.commands import answers, ask, judge, listing
+from pks4.commands.data import data_app
+from pks4.commands.places import base, run_folders, runs_folder, suite_named
+from pks4.commands.search import search
+from pks4.commands.show import show_app
+from pks4.commands.terminal import AsJson, Data, Weights, escaped, note, print_table
 from pks4.errors import UserError, unknown_name
-from pks4.places import base, run_folders, runs_folder, suite_named
-from pks4.search_command import search
-from pks4.show import show_app
-from pks4.terminal import AsJson, Data, Weights, escaped, note, print_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,7 +84,7 @@ def run(
     from pks4.bench import run as runner
     from pks4.bench import store
     from pks4.bench.devices import check_device
-    from pks4.progress import Watch, prepare_data
+    from pks4.commands.progress import Watch, prepare_data
 
     parsed, text = suite_named(suite, model or [], fast)
     folder = out or runs_folder()
@@ -215,7 +215,7 @@ def scan(
 ) -> None:
     """Time the selective scan against the algorithm of others and against this machine's floor."""
     from pks4.bench import scan_session
-    from pks4.progress import bar
+    from pks4.commands.progress import bar
 
     if out and out.exists():
         raise UserError(f"{out}: is there already; evidence is not overwritten, name a new file")

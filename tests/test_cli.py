@@ -7,9 +7,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from pks4 import cli, places
+from pks4 import cli
 from pks4.bench import catalogue, run, store
 from pks4.bench.suite import read_suite
+from pks4.commands import places
 from pks4.errors import UserError
 from pks4.official import official_state_dict
 

@@ -11,13 +11,14 @@ import typer
 from made_runs import COST, failed, made, run_file, written
 from typer.testing import CliRunner
 
-from pks4 import cli, judge
+from pks4 import cli
 from pks4.bench import catalogue, compare_confirm, compare_print, compare_worktree
 from pks4.bench.compare import compare
 from pks4.bench.compare_rounds import joined
 from pks4.bench.environment import provenance
 from pks4.bench.plan import plan
 from pks4.bench.suite import read_suite
+from pks4.commands import judge
 from pks4.errors import UserError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pks4 import probe_command
 from pks4.cli import app
+from pks4.commands import probe as probe_command
 from pks4.data import long, make, probe_views, render, trajectory
 from pks4.data.errors import DataError
 from pks4.data.probe import probe

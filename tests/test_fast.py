@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 from pks4.bench.plan import plan
 from pks4.bench.suite import fast_text, parse_suite
 from pks4.cli import app
+from pks4.commands.places import suite_named
 from pks4.errors import UserError
-from pks4.places import suite_named
 
 SUITE = """
 name = "two"

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from pks4.index_command import data_index, formats_help
-from pks4.probe_command import data_probe
-from pks4.readers_command import data_readers
-from pks4.terminal import AsJson, note
+from pks4.commands.index import data_index, formats_help
+from pks4.commands.probe import data_probe
+from pks4.commands.readers import data_readers
+from pks4.commands.terminal import AsJson, note
 
 data_app = typer.Typer(no_args_is_help=True, help="The embedded data set, and your own.")
 data_app.command("probe")(data_probe)
@@ -32,9 +32,9 @@ def data_make(
     as_json: AsJson = False,
 ) -> None:
     """Render kinetic digits to H.264 clips in a cache; print the folder."""
+    from pks4.commands.progress import bar
     from pks4.data.digits import class_names
     from pks4.data.make import DEFAULT_COUNTS, make
-    from pks4.progress import bar
 
     class_names(task)  # raises for an unknown task
     chosen = {"train": train, "val": val, "test": test}

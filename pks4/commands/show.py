@@ -10,7 +10,7 @@ from pks4.bench import card, catalogue
 from pks4.bench.catalogue import Entry
 from pks4.bench.counts import Counts
 from pks4.bench.published import Pair
-from pks4.terminal import AsJson, note, print_table
+from pks4.commands.terminal import AsJson, note, print_table
 
 show_app = typer.Typer(no_args_is_help=True, help="Print one thing in full.")
 

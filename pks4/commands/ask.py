@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from pks4.bench.environment import cores
-from pks4.places import run_folders, suite_named
-from pks4.terminal import AsJson, note, print_table
+from pks4.commands.places import run_folders, suite_named
+from pks4.commands.terminal import AsJson, note, print_table
 
 
 def explain(
@@ -46,7 +46,7 @@ def fit(
 ) -> None:
     """Say how many frames, and how many clips of 16, fit in a training step at paper scale."""
     from pks4.bench import fit as fitting
-    from pks4.progress import bar
+    from pks4.commands.progress import bar
 
     questions = fitting.ask(suite_named(suite)[0], only or [], memory, target, kernel, batch)
     with bar(note, "simulating steps") as update:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pks4.terminal import AsJson, note, print_table
+from pks4.commands.terminal import AsJson, note, print_table
 
 
 def data_readers(
@@ -13,8 +13,8 @@ def data_readers(
     as_json: AsJson = False,
 ) -> None:
     """Time every reader that is installed: milliseconds for 8, 16 and 32 frames out of 300."""
+    from pks4.commands.progress import bar
     from pks4.data.throughput import WANTED, measure
-    from pks4.progress import bar
 
     with bar(note, "timing readers") as update:
         found = measure(rounds, update)

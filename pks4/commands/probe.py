@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pks4.terminal import AsJson, note, print_table
+from pks4.commands.terminal import AsJson, note, print_table
 
 if TYPE_CHECKING:
     from pks4.data.probe import Findings, Score
@@ -32,10 +32,10 @@ def data_probe(
     as_json: AsJson = False,
 ) -> None:
     """Ask whether single, unordered or too few frames give a task away; exit code 1 if so."""
+    from pks4.commands.progress import bar
     from pks4.data.digits import class_names
     from pks4.data.make import make
     from pks4.data.probe import probe, view_names
-    from pks4.progress import bar
 
     class_names(task)  # raises for an unknown task
     view_names(task, view)  # raises for an unknown view, before anything is rendered

@@ -7,8 +7,8 @@ import typer
 
 from pks4.bench.environment import cores
 from pks4.bench.given import Given
-from pks4.places import run_folders, runs_folder, suite_named
-from pks4.terminal import Data, Weights, escaped, note, print_table
+from pks4.commands.places import run_folders, runs_folder, suite_named
+from pks4.commands.terminal import Data, Weights, escaped, note, print_table
 
 
 def search(
@@ -48,7 +48,7 @@ def search(
 
 def _run(suite, text: str, resume: bool, jobs: int, given: Given) -> Path:
     from pks4.bench import run as runner
-    from pks4.progress import Watch, prepare_data
+    from pks4.commands.progress import Watch, prepare_data
 
     if resume:  # with the data and weights that it began with
         session = runner.resume(suite, text, runs_folder())

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pks4.commands.places import base as where_we_are
+from pks4.commands.places import run_folders, runs_folder, suite_file
+from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 from pks4.errors import UserError
-from pks4.places import base as where_we_are
-from pks4.places import run_folders, runs_folder, suite_file
-from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 
 COMPARED = "compared"  # folder below the runs: parts of suites, which 'latest' must not find
 
@@ -179,7 +179,7 @@ def _again(found: Any, head: Any) -> Any:
     """A fresh run of what alarmed."""
     from pks4.bench import compare_confirm, store
     from pks4.bench import run as runner
-    from pks4.progress import Watch, prepare_data
+    from pks4.commands.progress import Watch, prepare_data
 
     session = compare_confirm.session(found, head, runs_folder() / COMPARED)
     note.print(f"confirming in run [bold]{session.header.run}[/]: {len(session.cells())} cells")

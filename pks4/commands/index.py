@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pks4.terminal import AsJson, note
+from pks4.commands.terminal import AsJson, note
 
 
 def data_index(
@@ -20,9 +20,9 @@ def data_index(
     as_json: AsJson = False,
 ) -> None:
     """Open every video of a data set and write its manifests; exit code 1 if too many are bad."""
+    from pks4.commands.progress import bar
     from pks4.data.errors import BadClipsError
     from pks4.data.index.build import build
-    from pks4.progress import bar
 
     try:
         with bar(note, f"opening {name}") as update:

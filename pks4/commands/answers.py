@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pks4.commands.places import run_folders
+from pks4.commands.show import show_app
+from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 from pks4.errors import UserError
-from pks4.places import run_folders
-from pks4.show import show_app
-from pks4.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, their files, or latest.")]
 
