@@ -24,8 +24,9 @@ def main() -> None:
     job = json.loads(line)
     _limit_threads(job["threads"])
     cell = Cell.model_validate(job["cell"])
+    folder = job.get("scratch")  # of a run; two revisions that are compared have none
     for name in job["measures"]:
-        scratch = Path(job["scratch"]) / name
+        scratch = Path(folder) / name if folder else None
         _run_measure(cell, name, events, job.get("memory_limit"), scratch)
 
 
@@ -36,7 +37,7 @@ def _limit_threads(threads: int) -> None:
 
 
 def _run_measure(
-    cell: Cell, name: str, events: IO[str], memory_limit: int | None, scratch: Path
+    cell: Cell, name: str, events: IO[str], memory_limit: int | None, scratch: Path | None
 ) -> None:
     def progress(done: float, total: float, text: str) -> None:
         _send(events, event="progress", measure=name, done=done, total=total, text=text)
