@@ -73,5 +73,5 @@ def test_a_suite_without_it_names_those_that_have_it():
 
 
 def test_every_short_form_has_fewer_cells():
-    for name in ("ablation", "accuracy", "convergence", "frames"):
+    for name in ("ablation", "accuracy", "convergence", "frames", "latency"):
         assert 0 < len(plan(suite_named(name, (), True)[0])) < len(plan(suite_named(name)[0])) / 3
