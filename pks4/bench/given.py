@@ -34,9 +34,9 @@ class Given:
             raise UserError(
                 f"no grid of suite {suite.name!r} asks for a data set; leave --data out"
             )
-        twins = {_twin(contestant.model) for contestant in suite.contestants}
         files = {}
         for text in weights:
+            twins = {twin for c in suite.contestants if (twin := _twin(c.model))}
             twin, equals, file = text.partition("=")
             if not equals:
                 raise UserError(f"--weights {text!r} must be TWIN=FILE, as in frame_mean=vit.pth")
@@ -95,4 +95,6 @@ def _asks(grid: Grid) -> bool:
 
 
 def _twin(model: str) -> str:
-    return str(catalogue.models()[model].facts["IMAGE_TWIN"])
+    """The image twin of a model; empty where it has none."""
+    entry = catalogue.find("model", model, catalogue.models())
+    return str(entry.facts.get("IMAGE_TWIN") or "")

@@ -33,7 +33,7 @@ def kernel_on(device: str, precision: str, settings: Mapping[str, Any]) -> str:
 def image_twin(model: str) -> Any:
     """The entry whose image weights a contestant starts from; UserError if it has none."""
     models = catalogue.models()
-    twin = models[model].facts["IMAGE_TWIN"]
+    twin = models[model].facts.get("IMAGE_TWIN")
     if twin is None:
         raise UserError(
             f"model {model!r} has no image twin, so its accuracy would not compare; "
