@@ -71,6 +71,11 @@ def test_a_causal_module_equals_the_whole_clip_with_its_gate_open(pks4):
     assert found.detail["played_backwards"] > 1e-3
 
 
+def test_a_module_without_priors_streams_too():
+    found = {r.metric: r.value for r in streaming.measure(trial(modulate=[]))}
+    assert found["streaming_bytes_per_frame"] == 0
+
+
 def test_weights_that_start_at_zero_are_drawn():
     model = streaming._opened(trial().build(), "pks4")
     assert model.temporal.gate.abs().min() > 0

@@ -189,8 +189,9 @@ class Stream(NamedTuple):
 
 
 def _stream(trial: Trial, model: Any, frames: "Tensor", total: int) -> Stream:
+    import numpy as np
     import torch
-    from torch.utils._pytree import tree_map
+    from torch.utils._pytree import tree_map_only
 
     from pks4.bench.live_bytes import LiveBytes
 
@@ -201,11 +202,17 @@ def _stream(trial: Trial, model: Any, frames: "Tensor", total: int) -> Stream:
             _, state = model.step(frames[:, t % frames.shape[1]], state)
             if t in wanted:
                 alive[t] = live.total()
-                kept[t] = tree_map(lambda x: x.numpy().copy(), state)  # no storage of PyTorch's
+                kept[t] = tree_map_only(torch.Tensor, _as_array, state)
             if t % 100 == 0:
                 live.total()  # forgets the dead
                 trial.progress(t, total, "frames")
-    return Stream({t: tree_map(torch.from_numpy, one) for t, one in kept.items()}, alive)
+    back = torch.from_numpy
+    return Stream({t: tree_map_only(np.ndarray, back, one) for t, one in kept.items()}, alive)
+
+
+def _as_array(x: "Tensor") -> Any:
+    """A copy that is no storage of PyTorch's."""
+    return x.numpy().copy()
 
 
 def _nbytes(state: Any) -> int:
