@@ -39,6 +39,10 @@ class Entry:
     defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
     common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # options that `build` does not take itself
 
+    def frames_step(self, options: dict[str, Any]) -> int:
+        """With these options it takes multiples of so many frames."""
+        return options.get("tubelet", self.facts.get("FRAMES_STEP", 1))
+
     def load(self) -> ModuleType:
         """Import the file (and torch with it)."""
         return _load(self.path)

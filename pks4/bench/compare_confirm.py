@@ -14,6 +14,7 @@ from pathlib import Path
 from pks4.bench import environment, run, store
 from pks4.bench.compare import ALARMS, Comparison, Entry
 from pks4.bench.plan import Cell, split_seed
+from pks4.bench.record import stamp
 from pks4.bench.store import RunFile
 from pks4.errors import UserError
 
@@ -32,7 +33,7 @@ def session(comparison: Comparison, head: RunFile, folder: Path) -> run.Session:
     header = head.header.model_copy(
         update={
             "run": f"confirm-{head.header.suite}-{now:%Y%m%d-%H%M%S}-{(source.commit or '')[:7]}",
-            "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "created": stamp(now),
             "cells": cells,
             **source.model_dump(),
         }

@@ -28,7 +28,7 @@ from pks4.bench.compare import Comparison
 from pks4.bench.compare_confirm import alarmed
 from pks4.bench.compare_rounds import joined
 from pks4.bench.plan import Cell
-from pks4.bench.record import Provenance, Reading, Record, RunHeader
+from pks4.bench.record import Provenance, RunHeader, records_of, stamp
 from pks4.bench.store import RunFile
 from pks4.bench.workers import events, kill
 from pks4.errors import UserError
@@ -100,7 +100,7 @@ def measure(
     for one in arms:
         name = f"{one.name.lower()}-{suite[0]}-{now:%Y%m%d-%H%M%S}-{(one.source.commit or '')[:7]}"
         header = RunHeader(
-            run=name, suite=suite[0], suite_text=suite[1], created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            run=name, suite=suite[0], suite_text=suite[1], created=stamp(now),
             cells=list(one.cells.values()), **one.source.model_dump(),
         )  # fmt: skip
         paths.append(folder / f"{name}.jsonl")
@@ -160,23 +160,9 @@ def _round(one: Arm, cell: Cell, number: int) -> dict[str, Any]:
 
 def _write(path: Path, one: Arm, cell: Cell, ended: dict[str, dict[str, Any]]) -> None:
     """The records of one cell of one arm."""
-    records = []
-    for name, event in ended.items():
-        shared = {
-            **one.source.model_dump(),
-            **cell.model_dump(include=set(Record.model_fields) & set(Cell.model_fields)),
-            "run": path.stem,
-            "cell": cell.id,
-            "measure": name,
-            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "seconds": round(event["seconds"], 3),
-        }
-        if event["event"] == "failed":
-            failure = {"metric": "*", "status": event["status"], "reason": event["reason"]}
-            records.append(Record(**shared, **failure, parts=1))
-            continue
-        readings = [Reading(**r) for r in event["readings"]]
-        records += [Record(**shared, **vars(r), status="ok", parts=len(readings)) for r in readings]
+    records = [
+        r for event in ended.values() for r in records_of(event, cell, one.source, path.stem)
+    ]
     writer = store.Writer(path)
     writer.append(*records)
     writer.close()

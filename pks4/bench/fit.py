@@ -173,7 +173,7 @@ def answer(question: Question) -> Fit:
     """Find what fits; half a second a simulated step."""
     entry = catalogue.models()[question.contestant.model]
     limit = int(question.memory * (1 - RESERVE))
-    step = question.contestant.options.get("tubelet", entry.facts.get("FRAMES_STEP", 1))
+    step = entry.frames_step(question.contestant.options)
 
     @cache
     def step_of(frames: int, batch: int) -> tuple[Any, str, str | None]:

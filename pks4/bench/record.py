@@ -6,6 +6,7 @@ fields.
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -95,3 +96,27 @@ def json_schema() -> dict[str, Any]:
         "title": f"A line of a run of pks4-bench, schema version {SCHEMA_VERSION}",
         **TypeAdapter(line).json_schema(),
     }
+
+
+def records_of(event: dict[str, Any], cell: Cell, source: Provenance, run: str) -> list[Record]:
+    """What a worker's last event about a measure is in a run: its numbers, or its failure."""
+    shared = {
+        **source.model_dump(include=set(Provenance.model_fields)),
+        **cell.model_dump(include=set(Record.model_fields) & set(Cell.model_fields)),
+        "run": run,
+        "cell": cell.id,
+        "measure": event["measure"],
+        "created": stamp(datetime.now(UTC)),
+        "seconds": round(event["seconds"], 3),
+    }
+    if event["event"] == "failed":
+        failure = {key: event[key] for key in ("status", "reason")}
+        detail = event.get("detail", {})
+        return [Record(**shared, **failure, metric="*", detail=detail, parts=1)]
+    readings = [Reading(**r) for r in event["readings"]]
+    return [Record(**shared, **vars(r), status="ok", parts=len(readings)) for r in readings]
+
+
+def stamp(when: datetime) -> str:
+    """A time as records and headers have it."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

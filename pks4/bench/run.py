@@ -21,7 +21,7 @@ from typing import Any
 from pks4.bench import environment, nursery, store
 from pks4.bench.given import NOTHING, Given
 from pks4.bench.plan import Cell, plan
-from pks4.bench.record import Provenance, Reading, Record, RunHeader
+from pks4.bench.record import Provenance, RunHeader, records_of, stamp
 from pks4.bench.suite import Suite, parse_suite
 from pks4.bench.workers import Process, Worker, events, kill
 from pks4.errors import UserError
@@ -55,7 +55,7 @@ def start(
         run=name,
         suite=suite.name,
         suite_text=text,
-        created=_stamp(now),
+        created=stamp(now),
         cells=cells,
         **source.model_dump(),
     )
@@ -173,7 +173,7 @@ class _Crew:
 
     def _note(self, cell: Cell, event: dict[str, Any]) -> None:
         if event["event"] in ("done", "failed"):
-            records = self._records(cell, event)
+            records = records_of(event, cell, self.sources[cell.id], self.session.header.run)
             with self.lock:
                 if self.stopped:
                     return
@@ -194,38 +194,3 @@ class _Crew:
         for folder in (own, own.parent):
             with contextlib.suppress(OSError):  # not there, or another cell's things are in it
                 folder.rmdir()
-
-    def _records(self, cell: Cell, event: dict[str, Any]) -> list[Record]:
-        shared = {
-            **self.sources[cell.id].model_dump(),
-            **cell.model_dump(include=_CELL_FIELDS),
-            "run": self.session.header.run,
-            "cell": cell.id,
-            "measure": event["measure"],
-            "created": _stamp(datetime.now(UTC)),
-            "seconds": round(event["seconds"], 3),
-        }
-        if event["event"] == "failed":
-            failure = {key: event[key] for key in ("status", "reason")}
-            detail = event.get("detail", {})
-            return [Record(**shared, **failure, metric="*", detail=detail, parts=1)]
-        readings = [Reading(**r) for r in event["readings"]]
-        return [Record(**shared, **vars(r), status="ok", parts=len(readings)) for r in readings]
-
-
-_CELL_FIELDS = {
-    "grid",
-    "label",
-    "title",
-    "model",
-    "family",
-    "options",
-    "scale",
-    "frames",
-    "batch",
-    "task",
-}
-
-
-def _stamp(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

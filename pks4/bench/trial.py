@@ -47,7 +47,7 @@ class Trial:
     def small(self, frames: int) -> "Trial":
         """The same contestant at tiny scale and so many frames, where it has such a scale."""
         entry, cell = self._entry(), self.cell
-        step = cell.options.get("tubelet", entry.facts.get("FRAMES_STEP", 1))
+        step = entry.frames_step(cell.options)
         change: dict[str, Any] = {"frames": -(-frames // step) * step, "batch": 1}
         scales = entry.facts["SCALES"]
         if "tiny" in scales and scales is not catalogue.PLAIN_SCALES:
