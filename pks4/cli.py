@@ -42,9 +42,7 @@ Own = Annotated[
         "it joins every grid that takes all contestants. Repeat for more.",
     ),
 ]
-Fast = Annotated[
-    bool, typer.Option("--fast", help="The suite's short form, as its table [fast] says.")
-]
+Fast = Annotated[bool, typer.Option("--fast", help="The suite's short form, as its file says.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
 
 

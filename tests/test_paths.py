@@ -6,8 +6,9 @@ from rivals import MODELS, every_variant, frames_that_fit, trial
 from torch._subclasses.fake_tensor import FakeTensor
 
 from pks4 import correlation
+from pks4.bench.kernels import declared_attention
 from pks4.bench.measure import saved_bytes
-from pks4.bench.paths import Fallback
+from pks4.bench.paths import Fallback, forward_seen
 from pks4.cost import STAGES
 from pks4.scan import doors
 
@@ -72,3 +73,16 @@ def test_a_small_real_run_stands_beside_the_simulated_one():
 def test_where_nothing_real_can_run_no_agreement_is_claimed():
     assert measured("pks4", target="cuda-bf16").evidence["agreed"] == []
     assert measured("pks4", frames=9).evidence["agreed"] == []
+
+
+def test_looking_at_a_forward_leaves_the_model_and_the_dice_as_they_are():
+    t = trial("tsn_r50", {"dropout": 0.5}, 4, {})
+    model = t.build().train()
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    dice = torch.get_rng_state()
+    with declared_attention("flash_cpu") as calls:
+        ran = forward_seen(model, t.clip(), calls)
+    assert (ran.kernel, ran.scan_backend) == ("no fused attention", None)
+    assert model.training
+    assert torch.equal(dice, torch.get_rng_state())
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())

@@ -109,6 +109,46 @@ def test_a_process_without_a_readable_clip_waits_for_nobody(trial):
     assert torch.allclose(both[6], alone[6], atol=1e-4)
 
 
+def kept(trial):
+    """The weights after a training that keeps a checkpoint; with `fatal`, rank 1 dies in it."""
+    import torch.distributed as dist
+
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (16, 2, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(96, 4), nn.Dropout(0.5))
+    validated = []
+
+    def validate(_):
+        validated.append(1)
+        if trial.settings["fatal"] and len(validated) == 2 and dist.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0.5
+
+    options = Options(saved=trial.scratch / "training.pt", after_epoch=validate)
+    recipe = Recipe(learning_rate=0.01, epochs=4, batch_size=2, accumulate=1)
+    told = fit(
+        model, batches.InMemory(video, torch.arange(16) % 4), recipe, lambda *_: None, options
+    )
+    return [told.losses, told.resumed_at, model.state_dict()]
+
+
+def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(
+    trial, tmp_path
+):
+    def go(folder, fatal):
+        settings = {**trial.settings, "fatal": fatal}
+        return ranks.run(kept, Trial(trial.cell, settings, scratch=tmp_path / folder), 2)
+
+    losses, _, weights = go("whole", False)
+    with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
+        go("cut", True)
+    again, resumed_at, after = go("cut", False)
+    assert again == losses
+    assert resumed_at in ([1], [2])  # the other rank may have saved the epoch before it was ended
+    assert all(torch.equal(weights[name], after[name]) for name in weights)
+
+
 def telling(trial):
     """Each rank would give another number."""
     import torch.distributed as dist

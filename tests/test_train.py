@@ -6,12 +6,14 @@ from torch import nn
 
 from pks4.bench import catalogue, image_models
 from pks4.bench.measure import accuracy
+from pks4.bench.paths import Fallback
 from pks4.bench.plan import plan
 from pks4.bench.suite import read_suite
 from pks4.bench.trial import Trial
 from pks4.data.digits import class_names
 from pks4.data.errors import CacheError
 from pks4.data.stills import stills
+from pks4.scan import doors
 from pks4.train.batches import InMemory
 from pks4.train.fit import Diverged, fit, pixels
 from pks4.train.predict import predict
@@ -204,6 +206,14 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     again = {r.metric: r for r in accuracy.measure(Trial(cell, cell.settings["accuracy"]))}
     assert again["top1"].detail["predicted"] == top.detail["predicted"]
     assert again["final_train_loss"].value == readings["final_train_loss"].value
+
+
+def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, monkeypatch):
+    cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
+    planted = cell.model_copy(update={"options": {**cell.options, "scan_backend": "numba"}})
+    monkeypatch.setitem(doors.OPERATORS, "numba", doors.OPERATORS["recompute"])
+    with pytest.raises(Fallback, match="asked for scan backend numba, but recompute ran"):
+        list(accuracy.measure(Trial(planted, cell.settings["accuracy"])))
 
 
 @pytest.mark.parametrize("model", ["frame_mean", "tsm", "tsm_vit"])

@@ -49,7 +49,7 @@ def work(units: int):
 
 def trial(factor: float, seed: int) -> tuple[str, float]:
     """One session: its verdict, and the ratio of plain medians."""
-    settings = {"warm_ups": 3, "rounds": 21, "sample_ms": 20}
+    settings = {"warm_ups": 3, "rounds": 21, "sample_ms": 20, "device": "cpu"}
     arms = {
         "reference": work(UNITS),
         "candidate": work(round(UNITS * factor)),

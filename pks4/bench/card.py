@@ -43,7 +43,7 @@ def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
 def stated(entry: Entry) -> dict[str, Any]:
     """The facts of the file, for people: no torch is needed for them."""
     facts = entry.facts
-    steps = facts.get("FRAMES_STEP", entry.defaults.get("tubelet", 1))
+    steps = entry.frames_step({})
     return {
         "model": entry.name,
         "summary": entry.summary,

@@ -2,20 +2,23 @@
 
 Meta tensors follow the kernels of CUDA and know nothing of autocast; fake tensors run the rules of
 the device that they say they are on, so that what a real run would keep for backward can be read
-off to the byte. Where PyTorch's fake kernels are wrong, `_Fakes` mends it.
+off to the byte. Where PyTorch's fake kernels are wrong, `Fakes` mends it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from pks4.errors import unknown_name
 
 aten = torch.ops.aten
+_DEVICE = torch.ops.prim.device.default
+Look = Callable[[Any, tuple, Any], None]
 DTYPES = ("float32", "bfloat16")
 
 
@@ -31,7 +34,7 @@ def pretended(
     """
     if dtype not in DTYPES:
         raise ValueError(unknown_name("dtype", dtype, DTYPES))
-    mode = _Fakes(rules)
+    mode = Fakes(rules)
     with mode:
         for module in model.modules():
             for name, p in module._parameters.items():
@@ -52,7 +55,7 @@ def _like(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device="cpu")
 
 
-class _Fakes(FakeTensorMode):
+class Fakes(FakeTensorMode):
     """Norms keep their statistics in the dtype of their weights on a CPU, in float32 on CUDA.
 
     PyTorch's own fake kernels say that of x, which is wrong under autocast.
@@ -63,9 +66,36 @@ class _Fakes(FakeTensorMode):
     def __init__(self, rules: str) -> None:
         super().__init__()
         self.rules = rules
+        self._known: dict[Any, tuple] = {}
+        self._looks: list[Look] = []
+        self._inside = False  # an operator, whose own operators are nobody's business
+
+    @contextmanager
+    def told(self, look: Look) -> Iterator[None]:
+        """While open, `look` is given each operator, its arguments and what it gave."""
+        self._looks.append(look)
+        try:
+            yield
+        finally:
+            self._looks.remove(look)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out: Any = super().__torch_dispatch__(func, types, args, kwargs)
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            # Asked twice an operator; the answer is at hand.
+            return torch.device("meta") if self.in_kernel_invocation else args[0].fake_device
+        if self._inside:
+            return self._given(func, types, args, kwargs)
+        self._inside = True
+        try:
+            out = self._given(func, types, args, kwargs)
+        finally:
+            self._inside = False
+        for look in self._looks:
+            look(func, args, out)
+        return out
+
+    def _given(self, func, types, args, kwargs):
+        out: Any = self._again(func, types, args, kwargs)
         if func not in self.NORMS:
             return out
         weight = args[2] if func is self.NORMS[0] else args[1]
@@ -73,3 +103,45 @@ class _Fakes(FakeTensorMode):
         y, *statistics = out
         same = all(s.dtype == dtype for s in statistics)
         return out if same else (y, *(s.new_empty(s.shape, dtype=dtype) for s in statistics))
+
+    def _again(self, func, types, args, kwargs):
+        """What PyTorch's fake tensors give; from its cache, by a key that is made faster."""
+        try:
+            key = (func, _sign(args), _sign((kwargs or {}).items()))
+            known = self._known.get(key)
+        except _Unlike:
+            return super().__torch_dispatch__(func, types, args, kwargs)
+        if known is not None:
+            return self._output_from_cache_entry(*known, func, args)
+        try:
+            state = fake_tensor._CacheKeyState(self.shape_env)
+            own = self._cache_key(state, func, args, kwargs or {})
+        except fake_tensor._BypassDispatchCache:
+            own = None
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        entry = self.cache.get(own)
+        if isinstance(entry, fake_tensor._DispatchCacheValidEntry):
+            self._known[key] = (state, entry, own)
+        return out
+
+
+class _Unlike(Exception):
+    """An argument that says more than its signature."""
+
+
+def _sign(values: Iterable[Any]) -> tuple:
+    """What an operator's result can depend on, of its arguments; raises _Unlike."""
+    signs: list[Any] = []
+    for x in values:
+        kind = type(x)
+        if kind is FakeTensor:
+            if x.constant is not None:
+                raise _Unlike
+            signs.append((x.shape, x.stride(), x.storage_offset(), x.dtype, x.requires_grad))
+        elif kind is list or kind is tuple:
+            signs.append((kind, _sign(x)))
+        elif isinstance(x, Tensor):
+            raise _Unlike
+        else:
+            signs.append((kind, x))  # 1, 1.0 and True are equal, their kinds are not
+    return tuple(signs)

@@ -21,7 +21,7 @@ from pks4.errors import UserError, unknown_name
 
 RESERVE = 0.05  # of the memory
 CLIP_FRAMES = 16
-FIRST = 16  # what is tried first
+GROWS = ("inputs", "activations", "temporaries")  # parts of a step, with its clips
 CHUNK_FRAMES = 64  # of a frozen PKS4 backbone
 CLEARLY = 0.02  # of what one frame or clip more takes
 MOST_FRAMES, MOST_CLIPS = 2048, 512  # beyond it, "at least" is the answer
@@ -116,7 +116,7 @@ def largest(
     step: int = 1,
     *,
     known: Mapping[int, int] | None = None,
-    guess: int = FIRST,
+    guess: int = CLIP_FRAMES,
     convex_from: int | None = None,
 ) -> int:
     """The largest multiple of `step` up to `most` whose peak is within the limit, or 0.
@@ -181,20 +181,22 @@ def answer(question: Question) -> Fit:
 
     # A frozen backbone runs in chunks, so that its peak grows less beyond the first.
     chunk = CHUNK_FRAMES if "frame_chunk" in (entry.options or ()) else 1
+    first = step_of(CLIP_FRAMES, question.batch)[0]
     frames = largest(
         lambda t: step_of(t, question.batch)[0].peak,
         limit,
         MOST_FRAMES,
         step,
+        known={CLIP_FRAMES: first.peak},
+        guess=int(CLIP_FRAMES * growth_to(limit, first)),
         convex_from=chunk,
     )
-    one = {1: step_of(CLIP_FRAMES, 1)[0].peak} if question.batch == 1 else {}
     clips = largest(
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,
         MOST_CLIPS,
-        known=one,
-        guess=FIRST if frames == MOST_FRAMES else frames * question.batch // CLIP_FRAMES,
+        known={question.batch: first.peak},
+        guess=frames * question.batch // CLIP_FRAMES,
         convex_from=-(-chunk // CLIP_FRAMES),
     )
     found, kernel, scan = step_of(frames or step, question.batch)
@@ -209,6 +211,15 @@ def answer(question: Question) -> Fit:
         kernel=kernel,
         scan_backend=scan,
     )
+
+
+def growth_to(limit: int, step: Any) -> float:
+    """How many times the clips of this step fit in the limit, if what is of clips grows with them.
+
+    A guess from one step: the rest, weights and what comes with them, stays as it is.
+    """
+    of_clips = sum(step.parts.get(part, 0) for part in GROWS)
+    return (limit - step.peak + of_clips) / of_clips
 
 
 def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str | None]:

@@ -14,6 +14,7 @@ from pks4.bench.kernels import Calls
 from pks4.bench.lowered import LOWERS
 from pks4.bench.observer import Observer
 from pks4.bench.trial import scan_backend
+from pks4.bench.whereabouts import Whereabouts
 
 aten = torch.ops.aten
 _SCAN = "pks4::scan_"
@@ -83,3 +84,19 @@ class Paths(Observer):
         """What was seen so far."""
         found = () if self.calls.kernel == "math" else tuple(sorted(self.materialised))
         return Ran(self.calls.evidence(), self.scan_backend, frozenset(self.scans), found)
+
+
+def forward_seen(model: nn.Module, clip: Tensor, calls: Calls) -> Ran:
+    """What runs in one forward of a model on a clip of its device, which leaves the model as is."""
+    training = model.training
+    model.eval()  # or batch norms would learn from it, and dropout draw from the seed
+    try:
+        with (
+            torch.no_grad(),
+            Whereabouts(model, None) as where,
+            Paths(model, calls, lambda: where.module, clip.device.type) as paths,
+        ):
+            model(clip)
+    finally:
+        model.train(training)
+    return paths.ran()

@@ -17,7 +17,7 @@ from pks4.bench.accuracy_readings import Costs, scores
 from pks4.bench.image_models import image_model, image_twin, kernel_on
 from pks4.bench.record import Reading
 from pks4.bench.sources import Data, data_needed, data_of
-from pks4.bench.trial import Trial, build, scan_backend
+from pks4.bench.trial import Trial, build
 
 if TYPE_CHECKING:
     from pks4.train.checkpoint import History
@@ -100,6 +100,7 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     """The whole measure, as one process or as one rank of several."""
     from pks4.bench.counters import count_on_meta
     from pks4.bench.kernels import declared_attention
+    from pks4.bench.paths import forward_seen
     from pks4.train.fit import precision
 
     cell, settings = trial.cell, trial.settings
@@ -115,16 +116,18 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     with declared_attention(kernel_on(recipe.device, recipe.precision, settings)) as calls:
         model = build(cell, num_classes=len(classes), seed=settings["seed"])
         model.load_image_weights(image.state)
-        history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
         model.to(recipe.device)
+        with precision(recipe):
+            ran = forward_seen(model, trial.clip(recipe.device, batch=1), calls)
+        ran.check(trial.asked_attention())
+        history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
         with precision(recipe):
             found = _scored(trial, model, data, held_out)
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
         **_ran(recipe),
-        "kernel": calls.evidence(),
-        "scan_backend": scan_backend(model, recipe.device),
+        **ran.evidence(),
         **data.evidence(),
         "image_weights": image.facts.get("weights", "stills"),
         "split": settings["split"],
