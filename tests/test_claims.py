@@ -67,13 +67,13 @@ def counts(label, by_frames, metric="macs", unit="MAC"):
     ]
 
 
-def times(power):
+def times(power, metric="forward_seconds", samples="samples_seconds"):
     """Samples that grow as T to this power, with a tenth of a per cent of noise."""
     chance = np.random.default_rng(0)
     return [
         record(
-            cell(f"time/ours/t{t}", ["time"]), "time", "forward_seconds", 1.0, "noisy", "s",
-            detail={"samples_seconds": (t**power * np.exp(chance.normal(0, 1e-3, 21))).tolist()},
+            cell(f"time/ours/t{t}", ["time"]), "time", metric, 1.0, "noisy", "s",
+            detail={samples: (t**power * np.exp(chance.normal(0, 1e-3, 21))).tolist()},
         )
         for t in (4, 8, 16, 32)
     ]  # fmt: skip
@@ -120,6 +120,27 @@ VERDICTS = {
     ),
     "bound": (counts("ours", {8: 0.0}, "gap"), counts("ours", {8: 1e-9}, "gap"), []),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ours", "reference", "verdict"),
+    [
+        (1.0, 1.0, "supported"),
+        (2.0, 1.0, "contradicted"),
+        (2.0, 1.5, "inconclusive"),  # on a machine where what is linear is not
+        (1.0, 1.5, "inconclusive"),
+        (1.0, None, "inconclusive"),
+    ],
+)
+def test_a_growth_is_told_only_where_its_control_holds(file, ours, reference, verdict):
+    (claim,) = file(TESTS["growth"] + '\ncontrol = "forward_ratio"').claims
+    records = times(ours)
+    if reference:
+        records += times(reference, "forward_ratio", "reference_seconds")
+    ((_, found),) = claims_judge.judge(claim, [run_file(records, [])]).tests
+    assert found.verdict == verdict
+    assert bool(found.missing) == (reference is None)
+    assert ("do not tell" in found.effect) == (reference == 1.5)
 
 
 @pytest.mark.parametrize("kind", VERDICTS)

@@ -52,12 +52,18 @@ class Structure(Test):
 
 
 class Growth(Test):
-    """The samples of a time grow with a power of T of at most so much."""
+    """The samples of a time grow with a power of T of at most so much.
+
+    With `control` the reference that was timed in the same rounds must not grow beyond that itself,
+    or the machine's times tell nothing and there is no verdict: for a reference that is linear in T
+    by construction.
+    """
 
     kind: Literal["growth"]
     metric: str
     contestant: str
     at_most: Annotated[float, Field(gt=0)]
+    control: str = ""  # metric whose records hold the reference's samples; none: no control
 
 
 class Ratio(Test):

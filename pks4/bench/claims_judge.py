@@ -5,7 +5,7 @@ verdict but "inconclusive", which names what is missing. An interval decides whe
 its near end must be past the bound, and its far end short of it to contradict.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,22 +99,39 @@ def _structure(test: claims.Structure, runs: Sequence[RunFile]) -> Found:
 
 
 def _growth(test: claims.Growth, runs: Sequence[RunFile]) -> Found:
-    for _, (series,) in with_all(runs, test, [(test.contestant, test.metric)]):
-        records = {t: single(by_seed) for t, by_seed in series.items()}
-        samples = {t: r.detail.get("samples_seconds", []) for t, r in records.items()}
-        found = power.fit(samples) if all(samples.values()) else None
-        if found is not None:
+    metrics = [test.metric, *([test.control] if test.control else [])]
+    for _, series in with_all(runs, test, [(test.contestant, metric) for metric in metrics]):
+        records = [{t: single(by_seed) for t, by_seed in one.items()} for one in series]
+        keys = ("samples_seconds", "reference_seconds")
+        powers = [_power(one, key) for one, key in zip(records, keys, strict=False)]
+        if all(powers):
             break
     else:
         raise Missing(f"samples of {test.metric} at fewer than {power.LEAST_FRAMES} T")
-    low, high = found.interval
-    effect = f"T^{found.p:.2f} ({low:.2f} to {high:.2f}), T = {min(records)} to {max(records)}"
+    found, *control = (one for one in powers if one)
+    verdict = _at_most(found.interval, test.at_most)
+    effect = f"{_grows(found)}, T = {found.frames[0]} to {found.frames[-1]}"
+    if control:
+        effect += f"; the reference in the same rounds {_grows(control[0])}"
+        if _at_most(control[0].interval, test.at_most) == CONTRADICTED:
+            verdict = OPEN
+            effect += ", beyond the bound itself: these times do not tell"
     return Found(
-        verdict=_at_most((low, high), test.at_most),
+        verdict=verdict,
         effect=effect,
-        values={"power": found.p, "interval": (low, high)},
-        evidence=ids(*records.values()),
+        values={"power": found.p, "interval": found.interval},
+        evidence=ids(*(r for one in records for r in one.values())),
     )
+
+
+def _power(records: Mapping[int, Record], key: str) -> power.Power | None:
+    samples = {t: r.detail.get(key, []) for t, r in records.items()}
+    return power.fit(samples) if all(samples.values()) else None
+
+
+def _grows(found: power.Power) -> str:
+    low, high = found.interval
+    return f"T^{found.p:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _ratio(test: claims.Ratio, runs: Sequence[RunFile]) -> Found:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class _OpNames(Observer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: Counter[object] = Counter()
+        self.seen: Counter[Any] = Counter()
 
     def look(self, func, args, out) -> None:
         """Count an operator."""

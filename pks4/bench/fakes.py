@@ -66,7 +66,7 @@ class Fakes(FakeTensorMode):
     def __init__(self, rules: str) -> None:
         super().__init__()
         self.rules = rules
-        self._known: dict[Any, tuple] = {}
+        self._known: dict[Any, tuple[Any, Any, Any]] = {}
         self._looks: list[Look] = []
         self._inside = False  # an operator, whose own operators are nobody's business
 
@@ -112,14 +112,15 @@ class Fakes(FakeTensorMode):
         except _Unlike:
             return super().__torch_dispatch__(func, types, args, kwargs)
         if known is not None:
-            return self._output_from_cache_entry(*known, func, args)
+            state, entry, own = known
+            return self._output_from_cache_entry(state, entry, own, func, args)
         try:
             state = fake_tensor._CacheKeyState(self.shape_env)
             own = self._cache_key(state, func, args, kwargs or {})
         except fake_tensor._BypassDispatchCache:
-            own = None
+            own = None  # not for the cache
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        entry = self.cache.get(own)
+        entry = self.cache.get(own) if own else None
         if isinstance(entry, fake_tensor._DispatchCacheValidEntry):
             self._known[key] = (state, entry, own)
         return out
