@@ -5,6 +5,7 @@ import torch
 from rivals import clip, every_variant, frames_that_fit, tiny
 from torch import nn
 
+from pks4.bench import fakes
 from pks4.bench.fakes import pretended
 from pks4.bench.kernels import declared_attention
 from pks4.bench.step_memory import step_memory
@@ -65,6 +66,22 @@ def test_a_simulated_step_equals_a_real_one(name, options):
         fake = tiny(name, options, frames, device="meta").train()
         with pretended(fake, clip(frames, device="meta")) as video:
             assert step_memory(fake, video) == real
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["pks4", "video_mamba", "side4video", "tsm", "hf_vivit"])
+def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
+    def refused(values):
+        raise fakes._Unlike
+
+    def step():
+        model = tiny(name, {}, 4, device="meta").train()
+        with declared_attention(TARGETS[target].kernel):
+            return simulated(model, clip(4, device="meta"), target)
+
+    found = step()
+    monkeypatch.setattr(fakes, "_sign", refused)
+    assert step() == found
 
 
 @pytest.mark.parametrize("target", TARGETS)

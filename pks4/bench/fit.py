@@ -24,7 +24,7 @@ CLIP_FRAMES = 16
 GROWS = ("inputs", "activations", "temporaries")  # parts of a step, with its clips
 CHUNK_FRAMES = 64  # of a frozen PKS4 backbone
 CLEARLY = 0.02  # of what one frame or clip more takes
-MOST_FRAMES, MOST_CLIPS = 2048, 512  # beyond it, "at least" is the answer
+MOST_FRAMES, MOST_CLIPS = 1024, 256  # beyond it, "at least" is the answer
 CLASSES = 400
 RULE = "step_memory/v1"
 
@@ -191,15 +191,15 @@ def answer(question: Question) -> Fit:
         guess=int(CLIP_FRAMES * growth_to(limit, first)),
         convex_from=chunk,
     )
+    found, kernel, scan = step_of(frames or step, question.batch)
     clips = largest(
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,
         MOST_CLIPS,
         known={question.batch: first.peak},
-        guess=frames * question.batch // CLIP_FRAMES,
+        guess=int(growth_to(limit, found) * (frames or step) * question.batch / CLIP_FRAMES),
         convex_from=-(-chunk // CLIP_FRAMES),
     )
-    found, kernel, scan = step_of(frames or step, question.batch)
     return Fit(
         label=question.contestant.label,
         title=question.contestant.title or question.contestant.label,
