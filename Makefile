@@ -1,10 +1,11 @@
 # make quick   its own environment, the quick suite, and a report (some ten minutes)
 # make test    the same environment, linters and tests
+# make docs    the same environment; the documentation site in .site/
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quick test env clean
+.PHONY: quick test docs env clean
 
 quick: env
 	$(BIN)/pks4-bench run quick
@@ -16,6 +17,9 @@ test: env
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n auto
 
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 env: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
@@ -26,4 +30,4 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .site

@@ -1,13 +1,11 @@
 """`compare` and `accept` as commands: exit codes, output that hostile text cannot break."""
 
 import json
-import re
 import subprocess
 import sys
 from xml.etree import ElementTree
 
 import pytest
-import typer
 from made_runs import COST, failed, made, run_file, written
 from typer.testing import CliRunner
 
@@ -235,17 +233,6 @@ def test_rounds_are_joined_and_the_ratio_is_that_of_all():
 def test_a_measure_that_fails_in_one_round_has_failed():
     lost = {"event": "failed", "measure": "time", "status": "oom", "reason": "x", "seconds": 0.0}
     assert joined([{"time": event([1.0] * 2, [1.0] * 2)}, {"time": lost}])["time"] == lost
-
-
-@pytest.mark.parametrize("page", ["docs/regressions.md", "docs/ci/pks4-bench.yml"])
-def test_what_the_pages_tell_to_type_are_commands_with_these_options(page):
-    text = (catalogue.root() / page).read_text(encoding="utf-8").replace("\\\n", " ")
-    known = typer.main.get_command(cli.app).commands
-    typed = re.findall(r"pks4-bench (run|compare|accept|history)([^`#\n]*)", text)
-    assert typed
-    for command, rest in typed:
-        options = {option for p in known[command].params for option in p.opts}
-        assert set(re.findall(r"--[a-z]+", rest)) <= options, (command, rest)
 
 
 def test_compare_needs_no_torch(files):

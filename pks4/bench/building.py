@@ -18,7 +18,7 @@ def build(
 ) -> Any:
     """The model with exactly these options, in train mode; on meta nothing is initialised.
 
-    An nn.Module with the methods of the contract in CONTRIBUTING.md, such as macs(). It is built on
+    An nn.Module with the methods of the contract in docs/extend.md, such as macs(). It is built on
     the CPU and moved, so that a seed gives the same weights on every device. Raises UserError, one
     line, for a value that the model refuses.
     """

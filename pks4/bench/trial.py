@@ -28,7 +28,7 @@ class Trial:
     def build(self, device: str = "cpu", frames: int | None = None) -> Any:
         """A fresh model of this cell's contestant, in train mode, from a fixed seed.
 
-        An nn.Module with the methods of the contract in CONTRIBUTING.md, such as macs().
+        An nn.Module with the methods of the contract in docs/extend.md, such as macs().
         """
         return build(self.cell, device, frames)
 
