@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use 
 
 import json
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from pks4.bench.given import Given
 from pks4.bench.units import bytes_of
 from pks4.commands import answers, ask, judge, listing
 from pks4.commands.data import data_app
-from pks4.commands.places import base, run_folders, runs_folder, suite_named
+from pks4.commands.places import base, results_folder, run_folders, runs_folder, suite_named
 from pks4.commands.search import search
 from pks4.commands.show import show_app
 from pks4.commands.terminal import AsJson, Data, Weights, escaped, note, print_table
@@ -145,13 +146,20 @@ def plan(
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")],
+    run: Annotated[
+        str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")
+    ] = "latest",
     out: Out = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Write tables, figures and report.html of a run; print the path of the report."""
     from pks4.bench import store
 
-    print(_write_report(store.find_run(run, run_folders()), out))
+    page = _write_report(store.find_run(run, run_folders()), out)
+    print(page, flush=True)
+    if show and not webbrowser.open(page.as_uri()):
+        note.print(f"no browser could be opened here; open {escaped(page)} yourself",
+                   soft_wrap=True)  # fmt: skip
 
 
 app.command()(ask.explain)
@@ -245,4 +253,4 @@ def _write_report(run: Path, out: Path | None) -> Path:
     for line in read(run).torn:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     with note.status("writing the report"):
-        return write(run, out or base() / "reports" / run.stem)
+        return write(run, out or base() / "reports" / run.stem, results_folder())

@@ -149,5 +149,12 @@ def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, mon
     assert "reconstruction" in page
     value = next(r.value for r in store.read(session.path).records if r.metric == "macs_forward")
     assert str(value) in page
+    opened = []
+    for there in (True, False):
+        monkeypatch.setattr("webbrowser.open", lambda url, there=there: opened.append(url) or there)
+        shown = invoke("report", "--open", "--out", tmp_path / "report")
+        assert (shown.exit_code, shown.stdout) == (0, done.stdout)
+        assert ("no browser could be opened" in shown.stderr) is not there
+    assert opened == [(tmp_path / "report" / "report.html").as_uri()] * 2
     listed = json.loads(invoke("list", "runs", "--json").stdout)
     assert {"run": session.header.run, "state": "complete"}.items() <= listed[0].items()

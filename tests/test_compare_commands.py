@@ -23,7 +23,7 @@ from pks4.errors import UserError
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """Results of the command go to a temporary folder."""
-    monkeypatch.setattr(judge, "where_we_are", lambda: tmp_path)
+    monkeypatch.setattr(judge, "results_folder", lambda: tmp_path / "results")
 
 
 def invoke(*args):

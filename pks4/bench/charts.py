@@ -198,7 +198,7 @@ def ranking(axes: Axes, rows: Mapping[str, Row], cast: Cast, levels: Mapping[str
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.tick_params(axis="y", length=0)
     for tick, (label, _) in zip(axes.get_yticklabels(), ordered, strict=True):
-        tick.set(color=cast.looks[label].colour, size=labels.SIZE, weight=cast.looks[label].weight)
+        tick.set(color=cast.looks[label].ink, size=labels.SIZE, weight=cast.looks[label].weight)
 
 
 def share_axis(axes: Axes, which: str, rows: Sequence[Row], levels: Mapping[str, float]) -> None:

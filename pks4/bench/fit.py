@@ -83,8 +83,8 @@ def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]
     rows = [
         (
             f.title,
-            _count(f.frames, MOST_FRAMES),
-            _count(f.clips, MOST_CLIPS),
+            count(f.frames, MOST_FRAMES),
+            count(f.clips, MOST_CLIPS),
             f"{f.peak / 2**30:.2f}",
             *(f"{f.parts.get(name, 0) / 2**30:.2f}" for name in parts),
         )
@@ -105,7 +105,8 @@ def remarks(question: Question, found: Sequence[Fit]) -> list[str]:
     ]
 
 
-def _count(k: int, most: int) -> str:
+def count(k: int, most: int) -> str:
+    """How many fit, for people; `most` were tried, so that all of them fitting means at least."""
     return f"≥ {k:,}" if k == most else f"{k:,}"
 
 

@@ -67,22 +67,18 @@ def beside(axes: Axes, labels: Sequence[Label]) -> None:
     places = spread([end for end, _ in ends], gap, 0.0, 1.0)
     for (end, item), place in zip(ends, places, strict=True):
         start = axes.transAxes.inverted().transform(axes.transData.transform((item.x, item.y)))[0]
-        common: dict[str, Any] = {
-            "color": item.look.colour,
-            "transform": axes.transAxes,
-            "clip_on": False,
-        }
+        common: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
         axes.plot(
             [start, 1.0, 1.0 + _BEND / width], [end, end, place],
-            linewidth=0.7, alpha=0.55, zorder=1, **common,
+            color=item.look.colour, linewidth=0.7, alpha=0.55, zorder=1, **common,
         )  # fmt: skip
         axes.plot(
             [1.0 + (_BEND + 0.04) / width, 1.0 + (_BEND + _SAMPLE) / width], [place, place],
-            linestyle=item.look.dashes, linewidth=item.look.width, **common,
+            color=item.look.colour, linestyle=item.look.dashes, linewidth=item.look.width, **common,
         )  # fmt: skip
         axes.text(
             1.0 + (_BEND + _SAMPLE + 0.07) / width, place, item.words, va="center_baseline",
-            size=SIZE, weight=item.look.weight, **common,
+            color=item.look.ink, size=SIZE, weight=item.look.weight, **common,
         )  # fmt: skip
 
 
@@ -106,7 +102,7 @@ def around(axes: Axes, labels: Sequence[Label], taken: Sequence[Bbox]) -> None:
     for item in labels:
         note = axes.annotate(
             item.words, (item.x, item.y), xytext=(0, 0), textcoords="offset points", size=SIZE,
-            color=item.look.colour, weight=item.look.weight, annotation_clip=False, zorder=6,
+            color=item.look.ink, weight=item.look.weight, annotation_clip=False, zorder=6,
             arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6,
                         "shrinkA": 0, "shrinkB": 4},
         )  # fmt: skip

@@ -1,8 +1,9 @@
 """How contestants look in every figure: colour and marker by family, line style within a family.
 
 The colours follow Okabe and Ito, which stay apart for colour-blind readers (their pale purple is
-darkened, since names are written in it). The marker repeats the family, so that colour is never the
-only carrier. PKS4 is drawn heavier and on top, on the same scale and with the same error bars as
+darkened). Names are written in a darker tone of those that are too light for words on white: each
+has a contrast of 4.5 or more. The marker repeats the family, so that colour is never the only
+carrier. PKS4 is drawn heavier and on top, on the same scale and with the same error bars as
 everyone else.
 """
 
@@ -18,6 +19,7 @@ FAINT = "#e3e3e3"
 _COLOURS = dict(zip(FAMILIES, ("#D55E00", "#0072B2", "#009E73", "#AA4499", "#555555"), strict=True))
 _MARKERS = dict(zip(FAMILIES, "Dos^X", strict=True))
 _OTHER = ("#B8860B", "P")
+_INKS = {"#D55E00": "#B34F00", "#009E73": "#007F5F", "#B8860B": "#8A6508"}  # colour -> of its words
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 3)))
 
 
@@ -26,6 +28,7 @@ class Look:
     """How one contestant is drawn."""
 
     colour: str
+    ink: str  # of its name
     marker: str
     dashes: Any
     width: float
@@ -37,6 +40,11 @@ class Look:
 def colour(family: str) -> str:
     """The colour of a family; families that are not ours share one."""
     return _COLOURS.get(family, _OTHER[0])
+
+
+def ink(family: str) -> str:
+    """The colour of words in a family's colour, on white."""
+    return _INKS.get(colour(family), colour(family))
 
 
 def marker(family: str) -> str:
@@ -55,6 +63,7 @@ def looks(contestants: Mapping[str, Contestant]) -> dict[str, Look]:
         first = family == PKS4_FAMILY
         found[label] = Look(
             colour=colour(family),
+            ink=ink(family),
             marker=marker(family),
             dashes=_DASHES[place % len(_DASHES)],
             width=2.4 if first else 1.5,

@@ -1,47 +1,44 @@
 """The report of a run: tables, figures and one page that a person reads, from its records alone.
 
 `write` builds the whole folder beside its place and then puts it there at once, so a report is
-never half old and half new. The page is one file: no script, nothing loaded from elsewhere, every
-string from a record escaped, every number in a table linked to the record that it came from. Equal
-records give equal files.
+never half old and half new. Every number in a table is linked to the record that it came from; what
+the page is, is told in `page.py`. Equal records, held against equal references, give equal files.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pks4.bench import (
     catalogue,
     figures,
     figures_accuracy,
     figures_curves,
+    figures_effects,
+    figures_stages,
     findings,
     headline,
-    palette,
     store,
     summary,
     tables,
-    units,
 )
 from pks4.bench.claims import read_claims
 from pks4.bench.claims_judge import Judged, judge
 from pks4.bench.figures import Omitted, Picture, Plot
 from pks4.bench.latex import latex
+from pks4.bench.page import page
 from pks4.bench.sentences import Finding
 from pks4.bench.sheet import Table
 from pks4.bench.tables_claims import claims
-from pks4.bench.view import FAMILIES, View
+from pks4.bench.tables_reference import Beside, beside
+from pks4.bench.view import View
 from pks4.errors import UserError
 
 MARKER = ".pks4-report"
 PAGE = "report.html"
-_GLYPHS = dict(zip(FAMILIES, "◆●■▲✖", strict=True))
+_FIGURES = (figures, figures_stages, figures_effects, figures_accuracy, figures_curves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +52,13 @@ class Report:
     pictures: Sequence[Picture]
     omitted: Sequence[Omitted]
     findings: Sequence[Finding]
+    beside: Beside | None = None
 
 
-def write(run_path: Path, out_dir: Path) -> Path:
+def write(run_path: Path, out_dir: Path, results: Path | None = None) -> Path:
     """Write the report of the run at `run_path` into the folder `out_dir`; gives its page's path.
 
+    The run is held against the reference that the ledger in `results` names; None: against none.
     An older report in `out_dir` is replaced as a whole. Raises UserError if `run_path` is not a
     run's file, or if `out_dir` holds something that is not a report of ours.
     """
@@ -68,7 +67,8 @@ def write(run_path: Path, out_dir: Path) -> Path:
     run = store.read(Path(run_path))
     judged = [judge(claim, [run]) for claim in read_claims(catalogue.claims()).claims]
     view = View(store.frame(run.records), run.header.model_dump(), run.missing())
-    report = build(view, run.torn, judged)
+    held = beside(run, results) if results else None
+    report = build(view, run.torn, judged, held)
     building = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         building.mkdir(parents=True)
@@ -81,13 +81,18 @@ def write(run_path: Path, out_dir: Path) -> Path:
     return out / PAGE
 
 
-def build(view: View, torn: Sequence[str] = (), judged: Sequence[Judged] = ()) -> Report:
+def build(
+    view: View,
+    torn: Sequence[str] = (),
+    judged: Sequence[Judged] = (),
+    beside: Beside | None = None,
+) -> Report:
     """Everything that the report will say.
 
-    `torn` are lines of the run that could not be read, `judged` the claims held against it.
+    `torn` are lines of the run that could not be read, `judged` the claims held against it, and
+    `beside` is what its accepted reference says to it.
     """
-    accuracy = [*figures_accuracy.build(view), *figures_curves.build(view)]
-    made = [headline.build(view), *figures.build(view), *accuracy]
+    made = [headline.build(view), *(one for room in _FIGURES for one in room.build(view))]
     plots = [one for one in made if isinstance(one, Plot)]
     return Report(
         view=view,
@@ -97,62 +102,18 @@ def build(view: View, torn: Sequence[str] = (), judged: Sequence[Judged] = ()) -
         pictures=[figures.render(plot) for plot in plots],
         omitted=[one for one in made if isinstance(one, Omitted)],
         findings=findings.build(view),
+        beside=beside,
     )
-
-
-def page(report: Report) -> str:
-    """The report as one HTML file."""
-    environment = Environment(
-        loader=PackageLoader("pks4.bench", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        view=report.view,
-        header=report.view.header,
-        facts=facts(report.view.header),
-        statement=summary.statement(report.view),
-        note=summary.RECONSTRUCTION,
-        families=figures.families(report.view, list(report.view.contestants)),
-        colour=palette.colour,
-        glyph=lambda family: _GLYPHS.get(family, "✚"),
-        compact=_compact,
-        missing=units.MISSING,
-    )
-
-
-def facts(header: Mapping[str, Any]) -> dict[str, str]:
-    """Where and with what the run was made, as names and values to print."""
-    state = {True: " with uncommitted changes", False: "", None: ", state of the tree unknown"}
-    commit = header.get("commit") or "not known"
-    machine = dict(header.get("environment") or {})
-    memory = machine.pop("memory_bytes", None)
-    told = {
-        "suite": str(header.get("suite")),
-        "run": str(header.get("run")),
-        "created": str(header.get("created")),
-        "commit": f"{commit}{state[header.get('dirty')]}",
-        "versions": _compact(header.get("versions") or {}),
-    }
-    told |= {key: _compact(value) for key, value in machine.items()}
-    return told | ({"memory": units.quantity(memory, "B")} if memory else {})
-
-
-def _compact(value: Any) -> str:
-    """A piece of a record on one line: `key value, key value`; empty fields are left out."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_compact(v)}" for k, v in value.items() if v is not None)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _write_files(folder: Path, report: Report) -> None:
     (folder / MARKER).write_text(f"report of {report.view.header.get('run')}\n", "utf-8")
     for name in ("tables", "figures"):
         (folder / name).mkdir()
-    for table in (report.claims, *report.tables):
+    made = [report.claims, *report.tables]
+    if report.beside and report.beside.table:
+        made.append(report.beside.table)
+    for table in made:
         stem = folder / "tables" / table.name
         table.raw().to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
         stem.with_suffix(".md").write_text(table.markdown(), "utf-8")
@@ -163,7 +124,6 @@ def _write_files(folder: Path, report: Report) -> None:
             stem.with_suffix(f".{kind}").write_bytes(content)
         if picture.plot.data is not None:
             picture.plot.data.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
-    made = [report.claims, *report.tables]
     words = summary.markdown(report.view, report.findings, made, report.pictures)
     (folder / "report.md").write_text(words, "utf-8")
     (folder / PAGE).write_text(page(report), "utf-8")

@@ -12,7 +12,9 @@ RECONSTRUCTION = (
     "PKS4 here is a reconstruction from the abstract of arXiv 2604.26461; "
     "no number here is the paper's."
 )
-_IN_FULL = ("headline", "published", "time", "accuracy", "convergence", "failures")
+_IN_FULL = (
+    "headline", "fit", "published", "time", "accuracy", "convergence", "failures", "reference",
+)  # fmt: skip
 _IF_SHORT = ("accuracy_differences", "accuracy_frames")  # in full up to so many lines, else linked
 _LONGEST = 48
 

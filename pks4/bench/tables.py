@@ -2,9 +2,10 @@
 
 Each function takes a `View` and gives one `Table`, with a line for everything that was measured and
 nothing that was not. T is the number of frames throughout. Where memory goes is told in
-`tables_memory.py`, time in `tables_measured.py`, accuracy in `tables_accuracy.py`,
-`tables_convergence.py` and `tables_frames.py`, published numbers in `tables_published.py`, failures
-and evidence in `tables_evidence.py`.
+`tables_memory.py`, what fits in `tables_fit.py`, plain fvcore in `tables_counters.py`, time in
+`tables_measured.py`, accuracy in `tables_accuracy.py`, `tables_convergence.py` and
+`tables_frames.py`, published numbers in `tables_published.py`, failures and evidence in
+`tables_evidence.py`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from pks4.bench import lines, structure, units
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.tables_accuracy import accuracy, differences
 from pks4.bench.tables_convergence import convergence
+from pks4.bench.tables_counters import plain_counter
 from pks4.bench.tables_evidence import evidence, failures
+from pks4.bench.tables_fit import fitting
 from pks4.bench.tables_frames import accuracy_frames
 from pks4.bench.tables_measured import growth, timing
 from pks4.bench.tables_memory import kept, step_memory
@@ -32,6 +35,8 @@ _COST = (
 _ONLY_WITH_LINES = (
     "kept",
     "step_memory",
+    "fit",
+    "plain_counter",
     "growth",
     "published",
     "accuracy_differences",
@@ -43,7 +48,7 @@ _ONLY_WITH_LINES = (
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
-    costs = (headline, cost, kept, step_memory, published, structures)
+    costs = (headline, fitting, cost, kept, step_memory, plain_counter, published, structures)
     trained = (accuracy, differences, accuracy_frames, convergence)
     measured = (timing, growth, *trained, streaming)
     made = [make(view) for make in (*costs, *measured, failures, evidence)]

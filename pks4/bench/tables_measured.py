@@ -1,8 +1,10 @@
 """The tables of what was timed: medians, ratios with verdicts, growth with T."""
 
+import math
 from collections.abc import Sequence
 
 from pks4.bench import lines, power, units
+from pks4.bench.pairing import LEAST_EFFECT
 from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
 from pks4.bench.view import OK, Row, View
 
@@ -30,7 +32,11 @@ def timing(view: View) -> Table:
     return table(
         name="time",
         title="Wall-clock time",
-        note=f"Medians over rounds. Ratio: candidate ÷ reference, 95 % interval{told}.",
+        note=(
+            f"Medians over rounds. Ratio: candidate ÷ reference, 95 % interval{told}. Floor: a "
+            "ratio nearer to 1 than so much is called no difference; "
+            f"{100 * LEAST_EFFECT:.0f} %, or more where the reference timed against itself asks it."
+        ),
         columns=(
             *lines.SETTING,
             lines.TASK,
@@ -95,11 +101,21 @@ def growth(view: View) -> Table:
     )
 
 
+def noise_floor(row: Row | None) -> float | None:
+    """How far from 1 a ratio must be to count, as a fraction; None where the record has no floor.
+
+    `least_effect` is |ln ratio|, what the session's A/A arm asks for (`pairing.py`).
+    """
+    least = row.detail.get("least_effect") if row else None
+    return None if least is None else math.expm1(least)
+
+
 def _ratio_columns(stem: str) -> Sequence[Column]:
     return (
         Column(key=f"{stem}_ratio", heading=f"{stem} ratio", numeric=True),
         Column(key=f"{stem}_low", heading="low", raw_only=True),
         Column(key=f"{stem}_high", heading="high", raw_only=True),
+        Column(key=f"{stem}_floor", heading=f"{stem} floor, %", numeric=True),
         Column(key=f"{stem}_verdict", heading=f"{stem} verdict"),
     )
 
@@ -110,9 +126,13 @@ def _ratio(stem: str, row: Row | None) -> Line:
     told = f" [{units.ratio_interval(ends)}]" if ends else ""
     shown = f"{row.value:.2f}{told}" if row else None
     verdict = row.detail.get("verdict") if row else None
+    floor = noise_floor(row)
     return {
         f"{stem}_ratio": number(row, shown),
         f"{stem}_low": text(low),
         f"{stem}_high": text(high),
+        f"{stem}_floor": Entry(
+            value=floor, text=units.MISSING if floor is None else f"{100 * floor:.1f}"
+        ),
         f"{stem}_verdict": Entry(value=verdict, text=verdict or units.MISSING, tone=verdict),
     }

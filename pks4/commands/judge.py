@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pks4.commands.places import base as where_we_are
-from pks4.commands.places import run_folders, runs_folder, suite_file
+from pks4.commands.places import results_folder, run_folders, runs_folder, suite_file
 from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
 from pks4.errors import UserError
 
@@ -93,14 +92,14 @@ def accept(
     from pks4.bench import store
 
     read = _run(store.find_run(run, run_folders()))
-    entry = accepting.accept(read, reason, _results(), who)
+    entry = accepting.accept(read, reason, results_folder(), who)
     failed = [r for r in read.records if r.status != "ok"]
     if failed:
         note.print(f"[yellow]note:[/] {len(failed)} measures of it failed, {failed[0].cell} "
                    f"{failed[0].measure} among them; compare will not miss them")  # fmt: skip
     replaced = f", in place of {entry.replaces}" if entry.replaces else ""
     print(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
-    note.print(f"commit {_results() / accepting.LEDGER} and the run in results/reference")
+    note.print(f"commit {results_folder() / accepting.LEDGER} and the run in results/reference")
 
 
 def _show(found: Any, every: bool) -> None:
@@ -126,12 +125,12 @@ def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
         raise UserError("compare takes BASE and HEAD, such as: pks4-bench compare reference latest")
     second = _run(store.find_run(head, run_folders()))
     if base == "reference":
-        first, told = accepting.reference(second, _results())
+        first, told = accepting.reference(second, results_folder())
         if told:
             note.print(f"[yellow]note:[/] {escaped(told)}", soft_wrap=True)
     else:
         first = _run(store.find_run(base, run_folders()))
-    known, torn = accepting.ledger(_results())
+    known, torn = accepting.ledger(results_folder())
     for line in torn:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
     return first, second, [a for a in known if a.when <= first.header.created]
@@ -147,9 +146,11 @@ def _references(suite: str, known: list[Any]) -> list[tuple[Any, str]]:
     """Runs of a suite that were accepted since, the last first, with their reasons."""
     from pks4.bench import accept as accepting
 
-    since = [a for a in accepting.ledger(_results())[0] if a.suite == suite and a not in known]
+    since = [
+        a for a in accepting.ledger(results_folder())[0] if a.suite == suite and a not in known
+    ]
     return [
-        (accepting.accepted_run(a, _results()), f"{a.reason}, {a.who}, {a.when[:10]}")
+        (accepting.accepted_run(a, results_folder()), f"{a.reason}, {a.who}, {a.when[:10]}")
         for a in reversed(since)
     ]
 
@@ -191,10 +192,6 @@ def _again(found: Any, head: Any) -> Any:
 
 def _say(line: str) -> None:
     note.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _results() -> Path:
-    return where_we_are() / "results"
 
 
 def _write(path: Path, text: str) -> None:

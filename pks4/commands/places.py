@@ -39,9 +39,14 @@ def base() -> Path:
     return catalogue.root() if catalogue.is_checkout() else Path.cwd()
 
 
+def results_folder() -> Path:
+    """Where runs and the ledger of accepted references are."""
+    return base() / "results"
+
+
 def runs_folder() -> Path:
     """Where new runs go."""
-    return base() / "results" / "runs"
+    return results_folder() / "runs"
 
 
 def run_folders() -> list[Path]:
