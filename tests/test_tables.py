@@ -1,5 +1,6 @@
 """Tables: values by hand, exact structure in T, gaps that stay gaps, safe Markdown."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -269,9 +270,29 @@ def test_the_peak_of_a_step_stands_with_its_parts_and_its_structure():
     assert first["step_peak_bytes"].value == sum(
         first[part].value for part in ("weights", "activations", "gradients", "temporaries")
     )
+    assert (first["weights"].text, first["activations"].text) == ("300", "400")  # MiB
+    assert (first["gradients"].text, first["gradients"].source) == ("0", first["weights"].source)
     fitted = {line["kind"].text for line in tables.structures(view).lines}
     assert fitted == {"affine"}
     assert "step_memory" in {one.name for one in tables.build(view)}
+
+
+def test_the_floor_of_a_ratio_is_told_in_per_cent():
+    place = {"grid": "time", "scale": "tiny", "kind": "noisy", "cell": "time/joint/t8"}
+    detail = {"least_effect": math.log(1.05), "verdict": "same"}
+    row = record("joint", 8, "time", "step_ratio", 1.02, detail=detail, **place)
+    (line,) = tables_measured.timing(view_of([row])).lines
+    assert (line["step_floor"].value, line["step_floor"].text) == (pytest.approx(0.05), "5.0")
+    assert line["forward_floor"].text == units.MISSING
+
+
+def test_what_is_kept_stands_by_stage_in_numbers_that_people_read():
+    detail = {"by_stage": {"temporal": 3 * MIB, "backbone": 5 * MIB}, "weight_copies": MIB}
+    row = record("pks4", 8, "saved_bytes", "saved_bytes", 8 * MIB, unit="B", detail=detail)
+    (line,) = tables.kept(view_of([row])).lines
+    shown = [line[key].text for key in ("saved_bytes", "backbone", "temporal", "head")]
+    assert shown == ["8.00", "5.00", "3.00", "0"]
+    assert line["weight_copies"].text == "1.00"
 
 
 def test_without_simulated_steps_there_is_no_table_of_them():
@@ -291,6 +312,7 @@ def test_times_at_four_numbers_of_frames_tell_their_power():
         )
     (line,) = tables_measured.growth(view_of(made)).lines
     assert line["power"].text == "1.50 [1.50 to 1.50]"
+    assert line["constant"].text != units.MISSING
     assert line["range"].text == "4 to 32"
     assert "growth" not in {one.name for one in tables.build(view_of(synthetic_run()))}
 

@@ -179,8 +179,8 @@ def ranking(axes: Axes, rows: Mapping[str, Row], cast: Cast, levels: Mapping[str
     for words, level in levels.items():
         axes.axvline(level, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
-            words, (level, 0), xycoords=("data", "axes fraction"), xytext=(3, 4), rotation=90,
-            textcoords="offset points", va="bottom", size=7.5, color=MUTED,
+            words, (level, 1), xycoords=("data", "axes fraction"), xytext=(0, 1),
+            textcoords="offset points", ha="center", size=7, color=MUTED,
         )  # fmt: skip
     for place, (label, row) in enumerate(ordered):
         look = cast.looks[label]

@@ -16,6 +16,7 @@ from pks4.bench.charts import Cast
 from pks4.bench.palette import FAINT, INK, MUTED
 
 _BAND = 0.36  # of a row: half the height of its band
+_NARROW = 4  # a range of ratios, highest over lowest, below which ticks are evenly apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,9 @@ def name_rows(axes: Axes, effects: Sequence[Effect], cast: Cast, *, shown: bool)
 def _ratio_axis(axes: Axes, low: float, high: float) -> None:
     low, high = low / 1.08, high * 1.08
     ticks = drawing.round_ticks(low, high, binary=False)
+    if high < _NARROW * low:
+        even = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        ticks = [float(tick) for tick in even if low <= tick <= high]
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:.3g}×" for tick in ticks]))  # noqa: RUF001

@@ -215,7 +215,7 @@ def line_page(
 
 def subtitle_of(axes: Axes, words: str) -> None:
     """What the vertical axis, or the panel, shows: horizontal, above the axes."""
-    axes.set_title(words, loc="left", size=9.5, weight="bold", color=palette.INK, pad=10)
+    axes.set_title(words, loc="left", size=9.5, weight="bold", color=palette.INK, pad=12)
 
 
 def place(figure: Figure, *, left: float = LEFT, right: float = RIGHT, **room: float) -> None:

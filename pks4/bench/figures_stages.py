@@ -25,7 +25,9 @@ METRIC = "saved_bytes"
 COLOURS = dict(zip(STAGES, ("#C9CED6", "#3B4252", "#E6A532"), strict=True))
 _TITLE = "Activation memory by stage, for each frame"
 _COLUMNS = 4
-_PANEL, _GAP, _LEFT, _TOP = (2.35, 1.2), (0.25, 0.62), 0.65, 1.2  # inches
+_PANEL, _GAP, _LEFT, _TOP = (2.35, 0.95), (0.25, 0.45), 0.65, 1.2  # inches
+_BELOW = 0.2  # inches, for the last row's axis
+_INVISIBLE = 1 / 500  # of the axis: a part so low cannot be seen
 
 Stacks = dict[int, dict[str, float]]  # T -> stage -> bytes for each frame
 
@@ -89,7 +91,7 @@ def _page(view: View, stacks: Mapping[str, Stacks], subtitle: str) -> Figure:
     columns = min(_COLUMNS, len(stacks))
     lines = -(-len(stacks) // columns)
     width = max(7.2, _LEFT + columns * (_PANEL[0] + _GAP[0]))
-    height = _TOP + lines * (_PANEL[1] + _GAP[1])
+    height = _TOP + lines * (_PANEL[1] + _GAP[1]) + _BELOW
     tallest = max(sum(one.values()) for own in stacks.values() for one in own.values())
     scale = units.scale_for([tallest], "B")
     with drawing.style(_TITLE):
@@ -103,25 +105,32 @@ def _page(view: View, stacks: Mapping[str, Stacks], subtitle: str) -> Figure:
                     _PANEL[0] / width, _PANEL[1] / height,
                 )
             )  # fmt: skip
-            _panel(axes, own, label, who, scale)
-            axes.set_ylim(0, 1.16 * tallest / scale.factor)
-            axes.tick_params(labelleft=column == 0)
+            highest = 1.16 * tallest / scale.factor
+            _panel(axes, own, label, who, scale, highest * _INVISIBLE)
+            axes.set_ylim(0, highest)
+            lowest = place >= len(stacks) - columns
+            axes.tick_params(labelleft=column == 0, labelbottom=lowest)
             if column == 0:
                 axes.set_ylabel(f"{scale.symbol} a frame", size=7.5)
-            if place >= len(stacks) - columns:
+            if lowest:
                 axes.set_xlabel("frames T", size=7.5)
         drawing.heading(figure, _TITLE, subtitle, 0.2)
         _key(figure)
     return figure
 
 
-def _panel(axes: Axes, own: Stacks, label: str, who: Cast, scale: units.Scale) -> None:
+def _panel(
+    axes: Axes, own: Stacks, label: str, who: Cast, scale: units.Scale, least: float
+) -> None:
+    """Stacked bars; parts of no more than `least`, which viewers would draw as a hairline, not."""
     drawing.clean(axes)
     places = range(len(own))
     below = [0.0] * len(own)
     for stage in STAGES:
         parts = [one[stage] / scale.factor for one in own.values()]
-        axes.bar(places, parts, 0.72, below, color=COLOURS[stage])
+        seen = [place for place in places if parts[place] > least]
+        heights, bottoms = ([values[place] for place in seen] for values in (parts, below))
+        axes.bar(seen, heights, 0.72, bottoms, color=COLOURS[stage], linewidth=0)
         below = [low + part for low, part in zip(below, parts, strict=True)]
     axes.annotate(
         units.significant(below[-1]), (len(own) - 1, below[-1]), xytext=(0, 2),

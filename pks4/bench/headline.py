@@ -36,7 +36,9 @@ def build(view: View) -> Plot | Omitted:
             sides = (0.85, widest + labels.BESIDE + 0.2) if row is above else (widest + 0.25, 0.55)
             for column, draw in enumerate(row):
                 draw(_panel(figure, line, column, *sides))
-        drawing.heading(figure, "Cost and accuracy at a glance", _subtitle(view), 0.2)
+        drawing.heading(
+            figure, "Cost and accuracy at a glance", _subtitle(view, bool(above), bool(below)), 0.2
+        )
         drawing.family_key(figure, figures.families(view, list(view.contestants)), 0.2, 0.76)
     return Plot(
         name="headline",
@@ -70,8 +72,11 @@ def _panel(figure: Figure, line: int, column: int, left: float, right: float) ->
     )
 
 
-def _subtitle(view: View) -> str:
-    return f"run {view.header.get('run')}; exact costs above, accuracy with 95 % intervals below"
+def _subtitle(view: View, costs: bool, scores: bool) -> str:
+    told = ["exact costs"] * costs + ["accuracy with 95 % intervals"] * scores
+    where = ("above", "below") if len(told) > 1 else ("",)
+    parts = [f"{words} {place}".strip() for words, place in zip(told, where, strict=True)]
+    return f"run {view.header.get('run')}; {', '.join(parts)}"
 
 
 def _caption(view: View, costs: bool, scores: bool) -> str:

@@ -86,6 +86,11 @@ def text(value: object) -> Entry:
     return Entry(value=value, text=units.MISSING if value is None else str(value))
 
 
+def amount(value: float, source: Row) -> Entry:
+    """A part of a record, such as the bytes of one stage, on the scale of its column."""
+    return Entry(value=value, text="", source=source)
+
+
 def number(row: Row | None, shown: str | None = None) -> Entry:
     """The value of a record; None gives an empty field. `shown` replaces the column's own text."""
     if row is None:

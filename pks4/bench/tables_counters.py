@@ -5,7 +5,7 @@ counters are held against each other.
 """
 
 from pks4.bench import lines, units
-from pks4.bench.sheet import Column, Entry, Line, Table, table, text
+from pks4.bench.sheet import Column, Entry, Line, Table, amount, number, table, text
 from pks4.bench.tables_published import percent
 from pks4.bench.view import Row, Setting, View
 
@@ -53,8 +53,8 @@ def _line(view: View, setting: Setting, label: str, row: Row) -> Line:
         **lines.place(setting),
         **lines.who(view, label),
         **lines.at(row.detail.get("frames", row.frames)),
-        "macs": Entry(value=macs, text="", source=row),
-        "plain": Entry(value=row.value, text="", source=row),
+        "macs": amount(macs, row),
+        "plain": number(row),
         "error": Entry(value=error, text=percent(error), source=row),
         "missed": text(told or None),
     }

@@ -27,9 +27,9 @@ def fitting(view: View) -> Table:
         title="What fits in memory",
         note=(
             "The most frames, of the T measured, whose simulated training step fits when "
-            f"{RESERVE:.0%} of the memory is kept free; allocators and libraries take theirs of "
-            "that. ≥: the largest T measured still fits. 0: the smallest does not. Between two T, "
-            "pks4-bench fit finds the exact number."
+            f"{100 * RESERVE:g} % of the memory is kept free; what allocators and libraries take "
+            "comes out of it. ≥: the largest T measured still fits. 0: the smallest does not. "
+            "Between two T, pks4-bench fit finds the exact number."
         ),
         columns=(
             *lines.SETTING,
@@ -39,8 +39,8 @@ def fitting(view: View) -> Table:
                 Column(key=f"frames_{size}gib", heading=f"{size} GiB", numeric=True)
                 for size in MEMORIES
             ),
-            Column(key="measured", heading="T measured"),
-            Column(key="target", heading="target"),
+            Column(key="measured", heading="T measured", context=True),
+            Column(key="target", heading="target", context=True),
         ),
         lines=made,
     )

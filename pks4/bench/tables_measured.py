@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pks4.bench import lines, power, units
 from pks4.bench.pairing import LEAST_EFFECT
-from pks4.bench.sheet import Column, Entry, Line, Table, number, table, text
+from pks4.bench.sheet import Column, Entry, Line, Table, amount, number, table, text
 from pks4.bench.view import OK, Row, View
 
 
@@ -69,7 +69,7 @@ def growth(view: View) -> Table:
                         **lines.place(setting),
                         **lines.who(view, label),
                         "metric": text(metric.removesuffix("_seconds")),
-                        "constant": Entry(value=fitted.a, source=last),
+                        "constant": amount(fitted.a, last),
                         "power": Entry(
                             value=fitted.p,
                             text=f"{fitted.p:.2f} [{low:.2f} to {high:.2f}]",

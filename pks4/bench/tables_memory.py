@@ -1,7 +1,7 @@
 """The tables that say where memory goes: what is kept for backward, and a training step's peak."""
 
 from pks4.bench import lines
-from pks4.bench.sheet import Column, Entry, Table, number, table, text
+from pks4.bench.sheet import Column, Table, amount, number, table, text
 from pks4.bench.view import View
 from pks4.cost import STAGES
 
@@ -22,8 +22,8 @@ def kept(view: View) -> Table:
                 **lines.who(view, label),
                 **lines.at(frames),
                 "saved_bytes": number(row),
-                **{name: Entry(value=by_stage.get(name, 0), source=row) for name in STAGES},
-                "weight_copies": Entry(value=row.detail.get("weight_copies", 0), source=row),
+                **{name: amount(by_stage.get(name, 0), row) for name in STAGES},
+                "weight_copies": amount(row.detail.get("weight_copies", 0), row),
                 "target": text(row.evidence.get("target")),
             }
         )
@@ -43,7 +43,7 @@ def kept(view: View) -> Table:
             Column(key="saved_bytes", heading="kept", unit="B"),
             *(Column(key=name, heading=name, unit="B") for name in STAGES),
             Column(key="weight_copies", heading="of it copies", unit="B"),
-            Column(key="target", heading="target"),
+            Column(key="target", heading="target", context=True),
         ),
         lines=made,
     )
@@ -63,7 +63,7 @@ def step_memory(view: View) -> Table:
                 **lines.who(view, label),
                 **lines.at(frames),
                 "step_peak_bytes": number(row),
-                **{name: Entry(value=parts.get(name, 0), source=row) for name in _PARTS},
+                **{name: amount(parts.get(name, 0), row) for name in _PARTS},
                 "phase": text(row.detail["phase"]),
                 "target": text(row.evidence.get("target")),
             }
@@ -84,7 +84,7 @@ def step_memory(view: View) -> Table:
             Column(key="step_peak_bytes", heading="peak", unit="B"),
             *(Column(key=name, heading=name, unit="B") for name in _PARTS),
             Column(key="phase", heading="reached in"),
-            Column(key="target", heading="target"),
+            Column(key="target", heading="target", context=True),
         ),
         lines=made,
     )

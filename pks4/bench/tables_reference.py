@@ -101,7 +101,7 @@ def _size(entry: Compared) -> float:
 
 
 def _sentence(found: Comparison, where: str) -> str:
-    counts = Counter(e.state for e in found.entries if not e.by_rule)
+    counts: Counter[str] = Counter(e.state for e in found.entries if not e.by_rule)
     told = units.listed(f"{counts[state]} {state}" for state in ORDER if counts[state])
     return f"Beside {found.base}, the accepted reference for {where}: {told or 'no number'}."
 
