@@ -51,13 +51,14 @@ def beside(run: RunFile, results: Path) -> Beside:
 
 def comparison(found: Comparison) -> Table:
     """One line a metric: how many numbers are in which state, and the largest change."""
-    metrics = dict.fromkeys((e.metric, e.kind) for e in found.entries if not e.by_rule)
-    states = [state for state in ORDER if found.of(state)]
+    judged = [e for e in found.entries if not e.by_rule]
+    metrics = dict.fromkeys((e.metric, e.kind) for e in judged)
+    states = [state for state in ORDER if any(e.state == state for e in judged)]
     return table(
         name="reference",
         title="This run beside the accepted reference",
         note=(
-            f"Reference: {found.base}. Exact numbers must be equal; ratios of times and shares of "
+            f"BASE: {found.base}; HEAD: this run. Exact numbers must be equal; ratios of times and shares of "
             "clips are the same where their intervals say so. Absolute times are not compared. "
             f"pks4-bench compare {found.base} {found.head} tells every number, pks4-bench history "
             f"METRIC --suite {found.suite} one over commits."
@@ -68,12 +69,13 @@ def comparison(found: Comparison) -> Table:
             *(Column(key=state.replace(" ", "_"), heading=state, numeric=True) for state in states),
             Column(key="largest", heading="what differs most"),
         ),
-        lines=[_line(found, states, *key) for key in metrics],
+        lines=[
+            _line([e for e in judged if (e.metric, e.kind) == key], states, *key) for key in metrics
+        ],
     )
 
 
-def _line(found: Comparison, states: Sequence[str], metric: str, kind: str) -> Line:
-    own = [e for e in found.entries if (e.metric, e.kind) == (metric, kind) and not e.by_rule]
+def _line(own: Sequence[Compared], states: Sequence[str], metric: str, kind: str) -> Line:
     counts = {state: sum(e.state == state for e in own) for state in states}
     return {
         "metric": text(metric),
@@ -93,7 +95,8 @@ def _largest(entries: Sequence[Compared]) -> str | None:
     if not entries:
         return None
     most = min(entries, key=lambda e: (ORDER.index(e.state), -_size(e)))
-    return f"{most.cell}: {' '.join(filter(None, [most.state, effect(most), why(most)]))}"
+    told = [f"{most.state} {effect(most)}".strip(), why(most)]
+    return f"{most.cell}: {'; '.join(filter(None, told))}"
 
 
 def _size(entry: Compared) -> float:
