@@ -194,11 +194,17 @@ def ranking(axes: Axes, rows: Mapping[str, Row], cast: Cast, levels: Mapping[str
             f"{100 * row.value:.1f}", (1, place), xycoords=("axes fraction", "data"),
             xytext=(6, 0), textcoords="offset points", va="center", size=7.5, color=MUTED,
         )  # fmt: skip
-    axes.set_yticks(range(len(ordered)), [cast.names[label] for label, _ in ordered])
-    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    name_rows(axes, [label for label, _ in ordered], cast)
+
+
+def name_rows(axes: Axes, rows: Sequence[str], cast: Cast, *, shown: bool = True) -> None:
+    """Rows 0, 1, 2 … from below, each with the name of its label in the label's look, or bare."""
+    axes.set_yticks(range(len(rows)), [cast.names[label] if shown else "" for label in rows])
+    axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.tick_params(axis="y", length=0)
-    for tick, (label, _) in zip(axes.get_yticklabels(), ordered, strict=True):
-        tick.set(color=cast.looks[label].ink, size=labels.SIZE, weight=cast.looks[label].weight)
+    for tick, label in zip(axes.get_yticklabels(), rows, strict=True):
+        look = cast.looks[label]
+        tick.set(color=look.ink, size=labels.SIZE, weight=look.weight)
 
 
 def share_axis(axes: Axes, which: str, rows: Sequence[Row], levels: Mapping[str, float]) -> None:

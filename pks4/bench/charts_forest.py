@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from pks4.bench import drawing, labels
+from pks4.bench import charts, drawing
 from pks4.bench.charts import Cast
 from pks4.bench.palette import FAINT, INK, MUTED
 
@@ -30,8 +30,11 @@ class Effect:
     words: str = ""
 
 
-def forest(axes: Axes, effects: Sequence[Effect], cast: Cast, *, ratios: bool) -> None:
-    """Draw the rows from top to bottom; `ratios`: no effect is 1, else 0, a share in points."""
+def forest(axes: Axes, effects: Sequence[Effect], cast: Cast, *, ratios: bool, named: bool) -> None:
+    """Draw the rows from top to bottom; `ratios`: no effect is 1, else 0, a share in points.
+
+    `named`: each row says whose it is.
+    """
     neutral = 1.0 if ratios else 0.0
     drawing.clean(axes)
     axes.grid(visible=False, axis="y")
@@ -56,18 +59,7 @@ def forest(axes: Axes, effects: Sequence[Effect], cast: Cast, *, ratios: bool) -
         ends += [low, high, one.value]
     axes.axvline(neutral, color=MUTED, linewidth=1.0, zorder=2)
     (_ratio_axis if ratios else _point_axis)(axes, min(ends), max(ends))
-    axes.set_ylim(-0.7, len(effects) - 0.3)
-    axes.tick_params(axis="y", length=0)
-
-
-def name_rows(axes: Axes, effects: Sequence[Effect], cast: Cast, *, shown: bool) -> None:
-    """Write who stands in which row, or leave the rows without a name."""
-    axes.set_yticks(range(len(effects)))
-    names = [cast.names[one.label] if shown else "" for one in reversed(effects)]
-    axes.set_yticklabels(names)
-    for tick, one in zip(axes.get_yticklabels(), reversed(effects), strict=True):
-        look = cast.looks[one.label]
-        tick.set(color=look.ink, size=labels.SIZE, weight=look.weight)
+    charts.name_rows(axes, [one.label for one in reversed(effects)], cast, shown=named)
 
 
 def _ratio_axis(axes: Axes, low: float, high: float) -> None:

@@ -171,8 +171,7 @@ def _page(
                 )
             )  # fmt: skip
             effects = [found[label] for label in order if label in found]
-            charts_forest.forest(axes, effects, who, ratios=ratios)
-            charts_forest.name_rows(axes, effects, who, shown=place == 0)
+            charts_forest.forest(axes, effects, who, ratios=ratios, named=place == 0)
             figures.subtitle_of(axes, panel)
             axes.set_xlabel(axis)
         drawing.heading(figure, title, subtitle, 0.2)

@@ -58,10 +58,10 @@ def comparison(found: Comparison) -> Table:
         name="reference",
         title="This run beside the accepted reference",
         note=(
-            f"BASE: {found.base}; HEAD: this run. Exact numbers must be equal; ratios of times and shares of "
-            "clips are the same where their intervals say so. Absolute times are not compared. "
-            f"pks4-bench compare {found.base} {found.head} tells every number, pks4-bench history "
-            f"METRIC --suite {found.suite} one over commits."
+            f"BASE: {found.base}; HEAD: this run. Exact numbers must be equal; ratios of times and "
+            "shares of clips are the same where their intervals say so. Absolute times are not "
+            f"compared. pks4-bench compare {found.base} {found.head} tells every number, "
+            f"pks4-bench history METRIC --suite {found.suite} one over commits."
         ),
         columns=(
             Column(key="metric", heading="metric"),
