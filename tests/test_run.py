@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from pks4.bench import run, store
+from pks4.bench.merge import merge
 from pks4.bench.suite import read_suite
 from pks4.errors import UserError
 
@@ -72,6 +74,32 @@ def test_a_killed_run_resumes_to_the_same_records_none_twice_none_lost(suite_fil
     keys = [(line["cell"], line["measure"], line["metric"]) for line in lines]
     assert sorted(keys) == sorted(WHOLE)
     assert store.read(results).records[: len(before)] == before
+
+
+def test_four_runs_at_once_in_one_folder_lose_nothing_and_double_nothing(suite_file, tmp_path):
+    path, folder = suite_file(), tmp_path / "runs"
+    path.write_text(path.read_text().replace('"params", "macs", "saved_bytes"', '"params"'))
+    common = ("run", path, "--out", folder, "--no-report", "--jobs", 1)
+    started = [command(*common, *more) for more in ((), (), ("--shard", "1/2"), ("--shard", "2/2"))]
+    ended = [process.communicate(timeout=240) for process in started]
+    assert [process.returncode for process in started] == [0] * 4, ended
+    paths = [Path(out.strip()) for out, _ in ended]
+    assert sorted(folder.iterdir()) == sorted(set(paths))
+    one, other, *shards = (store.read(results) for results in paths)
+    for run_file in (one, other, *shards):
+        lines = run_file.path.read_bytes().splitlines()
+        assert len(lines) == 1 + len(run_file.records) == 1 + 2 * len(run_file.header.cells)
+        assert {r.run for r in run_file.records} == {run_file.path.stem}
+        assert run_file.missing() == {}
+    assert [run_file.header.part for run_file in (one, other)] == [None, None]
+    merged, notes = merge(shards, tmp_path / "merged.jsonl")
+    assert (numbers(merged), notes) == (numbers(one), [])
+    assert numbers(other) == numbers(one)
+
+
+def numbers(run_file):
+    """What a run found."""
+    return {r.key: r.value for r in run_file.records}
 
 
 def test_ctrl_c_leaves_a_valid_file_and_says_how_to_go_on(suite_file, tmp_path):
