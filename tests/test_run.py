@@ -15,6 +15,15 @@ from pks4.bench.merge import merge
 from pks4.bench.suite import read_suite
 from pks4.errors import UserError
 
+LATE = """
+[[grids]]
+name = "late"
+scale = "tiny"
+frames = [2]
+contestants = ["ours"]
+measures = ["time"]
+time_limit_seconds = 0.2
+"""
 MEASURES = {
     "params": ["params_total", "params_trainable"],
     "macs": ["macs_forward", "macs_train", "macs_fvcore_plain"],
@@ -118,16 +127,7 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
     text = text.replace(
         "width = 24, depth = 1, heads = 3 }", "width = 25, depth = 1, heads = 3 }", 1
     )
-    more = """
-[[grids]]
-name = "late"
-scale = "tiny"
-frames = [2]
-contestants = ["ours"]
-measures = ["time"]
-time_limit_seconds = 0.2
-"""
-    session = start(suite_file(text=text + more), tmp_path)
+    session = start(suite_file(text=text + LATE), tmp_path)
     run.execute(session, 2, silent)
     records = store.read(session.path).records
     by_cell = {cell: [r for r in records if r.cell == cell] for cell in session.todo}

@@ -84,8 +84,8 @@ def test_a_training_that_is_requeued_at_work_goes_on_at_its_epoch_and_nothing_is
     assert 1 <= first < second <= 150
     where = {r.cell: r.environment for r in run.records}
     assert {e["executor"] for e in where.values()} == {"slurm"}
-    assert (where["learn/floor/t2"]["job"], where["learn/floor/t2"]["restarts"]) == (job, "2")
-    assert where["cost/floor/t2"]["restarts"] == "0"
+    assert (where["learn/floor/t2"]["job"], where["learn/floor/t2"]["restarts"]) == (job, 2)
+    assert where["cost/floor/t2"]["restarts"] == 0
     shared = {where[c]["job"].split("_")[0] for c in ("cost/floor/t2", "learn/floor/t2")}
     assert len(shared) == 1
     assert where["late/floor/t2"]["job"] not in shared  # a node to itself, a submission of its own

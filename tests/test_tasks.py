@@ -166,6 +166,17 @@ def test_every_state_of_a_cell_is_told_apart():
     assert third.id == unasked[4].cell
 
 
+def test_local_jobs_are_so_many_at_once_and_what_must_be_alone_comes_last_and_singly(tmp_path):
+    local, alone = executors.Local(tmp_path, 2), TIME.model_copy(update={"alone": True})
+    cells = [alone, COST, *CELLS[2:]]
+    assert local.ready(cells, 0) == [[COST, CELLS[2]]]
+    assert local.ready(cells, 1) == [[COST]]
+    assert local.ready(cells, 3) == []
+    assert local.ready([alone, alone], 1) == []
+    assert local.ready([alone, alone], 0) == [[alone]]
+    assert local.ready([], 0) == []
+
+
 def program(folder, name, code):
     """A program of this name that runs Python code."""
     path = folder / name

@@ -65,7 +65,7 @@ def _machine() -> dict[str, str | int | None]:
     }
 
 
-def _job() -> dict[str, str]:
+def _job() -> dict[str, str | int]:
     """The executor, job and node of a task that was submitted (`pks4.bench.task`); else nothing."""
     executor, known = os.environ.get("SUBMITIT_EXECUTOR"), os.environ
     if executor == "local":
@@ -81,7 +81,7 @@ def _job() -> dict[str, str]:
         "executor": executor,
         "job": f"{array}_{known['SLURM_ARRAY_TASK_ID']}" if array else known["SLURM_JOB_ID"],
         "node": known.get("SLURMD_NODENAME", platform.node()),
-        "restarts": known.get("SLURM_RESTART_COUNT", "0"),
+        "restarts": int(known.get("SLURM_RESTART_COUNT", 0)),
     }
 
 

@@ -132,7 +132,11 @@ class Local:
     def ready(self, cells: Sequence[Cell], at_work: int) -> list[list[Cell]]:
         """As many as there is room for."""
         beside = [c for c in cells if not c.alone]
-        now = beside[: self.at_once - at_work] if beside else list(cells[: 0 if at_work else 1])
+        now = (
+            beside[: max(0, self.at_once - at_work)]
+            if beside
+            else list(cells[: 0 if at_work else 1])
+        )
         return [now] if now else []
 
     def submit(self, cells: Sequence[Cell], tasks: Sequence[task.CellTask]) -> list[str]:

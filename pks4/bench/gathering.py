@@ -44,12 +44,14 @@ class Tasks:
         return self.folder / f"{cell.file_stem}.jsonl"
 
     def begin(self, run: RunFile, cells: Iterable[Cell]) -> None:
-        """Make the results files that are not there yet."""
-        for cell in cells:
-            if not self.file(cell).exists():
-                writer = store.Writer(self.file(cell), new=True)
-                writer.append(run.header.model_copy(update={"cells": [cell], "part": None}))
-                writer.close()
+        """Make the results files that are not there yet, each with its header or not at all."""
+        for cell in (cell for cell in cells if not self.file(cell).exists()):
+            draft = self.file(cell).with_suffix(".draft")
+            draft.unlink(missing_ok=True)
+            writer = store.Writer(draft, new=True)
+            writer.append(run.header.model_copy(update={"cells": [cell], "part": None}))
+            writer.close()
+            draft.replace(self.file(cell))
 
     def submitted(self, jobs: Sequence[Job]) -> None:
         """Note what was handed over."""

@@ -25,7 +25,7 @@ Gres = Annotated[str, typer.Option(rich_help_panel=_PANEL, help="Such as gpu:1."
 Minutes = Annotated[
     int | None,
     typer.Option(
-        "--time", min=1, rich_help_panel=_PANEL,
+        "--time", min=3, rich_help_panel=_PANEL,
         help="Minutes of a job; default: by the suite's time limits. One that is cut goes on.",
     ),
 ]  # fmt: skip

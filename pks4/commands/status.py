@@ -51,7 +51,7 @@ def _states(path: Path) -> list[Any]:
         live = None
     if store.is_held(path):
         note.print("a process here or on another host is at work on it")
-        run = store.read(path)
+        run = store.read(path)  # anew: what a job wrote before its end is in it
     elif tasks.folder.exists():
         with Gathering(path) as gathering:
             gathering.look()
