@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pks4.bench.environment import cores
+from pks4.commands.places import run_folders
 from pks4.commands.terminal import escaped, note
 from pks4.errors import UserError, unknown_name
 
@@ -83,7 +84,7 @@ def refuse_if_at_work(run: Path) -> None:
     if busy:
         raise UserError(
             f"{run.stem}: {len(busy)} cells are with {busy[0].executor} still, job {busy[0].job} "
-            f"among them; wait, or end them first: pks4-bench status {run.stem}"
+            f"among them; wait, or end them first: pks4-bench status {called(run)}"
         )
 
 
@@ -113,11 +114,16 @@ def send(run: Path, executor: str, asked: Any, memory_limit: int | None, wait: b
             found = dispatch.dispatch(gathering, to, tell, memory_limit=memory_limit, wait=wait)
         except KeyboardInterrupt:
             if executor == "slurm":
-                note.print(f"its jobs go on; see: pks4-bench status {run.stem}")
+                note.print(f"its jobs go on; see: pks4-bench status {called(run)}", soft_wrap=True)
             raise
     tell_lost(run, found)
     if not wait:
-        note.print(f"{counted(found)}; see: pks4-bench status {run.stem}")
+        note.print(f"{counted(found)}; see: pks4-bench status {called(run)}", soft_wrap=True)
+
+
+def called(run: Path) -> str:
+    """What commands know a run by: its name, or its file where it is not among the runs."""
+    return run.stem if run.parent in run_folders() else str(run)
 
 
 def counted(found: Sequence[Any]) -> str:
