@@ -1,10 +1,12 @@
 """Runs joined: each number once with its own evidence, and what is not there is told."""
 
 import pytest
-from made_runs import CELLS, COST, failed, made, run_file
+from made_runs import CELLS, COST, failed, made, run_file, written
+from test_cli import invoke
 
 from pks4.bench.merge import merge
 from pks4.bench.shard import Shard
+from pks4.commands import listing
 from pks4.errors import UserError
 
 
@@ -87,6 +89,20 @@ def test_a_shard_that_is_not_there_is_told_with_its_cells_and_can_be_added_later
     ]
     whole, notes = merge([merged, parts[4]], tmp_path / "whole.jsonl")
     assert (values(whole), whole.header.part, notes) == (values(made()), None, [])
+
+
+def test_the_command_says_what_it_made_and_what_is_left(tmp_path):
+    part = shard(1, 4)
+    cut = type(part)(part.path, part.header, part.records[1:])
+    said = invoke("merge", written(cut, tmp_path), "--out", tmp_path / "most.jsonl")
+    assert said.stdout.strip() == (
+        f"{tmp_path / 'most.jsonl'}: {len(cut.records)} records, shard 1 of 4, "
+        f"left: 1 cell ({COST.id})"
+    )
+    assert "pks4-bench run made --shard 4/4" in said.stderr
+    written(part, tmp_path / "listed")
+    (line,) = listing.runs([tmp_path / "listed"])[1]
+    assert line[-1] == "shard 1 of 4, complete"
 
 
 def test_shards_that_do_not_belong_together_are_refused(tmp_path):

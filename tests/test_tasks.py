@@ -12,7 +12,7 @@ from test_cli import invoke
 from test_recipes import learn, trainings
 from test_run import WHOLE, command, wait_for_records
 
-from pks4.bench import executors, run, status, store
+from pks4.bench import dispatch, executors, run, status, store
 from pks4.bench.gathering import Gathering, Job, Tasks
 from pks4.bench.suite import read_suite
 from pks4.bench.task import CellTask
@@ -234,7 +234,41 @@ def test_what_sbatch_refuses_is_one_line(suite_file, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     ran = invoke("run", suite_file(), "--out", tmp_path / "runs", "--executor", "slurm")
     assert isinstance(ran.exception, UserError)
-    assert str(ran.exception) == "sbatch refused: sbatch: error: invalid partition specified: p"
+    assert str(ran.exception) == (
+        "sbatch refused: sbatch: error: invalid partition specified: p; put it right, then go on "
+        "with --resume"
+    )
+
+
+def test_without_submitit_the_remedy_is_named_and_no_run_is_begun(
+    suite_file, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    ran = invoke("run", suite_file(), "--out", tmp_path / "runs", "--executor", "local")
+    assert isinstance(ran.exception, UserError)
+    assert "pip install 'pks4-bench[slurm]'" in str(ran.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_slurm_that_does_not_answer_for_a_while_is_waited_for(begun, tmp_path, monkeypatch):
+    jobs = [Job(cell=c.id, executor="slurm", job="7", submitted="") for c in begun.header.cells]
+    Tasks(begun.path).submitted(jobs)
+    program(tmp_path, "squeue", "sys.exit('slurm_load_jobs error: Unable to contact controller')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(executors.NoAnswer, match="Unable to contact controller"):
+        executors.live([("slurm", "7")])
+    slurm, looks = executors.Slurm(tmp_path, executors.Resources()), []
+
+    def tell(found):
+        looks.append({one.state for one in found})
+        program(tmp_path, "squeue", "")
+
+    monkeypatch.setattr(slurm, "poll_seconds", 0)
+    monkeypatch.setattr(slurm, "submit", lambda cells, tasks: ["8", "9"])
+    with Gathering(begun.path) as gathering:
+        found = dispatch.dispatch(gathering, slurm, tell)
+    assert looks == [{"unknown"}, {"lost"}, {"lost"}]
+    assert [one.job for one in found] == ["8", "9"]
 
 
 @pytest.mark.parametrize(

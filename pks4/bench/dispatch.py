@@ -13,7 +13,7 @@ from pks4.bench.store import RunFile
 from pks4.bench.task import CellTask
 
 Tell = Callable[[list[status.CellState]], None]
-AT_WORK = ("waiting", "running")
+AT_WORK = ("waiting", "running", "unknown")
 
 
 def dispatch(
@@ -27,12 +27,13 @@ def dispatch(
     """Submit each cell that has something left and no job; with `wait`, follow them to their end.
 
     `tell` is given the state of every cell at each look. A cell whose job is over without its
-    records is submitted once by a call, not again and again.
+    records is submitted once by a call, not again and again. An executor that does not answer for
+    a while is waited for.
     """
     cells = {cell.id: cell for cell in gathering.run.header.cells}
     mine: set[str] = set()
     while True:
-        found = look(gathering, executor)
+        found = _look_patiently(gathering, executor)
         tell(found)
         todo = [
             cells[one.cell] for one in found
@@ -43,10 +44,10 @@ def dispatch(
             _submit(gathering, executor, part, memory_limit)
             mine |= {cell.id for cell in part}
         if not wait:
-            return look(gathering, executor)
+            return _look_patiently(gathering, executor)
         time.sleep(executor.poll_seconds)
         if not (todo or at_work):  # once more: a network file system may show the last lines late
-            return look(gathering, executor)
+            return _look_patiently(gathering, executor)
 
 
 def look(gathering: Gathering, *own: Executor) -> list[status.CellState]:
@@ -55,6 +56,14 @@ def look(gathering: Gathering, *own: Executor) -> list[status.CellState]:
     live = ask(gathering.run, jobs, *own)  # first: what a job wrote before its end is found below
     gathering.look()
     return status.states(gathering.run, jobs, live)
+
+
+def _look_patiently(gathering: Gathering, executor: Executor) -> list[status.CellState]:
+    try:
+        return look(gathering, executor)
+    except executors.NoAnswer:
+        gathering.look()
+        return status.states(gathering.run, gathering.tasks.jobs(), None)
 
 
 def ask(

@@ -24,6 +24,10 @@ WAITING = ("PENDING", "CONFIGURING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "R
            "SPECIAL_EXIT", "RESV_DEL_HOLD")  # fmt: skip
 
 
+class NoAnswer(UserError):
+    """An executor could not be asked for now."""
+
+
 class Executor(Protocol):
     """Takes tasks, and knows its jobs."""
 
@@ -78,14 +82,9 @@ class Slurm:
 
     def submit(self, cells: Sequence[Cell], tasks: Sequence[task.CellTask]) -> list[str]:
         """Hand over one array. Raises UserError with what sbatch said if it refuses."""
-        task.helpers()
         from submitit.core.utils import FailedJobError, FailedSubmissionError
         from submitit.slurm.slurm import SlurmExecutor
 
-        for program in ("sbatch", "srun", "squeue"):
-            if shutil.which(program) is None:
-                raise UserError(f"executor slurm: there is no {program} here; go to a host of the "
-                                "cluster that submits jobs")  # fmt: skip
         executor = SlurmExecutor(self.log, max_num_timeout=REQUEUES)
         longest = max(cell.time_limit_seconds for cell in cells)
         executor.update_parameters(
@@ -99,7 +98,8 @@ class Slurm:
             return [str(job.job_id) for job in executor.submit_array(list(tasks))]
         except (FailedJobError, FailedSubmissionError) as error:
             told = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise UserError(f"sbatch refused: {(told or ['it gave no reason'])[-1]}") from error
+            raise UserError(f"sbatch refused: {(told or ['it gave no reason'])[-1]}; put it right, "
+                            "then go on with --resume") from error  # fmt: skip
 
     def live(self, jobs: Iterable[str]) -> dict[str, Live]:
         """As squeue tells, asked once for all."""
@@ -112,7 +112,7 @@ class Slurm:
             raise UserError("there is no squeue here; ask on a host of the cluster") from error
         except subprocess.SubprocessError as error:
             told = getattr(error, "stderr", None) or str(error)
-            raise UserError(f"squeue does not answer: {' '.join(told.split())[:300]}") from error
+            raise NoAnswer(f"squeue does not answer: {' '.join(told.split())[:300]}") from error
         told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line)
         return {
             job: "waiting" if told[job] in WAITING else "running" for job in jobs if job in told
@@ -141,7 +141,6 @@ class Local:
 
     def submit(self, cells: Sequence[Cell], tasks: Sequence[task.CellTask]) -> list[str]:
         """Start a process for each."""
-        task.helpers()
         from submitit.local.local import LocalExecutor
 
         executor = LocalExecutor(self.log, max_num_timeout=REQUEUES)
@@ -168,6 +167,16 @@ class Local:
         except PermissionError:
             return True
         return True
+
+
+def check(name: str) -> None:
+    """Raise UserError where this executor cannot be used from here."""
+    catalogue.find("executor", name, {"local": Local, "slurm": Slurm})
+    task.helpers()
+    for program in ("sbatch", "srun", "squeue") if name == "slurm" else ():
+        if shutil.which(program) is None:
+            raise UserError(f"executor slurm: there is no {program} here; go to a host of the "
+                            "cluster that submits jobs")  # fmt: skip
 
 
 def live(jobs: Iterable[tuple[str, str]], *own: Executor) -> dict[tuple[str, str], Live]:

@@ -9,9 +9,8 @@ import typer
 from pks4.bench.environment import cores
 from pks4.commands.places import run_folders
 from pks4.commands.terminal import escaped, note
-from pks4.errors import UserError, unknown_name
+from pks4.errors import UserError
 
-EXECUTORS = ("local", "slurm")
 _PANEL = "Executors"
 
 Name = Annotated[
@@ -52,10 +51,8 @@ def resources(
     mem: str, sbatch: Sequence[str] | None, jobs: int | None, wait: bool,
 ) -> Any:  # fmt: skip
     """What the options ask of Slurm. Raises UserError for what does not go together."""
-    from pks4.bench.executors import Resources
+    from pks4.bench.executors import Resources, check
 
-    if executor is not None and executor not in EXECUTORS:
-        raise UserError(unknown_name("executor", executor, EXECUTORS))
     given = {"--partition": partition, "--gres": gres, "--time": minutes, "--cpus": cpus,
              "--mem": mem, "--sbatch": sbatch, "--no-wait": not wait}  # fmt: skip
     named = [option for option, value in given.items() if value]
@@ -67,6 +64,8 @@ def resources(
         if not equals or not key.strip("-"):
             raise UserError(f"--sbatch {text!r} must be KEY=VALUE, as in account=vision")
         more[key.strip("-")] = value
+    if executor:
+        check(executor)
     return Resources(
         partition=partition, gres=gres, minutes=minutes, cpus=cpus, mem=mem, more=more, at_once=jobs
     )

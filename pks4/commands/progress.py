@@ -82,7 +82,7 @@ class Watch:
         """Take an event of a cell; called from several threads."""
         kind, what = event["event"], f"{cell.id} {event['measure']}"
         if kind == "start":
-            self._line(cell, what)
+            self.progress.update(self._line(cell, what), text="")
         elif kind == "waiting":
             self._wait(cell, event["device"])
         elif kind == "progress":
