@@ -13,7 +13,9 @@ from pks4.errors import UserError
 
 
 def status(
-    run: Annotated[str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")],
+    run: Annotated[
+        str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")
+    ] = "latest",
     as_json: AsJson = False,
 ) -> None:
     """Show a run's cells by state; what its jobs have written is gathered into the run.
