@@ -13,15 +13,26 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pks4.bench.environment import cores
 from pks4.bench.given import Given
-from pks4.bench.units import bytes_of
 from pks4.commands import answers, ask, judge, listing
 from pks4.commands.data import data_app
-from pks4.commands.places import base, results_folder, run_folders, runs_folder, suite_named
+from pks4.commands.places import run_folders, suite_named
+from pks4.commands.run import run, write_report
 from pks4.commands.search import search
 from pks4.commands.show import show_app
-from pks4.commands.terminal import AsJson, Data, Weights, escaped, note, print_table
+from pks4.commands.status import status
+from pks4.commands.terminal import (
+    AsJson,
+    Data,
+    Fast,
+    OfShard,
+    Out,
+    Own,
+    Weights,
+    escaped,
+    note,
+    print_table,
+)
 from pks4.errors import UserError, unknown_name
 
 app = typer.Typer(
@@ -35,17 +46,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 
-Own = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--model",
-        help="A Python file of your own with build(*, frames, num_classes, image_size, …); "
-        "it joins every grid that takes all contestants. Repeat for more.",
-    ),
-]
-Fast = Annotated[bool, typer.Option("--fast", help="The suite's short form, as its file says.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
-
 
 def main() -> None:
     """Run the command line; a UserError becomes one line and exit code 2."""
@@ -56,67 +56,8 @@ def main() -> None:
         sys.exit(2)
 
 
-@app.command()
-def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
-    out: Out = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with this suite's latest run.")
-    ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Cells beside each other; default: one a core.")
-    ] = None,
-    report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
-    model: Own = None,
-    fast: Fast = False,
-    memory_limit: Annotated[
-        str, typer.Option(help="Of a cell that computes, such as 8GB; beyond it is a record.")
-    ] = "",
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu or cuda, for measures that compute; default: as the suite says."),
-    ] = None,
-    data: Data = None,
-    weights: Weights = None,
-) -> None:
-    """Run a suite: plan, prepare data, measure every cell, write the report."""
-    from pks4.bench import run as runner
-    from pks4.bench import store
-    from pks4.bench.devices import check_device
-    from pks4.commands.progress import Watch, prepare_data
-
-    parsed, text = suite_named(suite, model or [], fast)
-    folder = out or runs_folder()
-    if device:
-        check_device(device)
-    given = Given.parse(parsed, data, weights or [])
-    if resume:  # with the device, data and weights that it began with
-        session = runner.resume(parsed, text, folder)
-    else:
-        session = runner.start(parsed, text, folder, device, given)
-    for line in session.notes:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
-    note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "
-               f"{len(session.header.cells)} cells to do")  # fmt: skip
-    try:
-        prepare_data(session.cells(), note)
-        with Watch(session, note) as watch:
-            limit = bytes_of(memory_limit) if memory_limit else None
-            runner.execute(session, jobs or cores(), watch, limit)
-    except KeyboardInterrupt:
-        again = f"pks4-bench run {suite}{' --fast' if fast else ''} --resume"
-        note.print(f"interrupted; what was measured is kept in {session.path}. Go on with: {again}",
-                   soft_wrap=True)  # fmt: skip
-        sys.exit(130)
-    records = store.read(session.path).records
-    failures = [r for r in records if r.status != "ok"]
-    for r in failures:
-        note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {escaped(r.reason or '')}")
-    if report:
-        print(_write_report(session.path, None))
-    else:
-        print(session.path)
-    sys.exit(1 if failures else 0)
+app.command()(run)
+app.command()(status)
 
 
 @app.command()
@@ -126,13 +67,17 @@ def plan(
     fast: Fast = False,
     data: Data = None,
     weights: Weights = None,
+    shard: OfShard = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the cells of a suite, without running any."""
+    """Print the cells of a suite, or of a shard of it, without running any."""
     from pks4.bench.plan import plan as make_plan
+    from pks4.bench.shard import Shard
 
+    part = Shard.parse(shard) if shard else None
     parsed, _ = suite_named(suite, model or [], fast)
     cells = make_plan(parsed, given=Given.parse(parsed, data, weights or []))
+    cells = part.of(cells) if part else cells
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return
@@ -155,7 +100,7 @@ def report(
     """Write tables, figures and report.html of a run; print the path of the report."""
     from pks4.bench import store
 
-    page = _write_report(store.find_run(run, run_folders()), out)
+    page = write_report(store.find_run(run, run_folders()), out)
     print(page, flush=True)
     if show and not webbrowser.open(page.as_uri()):
         note.print(f"no browser could be opened here; open {escaped(page)} yourself",
@@ -244,13 +189,3 @@ def scan(
     print()
     print_table(*scan_session.accuracy_table(document))
     print("", *scan_session.remarks(document), sep="\n")
-
-
-def _write_report(run: Path, out: Path | None) -> Path:
-    from pks4.bench.report import write
-    from pks4.bench.store import read
-
-    for line in read(run).torn:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
-    with note.status("writing the report"):
-        return write(run, out or base() / "reports" / run.stem, results_folder())

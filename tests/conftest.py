@@ -44,10 +44,12 @@ def suite_file(tmp_path):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Keep the tests' data out of the user's cache."""
-    before = os.environ.get("PKS4_CACHE")
+def own_folders(tmp_path_factory):
+    """Keep the tests' data out of the user's cache, and their locks away from real timings."""
+    before = dict(os.environ)
     os.environ.setdefault("PKS4_CACHE", str(tmp_path_factory.mktemp("cache")))
+    os.environ["PKS4_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
     yield
-    if before is None:
-        del os.environ["PKS4_CACHE"]
+    for name in ("PKS4_CACHE", "PKS4_LOCKS"):
+        os.environ.pop(name)
+        os.environ |= {name: before[name]} if name in before else {}

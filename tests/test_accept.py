@@ -4,6 +4,7 @@ import pytest
 from made_runs import made, written
 
 from pks4.bench import accept, store
+from pks4.bench.shard import Shard
 from pks4.errors import UserError
 
 
@@ -62,6 +63,14 @@ def test_a_run_that_nobody_could_repeat_is_refused(results, run, reason, said):
     with pytest.raises(UserError, match=said):
         accepted(run, results, reason)
     assert not (results / accept.LEDGER).exists()
+
+
+def test_a_shard_is_no_reference(results):
+    run = made("one")
+    part = Shard(1, 2).part(run.header.cells)
+    shard = store.RunFile(run.path, run.header.model_copy(update={"part": part}), run.records)
+    with pytest.raises(UserError, match="is shard 1 of 2, not a whole run; join all shards first"):
+        accepted(shard, results)
 
 
 def test_the_same_run_is_not_accepted_twice(results):

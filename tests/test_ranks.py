@@ -1,14 +1,16 @@
 """A cell in several processes: the same training as in one, and no hang when a rank dies."""
 
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from pks4.bench import ranks
+from pks4.bench import ranks, run, store
 from pks4.bench.measure import accuracy
 from pks4.bench.plan import plan
 from pks4.bench.record import Reading
@@ -163,6 +165,49 @@ def test_a_rank_that_dies_ends_the_others_and_is_told(trial):
     with pytest.raises(ranks.RankFailed, match="rank 1 of the training was killed by signal 9"):
         ranks.run(dying, trial, 2)
     assert time.perf_counter() - started < 45
+
+
+def test_a_rank_that_is_killed_at_work_ends_its_cell_with_a_record(suite_file, tmp_path):
+    text = suite_file(more=LEARN.replace("epochs = 3", "epochs = 300\nprocesses = 2")).read_text()
+    suite = suite_file(text=text[: text.index("[[grids]]")] + text[text.rindex("[[grids]]") :])
+    session = run.start(*read_suite(suite), tmp_path / "runs")
+    killed = []
+
+    def kill_the_last(cell, event):
+        ranks_now = _ranks_below(os.getpid()) if event["event"] == "progress" else []
+        if ranks_now and not killed:  # the image model came first, in the worker itself
+            killed.append(max(ranks_now))
+            os.kill(killed[0], signal.SIGKILL)
+
+    run.execute(session, 1, kill_the_last)
+    assert killed
+    found = store.read(session.path)
+    (record,) = found.records
+    assert (record.metric, record.status) == ("*", "failed")
+    assert re.fullmatch(r"rank [01] of the training was killed by signal 9; .*", record.reason)
+    assert found.missing() == {}
+    assert _ranks_below(os.getpid()) == []
+
+
+def _ranks_below(ancestor):
+    """Process ids of the ranks that descend from a process."""
+    parents, ranks = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            line = (folder / "cmdline").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(folder.name)] = int(stat[1])
+        if "spawn_main" in line and stat[0] != "Z":
+            ranks.append(int(folder.name))
+    found = []
+    for rank in ranks:
+        above = rank
+        while above in parents and above != ancestor:
+            above = parents[above]
+        found += [rank] if above == ancestor else []
+    return found
 
 
 def test_a_failure_keeps_its_reason_and_what_it_knew(trial):

@@ -6,13 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from pks4.bench import run, store
+from pks4.bench.merge import merge
 from pks4.bench.suite import read_suite
 from pks4.errors import UserError
 
+LATE = """
+[[grids]]
+name = "late"
+scale = "tiny"
+frames = [2]
+contestants = ["ours"]
+measures = ["time"]
+time_limit_seconds = 0.2
+"""
 MEASURES = {
     "params": ["params_total", "params_trainable"],
     "macs": ["macs_forward", "macs_train", "macs_fvcore_plain"],
@@ -74,6 +85,32 @@ def test_a_killed_run_resumes_to_the_same_records_none_twice_none_lost(suite_fil
     assert store.read(results).records[: len(before)] == before
 
 
+def test_four_runs_at_once_in_one_folder_lose_nothing_and_double_nothing(suite_file, tmp_path):
+    path, folder = suite_file(), tmp_path / "runs"
+    path.write_text(path.read_text().replace('"params", "macs", "saved_bytes"', '"params"'))
+    common = ("run", path, "--out", folder, "--no-report", "--jobs", 1)
+    started = [command(*common, *more) for more in ((), (), ("--shard", "1/2"), ("--shard", "2/2"))]
+    ended = [process.communicate(timeout=240) for process in started]
+    assert [process.returncode for process in started] == [0] * 4, ended
+    paths = [Path(out.strip()) for out, _ in ended]
+    assert sorted(folder.iterdir()) == sorted(set(paths))
+    one, other, *shards = (store.read(results) for results in paths)
+    for run_file in (one, other, *shards):
+        lines = run_file.path.read_bytes().splitlines()
+        assert len(lines) == 1 + len(run_file.records) == 1 + 2 * len(run_file.header.cells)
+        assert {r.run for r in run_file.records} == {run_file.path.stem}
+        assert run_file.missing() == {}
+    assert [run_file.header.part for run_file in (one, other)] == [None, None]
+    merged, notes = merge(shards, tmp_path / "merged.jsonl")
+    assert (numbers(merged), notes) == (numbers(one), [])
+    assert numbers(other) == numbers(one)
+
+
+def numbers(run_file):
+    """What a run found."""
+    return {r.key: r.value for r in run_file.records}
+
+
 def test_ctrl_c_leaves_a_valid_file_and_says_how_to_go_on(suite_file, tmp_path):
     path, folder = suite_file(), tmp_path / "runs"
     process = command("run", path, "--out", folder, "--no-report", "--jobs", 1)
@@ -90,16 +127,7 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
     text = text.replace(
         "width = 24, depth = 1, heads = 3 }", "width = 25, depth = 1, heads = 3 }", 1
     )
-    more = """
-[[grids]]
-name = "late"
-scale = "tiny"
-frames = [2]
-contestants = ["ours"]
-measures = ["time"]
-time_limit_seconds = 0.2
-"""
-    session = start(suite_file(text=text + more), tmp_path)
+    session = start(suite_file(text=text + LATE), tmp_path)
     run.execute(session, 2, silent)
     records = store.read(session.path).records
     by_cell = {cell: [r for r in records if r.cell == cell] for cell in session.todo}

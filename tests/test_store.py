@@ -1,6 +1,9 @@
 """Runs on disk: append-only, tolerant of a torn end, nothing twice."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -110,65 +113,100 @@ def test_only_one_process_writes_a_run_and_a_new_one_must_be_new(tmp_path):
     store.Writer(path).close()
 
 
+BEGINNER = """
+import sys
+from pathlib import Path
+from pks4.bench import store
+from pks4.bench.record import RunHeader
+
+folder, header = Path(sys.argv[1]), RunHeader.model_validate_json(sys.argv[2])
+for _ in range(20):
+    print(store.begin(folder, header)[0].name)
+"""
+APPENDER = """
+import sys
+from pathlib import Path
+from pks4.bench import store
+from pks4.bench.suite import Settings
+
+class Line(Settings):
+    text: str
+
+for number in range(20):
+    writer = store.Writer(Path(sys.argv[1]), patience=60)
+    writer.append(Line(text=f"{sys.argv[2]} {number} " + "x" * 9000))
+    writer.close()
+"""
+
+
+def four_at_once(code, *each):
+    """What four processes print that run this code at the same time."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, *args], stdout=subprocess.PIPE, text=True)
+        for args in each
+    ]
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    return said
+
+
+def test_processes_that_take_one_name_in_the_same_second_get_a_file_each(tmp_path, header):
+    said = four_at_once(BEGINNER, *[(str(tmp_path), header.model_dump_json())] * 4)
+    names = " ".join(said).split()
+    assert len(set(names)) == len(names) == 80
+    assert sorted(names) == sorted(p.name for p in tmp_path.glob("*.jsonl"))
+    for name in names:
+        run = store.read(tmp_path / name)
+        assert run.header.run == name.removesuffix(".jsonl")
+        assert len((tmp_path / name).read_bytes().splitlines()) == 1
+
+
+def test_lines_of_several_processes_in_one_file_stay_whole_and_none_is_lost(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    four_at_once(APPENDER, *[(str(path), str(n)) for n in range(4)])
+    texts = [json.loads(line)["text"].rsplit(" ", 1) for line in path.read_text().splitlines()]
+    assert sorted(key for key, _ in texts) == sorted(
+        f"{n} {number}" for n in range(4) for number in range(20)
+    )
+    assert {len(rest) for _, rest in texts} == {9000}
+
+
+def test_a_run_that_cannot_be_written_leaves_no_file(tmp_path, header, monkeypatch):
+    def full(fd, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "write", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        store.begin(tmp_path, header)
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_who_holds_a_file_is_seen_and_looking_stops_nobody(tmp_path, header):
+    path, _ = store.begin(tmp_path, header)
+    assert not store.is_held(path)
+    writer = store.Writer(path)
+    assert store.is_held(path)
+    writer.close()
+    assert not store.is_held(path)
+    assert not store.is_held(tmp_path / "nothing.jsonl")
+
+
+def test_the_latest_run_is_the_last_written_to_and_none_that_is_just_being_made(tmp_path, header):
+    for number, name in enumerate(("old", "new")):
+        write(tmp_path / f"{name}.jsonl", header)
+        os.utime(tmp_path / f"{name}.jsonl", (number, number))
+    (tmp_path / "begun.jsonl").touch()
+    assert store.find_run("latest", [tmp_path]).stem == "new"
+    os.utime(tmp_path / "old.jsonl", (2, 2))
+    assert store.find_run("latest", [tmp_path]).stem == "old"
+
+
 def test_a_run_is_found_by_name_and_a_near_name_is_told(tmp_path, header):
     write(tmp_path / "small-1.jsonl", header)
     assert store.find_run("small-1", [tmp_path]) == tmp_path / "small-1.jsonl"
     assert store.find_run("latest", [tmp_path]) == tmp_path / "small-1.jsonl"
     with pytest.raises(UserError, match="did you mean 'small-1'"):
         store.find_run("smal-1", [tmp_path])
-
-
-def runs(tmp_path, header, *parts):
-    """Runs of one plan, each with some of its records."""
-    for number, records in enumerate(parts):
-        write(tmp_path / f"part{number}.jsonl", header, *records)
-    return [store.read(tmp_path / f"part{number}.jsonl") for number in range(len(parts))]
-
-
-def test_parts_of_a_run_merge_and_each_number_counts_once(tmp_path, header):
-    parts = runs(
-        tmp_path, header, [record()], [record(), record(metric="params_trainable", value=3)]
-    )
-    merged, notes = store.merge(parts, tmp_path / "whole.jsonl")
-    assert [(r.metric, r.value) for r in merged.records] == [
-        ("params_total", 2**60 + 1), ("params_trainable", 3)
-    ]  # fmt: skip
-    assert (merged.header.run, notes) == ("whole", [])
-
-
-def test_a_number_that_differs_is_told_and_the_first_is_kept(tmp_path, header):
-    merged, notes = store.merge(
-        runs(tmp_path, header, [record(value=1)], [record(value=2)]), tmp_path / "whole.jsonl"
-    )
-    assert [r.value for r in merged.records] == [1]
-    assert "1 of small-1 kept, not 2" in notes[0]
-
-
-def test_a_number_stands_before_a_failure_of_its_measure(tmp_path, header):
-    broken = record(metric="*", parts=1, status="failed", reason="cut", value=None, kind=None)
-    merged, _ = store.merge(
-        runs(tmp_path, header, [broken], [record(parts=1)]), tmp_path / "whole.jsonl"
-    )
-    assert [r.metric for r in merged.records] == ["params_total"]
-
-
-def test_what_does_not_belong_together_is_not_merged(tmp_path, header):
-    other = header.model_copy(update={"suite": "other"})
-    cells = [c.model_copy(update={"num_classes": 9}) for c in header.cells]
-    planned = header.model_copy(update={"cells": cells})
-    for second, said in ((other, "different suites"), (planned, "planned differently")):
-        write(tmp_path / f"{said}-1.jsonl", header)
-        write(tmp_path / f"{said}-2.jsonl", second)
-        both = [store.read(tmp_path / f"{said}-{n}.jsonl") for n in (1, 2)]
-        with pytest.raises(UserError, match=said):
-            store.merge(both, tmp_path / "whole.jsonl")
-    assert not (tmp_path / "whole.jsonl").exists()
-
-
-def test_a_merge_overwrites_nothing(tmp_path, header):
-    parts = runs(tmp_path, header, [record()])
-    with pytest.raises(UserError, match="name a new file"):
-        store.merge(parts, tmp_path / "part0.jsonl")
 
 
 def test_the_schema_knows_every_field_and_both_kinds_of_line():

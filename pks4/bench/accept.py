@@ -142,6 +142,11 @@ def _check_sound(run: RunFile) -> None:
         raise UserError(f"{run.path}: run name {name!r} is no file name")
     if run.header.dirty or any(r.dirty for r in run.records):
         raise UserError(f"{name}: was made on code with changes; commit them and run again")
+    if run.header.part:
+        raise UserError(
+            f"{name}: is {run.header.part}, not a whole run; join all shards first: "
+            "pks4-bench merge RUN… --out FILE"
+        )
     left = run.missing()
     if left:
         raise UserError(

@@ -38,10 +38,7 @@ def session(comparison: Comparison, head: RunFile, folder: Path) -> run.Session:
             **source.model_dump(),
         }
     )
-    path = folder / f"{header.run}.jsonl"
-    writer = store.Writer(path, new=True)
-    writer.append(header)
-    writer.close()
+    path, header = store.begin(folder, header)
     return run.Session(path, header, {c.id: list(c.measures) for c in cells}, [])
 
 

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pks4.bench import catalogue, store
+from pks4.bench import catalogue, store, turns
 from pks4.bench.compare import Comparison
 from pks4.bench.compare_confirm import alarmed
 from pks4.bench.compare_rounds import joined
@@ -103,22 +103,31 @@ def measure(
             run=name, suite=suite[0], suite_text=suite[1], created=stamp(now),
             cells=list(one.cells.values()), **one.source.model_dump(),
         )  # fmt: skip
-        paths.append(folder / f"{name}.jsonl")
-        writer = store.Writer(paths[-1], new=True)
-        writer.append(header)
-        writer.close()
+        paths.append(store.begin(folder, header)[0])
     order = random.Random(0)
     for cell in dict.fromkeys([*arms[0].cells, *arms[1].cells]):
         progress(cell)
         said: dict[str, list[dict[str, Any]]] = {one.name: [] for one in arms}
-        for number in range(rounds):
-            for one in order.sample(arms, len(arms)):
-                if cell in one.cells and _measures(one.cells[cell], number):
-                    said[one.name].append(_round(one, one.cells[cell], number))
+        with _turn(arms, cell, progress):
+            for number in range(rounds):
+                for one in order.sample(arms, len(arms)):
+                    if cell in one.cells and _measures(one.cells[cell], number):
+                        said[one.name].append(_round(one, one.cells[cell], number))
         for one, path in zip(arms, paths, strict=True):
             if said[one.name]:
                 _write(path, one, one.cells[cell], joined(said[one.name]))
     return store.read(paths[0]), store.read(paths[1])
+
+
+@contextmanager
+def _turn(arms: tuple[Arm, Arm], cell: str, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold the cell's devices for all its rounds, if it must be alone."""
+    alone = [one.cells[cell] for one in arms if cell in one.cells and one.cells[cell].alone]
+    with contextlib.ExitStack() as held:
+        if alone:
+            told = f"{cell}: waiting for another run's timing on this"
+            held.enter_context(turns.turn(alone[0], lambda device: progress(f"{told} {device}")))
+        yield
 
 
 def _measures(cell: Cell, number: int) -> list[str]:

@@ -26,11 +26,11 @@ def target_of(settings: Mapping[str, Any]) -> Target:
     return target(f"{device}-{DTYPES[dtype]}", settings["kernel"])
 
 
-def check_device(name: str) -> None:
-    """Raise UserError unless PyTorch can compute on this device here."""
+def check_device(name: str, here: bool = True) -> None:
+    """Raise UserError for an unknown device or, `here`, one that PyTorch has not on this host."""
     if name not in DEVICES:
         raise UserError(unknown_name("device", name, DEVICES))
-    if name == "cuda":
+    if here and name == "cuda":
         import torch
 
         if not torch.cuda.is_available():

@@ -61,6 +61,27 @@ def _machine() -> dict[str, str | int | None]:
         "cores": cores(),
         "memory_bytes": _memory_bytes(),
         "os": f"{platform.system()} {platform.machine()}",
+        **_job(),
+    }
+
+
+def _job() -> dict[str, str | int]:
+    """The executor, job and node of a task that was submitted (`pks4.bench.task`); else nothing."""
+    executor, known = os.environ.get("SUBMITIT_EXECUTOR"), os.environ
+    if executor == "local":
+        return {
+            "executor": executor,
+            "job": known["SUBMITIT_LOCAL_JOB_ID"],
+            "node": platform.node(),
+        }
+    if executor != "slurm":
+        return {}
+    array = known.get("SLURM_ARRAY_JOB_ID")
+    return {
+        "executor": executor,
+        "job": f"{array}_{known['SLURM_ARRAY_TASK_ID']}" if array else known["SLURM_JOB_ID"],
+        "node": known.get("SLURMD_NODENAME", platform.node()),
+        "restarts": int(known.get("SLURM_RESTART_COUNT", 0)),
     }
 
 

@@ -36,6 +36,11 @@ class Cell(Settings):
     alone: bool  # nothing else may run beside it
     data: str | None = None  # folder of an indexed data set, in place of a task
 
+    @property
+    def file_stem(self) -> str:
+        """The id as part of a path; a label has no +."""
+        return self.id.replace("/", "+")
+
 
 # Settings of accuracy that say how an indexed data set is seen.
 OF_AN_INDEX = (

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from pks4.bench.plan import Cell
+from pks4.bench.shard import Part
 from pks4.bench.suite import Settings
 
 SCHEMA_VERSION = 1
@@ -50,6 +51,7 @@ class RunHeader(Provenance):
     suite_text: str
     created: str
     cells: list[Cell]
+    part: Part | None = None  # of the plan, where this run is not the whole of it
 
 
 class Record(Provenance):

@@ -15,18 +15,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pks4.bench import environment, nursery, store
+from pks4.bench import environment, nursery, store, turns
+from pks4.bench.gathering import Gathering, Tasks
 from pks4.bench.given import NOTHING, Given
 from pks4.bench.plan import Cell, plan
 from pks4.bench.record import Provenance, RunHeader, records_of, stamp
+from pks4.bench.shard import Shard
 from pks4.bench.suite import Suite, parse_suite
 from pks4.bench.workers import Process, Worker, events, kill
 from pks4.errors import UserError
 
-# (cell, event): event holds "event": start | progress | done | failed
+# (cell, event): event holds "event": waiting | start | progress | done | failed
 Listener = Callable[[Cell, dict[str, Any]], None]
 
 
@@ -38,6 +41,8 @@ class Session:
     header: RunHeader
     todo: dict[str, list[str]]  # cell id -> measures left
     notes: list[str]  # what a resumed run has to say first
+    whole: Path | None = None  # the run whose scratch it uses, where this is a task of it
+    patience: float = store.PATIENCE  # seconds to wait for another writer of the file
 
     def cells(self) -> list[Cell]:
         """Cells with something left to do."""
@@ -45,35 +50,49 @@ class Session:
 
 
 def start(
-    suite: Suite, text: str, folder: Path, device: str | None = None, given: Given = NOTHING
+    suite: Suite,
+    text: str,
+    folder: Path,
+    device: str | None = None,
+    given: Given = NOTHING,
+    shard: Shard | None = None,
 ) -> Session:
-    """Begin a new run: plan it, for a device if one is named, and write its header."""
-    cells, source = plan(suite, device, given), environment.provenance()
+    """Begin a new run, of one shard if it is named: plan it, for a device, write its header."""
+    whole, source = plan(suite, device, given), environment.provenance()
+    cells = shard.of(whole) if shard else whole
     now = datetime.now(UTC)
     name = f"{suite.name}-{now:%Y%m%d-%H%M%S}-{(source.commit or 'nocommit')[:7]}"
+    if shard:
+        name += f"-{shard.number}of{shard.total}"
     header = RunHeader(
         run=name,
         suite=suite.name,
         suite_text=text,
         created=stamp(now),
         cells=cells,
+        part=shard.part(whole) if shard else None,
         **source.model_dump(),
     )
-    path = folder / f"{name}.jsonl"
-    writer = store.Writer(path, new=True)
-    writer.append(header)
-    writer.close()
+    path, header = store.begin(folder, header)
     return Session(path, header, {c.id: list(c.measures) for c in cells}, [])
 
 
-def resume(suite: Suite, text: str, folder: Path) -> Session:
-    """Go on with the latest run of a suite: what is recorded is skipped."""
+def resume(suite: Suite, text: str, folder: Path, shard: Shard | None = None) -> Session:
+    """Go on with the latest run of a suite, or of a shard of it: what is recorded is skipped."""
     paths = [p for p in store.runs(folder) if p.stem.startswith(f"{suite.name}-")]
     runs = {p: _read_if_sound(p) for p in paths}
     own = [run for run in runs.values() if run and run.header.suite == suite.name]
-    if not own:
-        raise UserError(f"{folder}: no run of {suite.name!r} to resume; run it without --resume")
-    run = own[-1]
+    asked = [run for run in own if _is_asked(run, shard)]
+    if not asked:
+        what = f"shard {shard} of {suite.name!r}" if shard else repr(suite.name)
+        there = sorted({str(run.header.part or "the whole") for run in own})
+        raise UserError(f"{folder}: no run of {what} to resume{'; there is: ' * bool(there)}"
+                        f"{', '.join(there)}; run it without --resume")  # fmt: skip
+    run = asked[-1]
+    if Tasks(run.path).folder.exists():
+        with Gathering(run.path) as gathering:
+            gathering.look()
+            run = gathering.run
     given, begun = Given.of(run.header.cells), parse_suite(run.header.suite_text, str(run.path))
     if run.header.suite_text != text and plan(begun, given=given) != plan(suite, given=given):
         raise UserError(
@@ -87,6 +106,17 @@ def resume(suite: Suite, text: str, folder: Path) -> Session:
         if getattr(source, name) != getattr(run.header, name):
             notes.append(f"{name}: not as when this run began; each record names its own")
     return Session(run.path, run.header, run.missing(), notes)
+
+
+def reopen(path: Path, whole: Path, patience: float) -> Session:
+    """Go on with the file of a task, at whatever neither it nor the run has recorded."""
+    task = store.read(path)
+    known = store.RunFile(path, task.header, [*task.records, *store.read(whole).records])
+    return Session(path, task.header, known.missing(), task.torn, whole, patience)
+
+
+def _is_asked(run: store.RunFile, shard: Shard | None) -> bool:
+    return shard.is_all_of(run.header.part) if shard else run.header.part is None
 
 
 def _read_if_sound(path: Path) -> store.RunFile | None:
@@ -114,7 +144,8 @@ def execute(session: Session, jobs: int, listen: Listener, memory_limit: int | N
                 pool.shutdown(cancel_futures=True)
                 raise
         for cell in alone:
-            crew.run(cell)
+            with turns.turn(cell, partial(crew.wait_for, cell)):
+                crew.run(cell)
     except BaseException:
         crew.stop()
         raise
@@ -128,7 +159,7 @@ class _Crew:
 
     def __init__(self, session: Session, listen: Listener, memory_limit: int | None) -> None:
         self.session, self.listen, self.memory_limit = session, listen, memory_limit
-        self.writer = store.Writer(session.path)
+        self.writer = store.Writer(session.path, patience=session.patience)
         self.lock = threading.Lock()
         self.nursery = nursery.Nursery()
         self.children: set[Process] = set()
@@ -144,6 +175,10 @@ class _Crew:
             self.stopped = True
             for child in self.children:
                 kill(child)
+
+    def wait_for(self, cell: Cell, device: str) -> None:
+        """Tell that a cell's turn on a device has not come."""
+        self.listen(cell, {"event": "waiting", "measure": cell.measures[0], "device": device})
 
     def run(self, cell: Cell) -> None:
         """Run one cell in a child and record what it says and how it ends."""
@@ -185,7 +220,8 @@ class _Crew:
 
     def scratch(self, cell: Cell) -> Path:
         """The folder in which a cell's measures keep what a resumed run goes on from."""
-        return self.session.path.with_suffix(".partial") / cell.id.replace("/", "+")
+        run = self.session.whole or self.session.path
+        return run.with_suffix(".partial") / cell.file_stem
 
     def _clear(self, cell: Cell, measure: str) -> None:
         """Remove what a measure kept, now that it is recorded, and the folders it leaves empty."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import IO, Any, Literal
 
-from pks4.bench import environment
+from pks4.bench import environment, turns
 from pks4.bench.record import Provenance
 from pks4.bench.scan_goals import QUICK_CASES, QUICK_SHAPES, Case, Goal, Plan, Row
 from pks4.errors import UserError
@@ -71,9 +71,10 @@ def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document
 
     Raises UserError if that process fails, with its last words.
     """
-    source, began, before = environment.provenance(), datetime.now(UTC), _load()
-    with _child(plan) as events:
-        found = _collect(events, plan, progress, tell)
+    with turns.holding(turns.cpu(), lambda: tell("waiting for another run's timing on this CPU")):
+        source, began, before = environment.provenance(), datetime.now(UTC), _load()
+        with _child(plan) as events:
+            found = _collect(events, plan, progress, tell)
     after, ready, rows = _load(), found["ready"][0], found["row"]
     return Document(
         **source.model_dump(),

@@ -2,11 +2,15 @@
 
 A process may die in the middle of a line. The next writer ends that line and goes on below it; a
 reader reports it and keeps the rest. A record that is there twice counts once, the first.
+Several processes and hosts may use one folder: a file is made by one of them and written by one at
+a time.
 """
 
+import contextlib
+import itertools
 import json
 import os
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +22,15 @@ except ImportError:  # not on Windows; there two writers are not kept apart
 
 from pydantic import ValidationError
 
-from pks4.bench.plan import Cell
 from pks4.bench.record import Record, RunHeader
 from pks4.bench.suite import Settings
 from pks4.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+PATIENCE = 0.2  # seconds: longer than a look at who holds a file takes, see `is_held`
 
 
 @dataclass(frozen=True)
@@ -87,46 +93,18 @@ def read(path: Path) -> RunFile:
     return RunFile(path, header, records, torn)
 
 
-def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
-    """Join runs of one suite and plan into a new file; each number counts once, the first given.
-
-    A number stands before a failure of its measure, whatever the order. Returns the new run, and a
-    line for each number that two runs have with different values. Raises UserError for runs of
-    different suites, a cell that is planned in two ways, or if the file is there.
-    """
-    if path.exists():
-        raise UserError(f"{path}: is there already; evidence is not overwritten, name a new file")
-    cells: dict[str, Cell] = {}
-    suites = {run.header.suite for run in runs}
-    if len(suites) > 1:
-        raise UserError(f"runs of different suites do not merge: {', '.join(sorted(suites))}")
-    for cell in (cell for run in runs for cell in run.header.cells):
-        if cells.setdefault(cell.id, cell) != cell:
-            raise UserError(f"{cell.id}: is planned differently in two of the runs; merge neither")
-    done = {(r.cell, r.measure) for run in runs for r in run.records if r.status == "ok"}
-    kept: dict[tuple[str, str, str], Record] = {}
-    notes = []
-    for r in (r for run in runs for r in run.records):
-        if r.status != "ok" and (r.cell, r.measure) in done:
-            continue
-        first = kept.setdefault(r.key, r)
-        if first.value != r.value:
-            notes.append(f"{r.cell} {r.metric}: {first.value} of {first.run} kept, not {r.value} "
-                         f"of {r.run}")  # fmt: skip
-    header = runs[0].header.model_copy(update={"run": path.stem, "cells": list(cells.values())})
-    writer = Writer(path, new=True)
-    writer.append(header, *kept.values())
-    writer.close()
-    return read(path), notes
+class Taken(UserError):
+    """A file that was to be new is there already."""
 
 
 class Writer:
     """Appends lines to a run's file, each batch in one write, on disk before it returns.
 
     Only one process at a time may hold a run's file for writing; `new` refuses one that exists.
+    `patience`: seconds to wait for one that holds it.
     """
 
-    def __init__(self, path: Path, *, new: bool = False) -> None:
+    def __init__(self, path: Path, *, new: bool = False, patience: float = PATIENCE) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (os.O_EXCL if new else 0)
         self.path = path
         try:
@@ -134,25 +112,34 @@ class Writer:
             self._fd = os.open(path, flags, 0o644)
         except OSError as error:
             if new and isinstance(error, FileExistsError) and path.is_file():
-                raise UserError(f"{path}: exists already; start again in a second") from error
+                raise Taken(f"{path}: exists already; start again in a second") from error
             raise UserError(
                 f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
             ) from error
-        self._lock()
+        self._lock(patience)
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             os.write(self._fd, b"\n")
 
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._fd)
-            raise UserError(f"{self.path}: another process is writing this run; wait for it") from (
-                error
-            )
+    def _lock(self, patience: float) -> None:
+        until = time.monotonic() + patience
+        while fcntl is not None:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    os.close(self._fd)
+                    raise UserError(
+                        f"{self.path}: another process is writing this run; wait for it"
+                    ) from error
+                time.sleep(PATIENCE / 10)
+            except OSError as error:
+                os.close(self._fd)
+                raise UserError(
+                    f"{self.path}: this file system cannot lock a file: {error.strerror}; choose "
+                    "another folder with --out"
+                ) from error
 
     def append(self, *entries: Settings) -> None:
         """Write entries, one line each."""
@@ -172,9 +159,51 @@ class Writer:
         os.close(self._fd)
 
 
+def begin(folder: Path, header: RunHeader) -> tuple[Path, RunHeader]:
+    """Write the header of a new run; the file, and the header with the name that it got.
+
+    Where another process or host took the name in the same second, -2, -3 and so on follow it.
+    """
+    for number in itertools.count(1):
+        name = header.run if number == 1 else f"{header.run}-{number}"
+        path = folder / f"{name}.jsonl"
+        try:
+            writer = Writer(path, new=True)
+        except Taken:
+            continue
+        header = header.model_copy(update={"run": name})
+        try:
+            writer.append(header)
+        except UserError:
+            path.unlink()  # there is no run in it
+            raise
+        finally:
+            writer.close()
+        return path, header
+    raise AssertionError("itertools.count ends")
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process, here or on another host, has a run's file open for writing."""
+    if fcntl is None or not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def runs(folder: Path) -> list[Path]:
-    """Files of runs in a folder, the last written to at the end."""
-    return sorted(folder.glob("*.jsonl"), key=lambda p: p.stat().st_mtime)
+    """Files of runs in a folder, the last written to at the end; not those just being made."""
+    found = []
+    for path in folder.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # removed since
+            status = path.stat()
+            if status.st_size:
+                found.append((status.st_mtime_ns, path))
+    return [path for _, path in sorted(found)]
 
 
 def find_run(name: str, folders: list[Path]) -> Path:
@@ -184,7 +213,7 @@ def find_run(name: str, folders: list[Path]) -> Path:
         return path
     found = {p.stem: p for folder in folders for p in runs(folder)}
     if name == "latest" and found:
-        return max(found.values(), key=lambda p: p.stat().st_mtime)
+        return max(found.values(), key=lambda p: (p.stat().st_mtime_ns, p))
     if name not in found:
         raise UserError(unknown_name("run", name, found))
     return found[name]

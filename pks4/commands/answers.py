@@ -51,16 +51,17 @@ def merge(
     runs: Runs,
     out: Annotated[Path, typer.Option("--out", help="A new .jsonl file.")],
 ) -> None:
-    """Join runs of one suite, such as parts of it from several machines, into one new file."""
-    from pks4.bench import store
+    """Join runs of one suite, such as its shards from several machines, into one new file."""
+    from pks4.bench import merge as merging
 
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: name a .jsonl file, such as {out.with_suffix('.jsonl')}")
-    merged, told = store.merge(_read(runs), out)
+    merged, told = merging.merge(_read(runs), out)
     for line in told:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
-    left = len(merged.missing())
-    state = "complete" if not left else f"{left} cells left"
+    left, part = list(merged.missing()), merged.header.part
+    state = f"left: {merging.some(left)}" if left else "complete"
+    state = f"{part}, {state}" if part else state
     print(f"{out}: {len(merged.records)} records, {state}")
 
 

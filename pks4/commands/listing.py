@@ -53,6 +53,8 @@ def runs(folders: Iterable[Path]) -> Listing:
             continue
         left = len(run.missing())
         state = "complete" if not left else f"{left} cells left"
+        if run.header.part:
+            state = f"{run.header.part}, {state}"
         rows.append((run.header.run, run.header.suite, run.header.created,
                      (run.header.commit or "")[:7], len(run.records), state))  # fmt: skip
     return ("run", "suite", "created", "commit", "records", "state"), rows

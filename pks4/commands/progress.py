@@ -82,7 +82,9 @@ class Watch:
         """Take an event of a cell; called from several threads."""
         kind, what = event["event"], f"{cell.id} {event['measure']}"
         if kind == "start":
-            self._line(cell, what)
+            self.progress.update(self._line(cell, what), text="")
+        elif kind == "waiting":
+            self._wait(cell, event["device"])
         elif kind == "progress":
             self.progress.update(
                 self._line(cell, what), completed=event["done"], total=event["total"],
@@ -96,6 +98,12 @@ class Watch:
             self.lines[cell.id] = self.progress.add_task(what, total=None, text="")
         self.progress.update(self.lines[cell.id], description=what)
         return self.lines[cell.id]
+
+    def _wait(self, cell: Cell, device: str) -> None:
+        text = f"waiting for another run's timing on this {device}"
+        self.progress.update(self._line(cell, cell.id), text=text)
+        if not self.console.is_terminal:
+            self.console.print(escape(f"{cell.id}: {text}"), soft_wrap=True, highlight=False)
 
     def _ended(self, cell: Cell, what: str, event: dict[str, Any]) -> None:
         self.done += 1

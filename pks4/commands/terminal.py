@@ -23,6 +23,20 @@ Weights = Annotated[
         "--weights", help="For a suite that asks: TWIN=FILE, the image weights of a twin."
     ),
 ]
+Own = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        help="A Python file of your own with build(*, frames, num_classes, image_size, …); "
+        "it joins every grid that takes all contestants. Repeat for more.",
+    ),
+]
+Fast = Annotated[bool, typer.Option("--fast", help="The suite's short form, as its file says.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
+OfShard = Annotated[
+    str | None,
+    typer.Option("--shard", help="i/n: only the i-th of n shards, dealt by cell id."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

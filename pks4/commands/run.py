@@ -1,0 +1,115 @@
+"""`pks4-bench run`: a suite measured here, a shard of it, or its cells as jobs of a cluster."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pks4.bench.environment import cores
+from pks4.bench.given import Given
+from pks4.bench.units import bytes_of
+from pks4.commands import cluster
+from pks4.commands.places import base, results_folder, runs_folder, suite_named
+from pks4.commands.terminal import Data, Fast, OfShard, Out, Own, Weights, escaped, note
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
+    out: Out = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with this suite's latest run.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells beside each other; default: one a core, Slurm's own."),
+    ] = None,
+    report: Annotated[
+        bool | None, typer.Option(help="Write the report when done; default: not of a shard.")
+    ] = None,
+    model: Own = None,
+    fast: Fast = False,
+    memory_limit: Annotated[
+        str, typer.Option(help="Of a cell that computes, such as 8GB; beyond it is a record.")
+    ] = "",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda, for measures that compute; default: as the suite says."),
+    ] = None,
+    data: Data = None,
+    weights: Weights = None,
+    shard: OfShard = None,
+    executor: cluster.Name = None,
+    partition: cluster.Partition = "",
+    gres: cluster.Gres = "",
+    time: cluster.Minutes = None,
+    cpus: cluster.Cpus = None,
+    mem: cluster.Memory = "",
+    sbatch: cluster.Further = None,
+    wait: cluster.Wait = True,
+) -> None:
+    """Run a suite: plan, prepare data, measure every cell, write the report."""
+    from pks4.bench import run as runner
+    from pks4.bench import store
+    from pks4.bench.devices import check_device
+    from pks4.bench.shard import Shard
+    from pks4.commands.progress import Watch, prepare_data
+
+    resources = cluster.resources(executor, partition, gres, time, cpus, mem, sbatch, jobs, wait)
+    limit = bytes_of(memory_limit) if memory_limit else None
+    part = Shard.parse(shard) if shard else None
+    parsed, text = suite_named(suite, model or [], fast)
+    folder = out or runs_folder()
+    if device:
+        check_device(device, here=executor is None)
+    given = Given.parse(parsed, data, weights or [])
+    if resume:  # with the device, data and weights that it began with
+        session = runner.resume(parsed, text, folder, part)
+    else:
+        session = runner.start(parsed, text, folder, device, given, part)
+    for line in session.notes:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "
+               f"{len(session.header.cells)} cells to do")  # fmt: skip
+    try:
+        if executor is None:
+            cluster.refuse_if_at_work(session.path)
+        prepare_data(session.cells(), note)
+        if executor is None:
+            with Watch(session, note) as watch:
+                runner.execute(session, jobs or cores(), watch, limit)
+        else:
+            cluster.send(session.path, executor, resources, limit, wait)
+    except KeyboardInterrupt:
+        asked = {"--shard": shard, "--executor": executor}
+        again = " ".join([
+            f"pks4-bench run {suite}", *["--fast"] * fast,
+            *(f"{option} {value}" for option, value in asked.items() if value),
+        ])  # fmt: skip
+        note.print(f"interrupted; what was measured is kept in {session.path}. Go on with: "
+                   f"{again} --resume", soft_wrap=True)  # fmt: skip
+        sys.exit(130)
+    if not wait:
+        print(session.path)
+        return
+    sys.exit(_ended(store.read(session.path), part is None if report is None else report))
+
+
+def _ended(run: Any, report: bool) -> int:
+    """Say what failed, print the path of the report or the run; the exit code."""
+    failures = [r for r in run.records if r.status != "ok"]
+    for r in failures:
+        note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {escaped(r.reason or '')}")
+    print(write_report(run.path, None) if report else run.path)
+    return 1 if failures or run.missing() else 0
+
+
+def write_report(run: Path, out: Path | None) -> Path:
+    """Write the report of a run, and tell what of it could not be read; the report's path."""
+    from pks4.bench.report import write
+    from pks4.bench.store import read
+
+    for line in read(run).torn:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    with note.status("writing the report"):
+        return write(run, out or base() / "reports" / run.stem, results_folder())
