@@ -137,6 +137,9 @@ def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, 
     assert found["training_macs"].detail["clips"] == 2 * 19
     assert not Given.of(session.header.cells).weights
     assert run.resume(*suite, tmp_path).cells() == []
+    assert run.resume(*suite, tmp_path, "cpu", Given(index.root)).cells() == []  # said once more
+    with pytest.raises(UserError, match="begun with another --device, --data or --weights"):
+        run.resume(*suite, tmp_path, "cuda")
 
 
 def test_above_max_bad_the_cell_fails_with_the_clips(suite, index, gap):

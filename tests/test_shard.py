@@ -58,8 +58,8 @@ def test_a_shard_is_a_run_that_says_so_and_resumes_as_itself(suite_file, tmp_pat
     assert store.read(second.path).header.part.model_dump() == {
         "shards": [2], "of": 2, "plan": ["cost/floor/t2", "cost/ours/t2"],
     }  # fmt: skip
-    assert run.resume(*suite, tmp_path, Shard(1, 2)).path == first.path
+    assert run.resume(*suite, tmp_path, shard=Shard(1, 2)).path == first.path
     with pytest.raises(UserError, match=r"there is: shard 1 of 2, shard 2 of 2; run it without"):
         run.resume(*suite, tmp_path)
     with pytest.raises(UserError, match="no run of shard 1/3 of 'small'"):
-        run.resume(*suite, tmp_path, Shard(1, 3))
+        run.resume(*suite, tmp_path, shard=Shard(1, 3))

@@ -55,6 +55,10 @@ class Given:
         weights = {_twin(model): Path(file) for model, file in named if Path(file).is_absolute()}
         return cls(next((Path(c.data) for c in cells if c.data), None), weights)
 
+    def but(self, other: "Given") -> "Given":
+        """This, but for what the other names."""
+        return Given(other.data or self.data, {**self.weights, **other.weights})
+
 
 NOTHING = Given()
 

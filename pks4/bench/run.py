@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,8 +77,18 @@ def start(
     return Session(path, header, {c.id: list(c.measures) for c in cells}, [])
 
 
-def resume(suite: Suite, text: str, folder: Path, shard: Shard | None = None) -> Session:
-    """Go on with the latest run of a suite, or of a shard of it: what is recorded is skipped."""
+def resume(
+    suite: Suite,
+    text: str,
+    folder: Path,
+    device: str | None = None,
+    given: Given = NOTHING,
+    shard: Shard | None = None,
+) -> Session:
+    """Go on with the latest run of a suite, or of a shard of it: what is recorded is skipped.
+
+    Device, data and weights are those it began with; what is named anew must be the same.
+    """
     paths = [p for p in store.runs(folder) if p.stem.startswith(f"{suite.name}-")]
     runs = {p: _read_if_sound(p) for p in paths}
     own = [run for run in runs.values() if run and run.header.suite == suite.name]
@@ -93,11 +103,21 @@ def resume(suite: Suite, text: str, folder: Path, shard: Shard | None = None) ->
         with Gathering(run.path) as gathering:
             gathering.look()
             run = gathering.run
-    given, begun = Given.of(run.header.cells), parse_suite(run.header.suite_text, str(run.path))
-    if run.header.suite_text != text and plan(begun, given=given) != plan(suite, given=given):
+    own_given, begun = Given.of(run.header.cells), parse_suite(run.header.suite_text, str(run.path))
+    if run.header.suite_text != text and plan(begun, given=own_given) != plan(
+        suite, given=own_given
+    ):
         raise UserError(
             f"{run.path}: suite {suite.name!r} has changed since this run began; start a new run"
         )
+    if device or given != NOTHING:
+        cells = run.header.cells
+        now = plan(suite, device or _device_of(cells), own_given.but(given))
+        if not all(cell in now for cell in cells):
+            raise UserError(
+                f"{run.path}: was begun with another --device, --data or --weights; leave them "
+                "out of --resume, or start a new run"
+            )
     source, notes = environment.provenance(), list(run.torn)
     notes += [f"{p}: unreadable, left alone" for p in paths if runs[p] is None]
     if source.commit != run.header.commit or source.dirty != run.header.dirty:
@@ -113,6 +133,12 @@ def reopen(path: Path, whole: Path, patience: float) -> Session:
     task = store.read(path)
     known = store.RunFile(path, task.header, [*task.records, *store.read(whole).records])
     return Session(path, task.header, known.missing(), task.torn, whole, patience)
+
+
+def _device_of(cells: Iterable[Cell]) -> str | None:
+    """The device that a run was put on, where it is not the CPU."""
+    named = (own.get("device", "cpu") for cell in cells for own in cell.settings.values())
+    return next((device for device in named if device != "cpu"), None)
 
 
 def _is_asked(run: store.RunFile, shard: Shard | None) -> bool:

@@ -63,8 +63,8 @@ def run(
     if device:
         check_device(device, here=executor is None)
     given = Given.parse(parsed, data, weights or [])
-    if resume:  # with the device, data and weights that it began with
-        session = runner.resume(parsed, text, folder, part)
+    if resume:
+        session = runner.resume(parsed, text, folder, device, given, part)
     else:
         session = runner.start(parsed, text, folder, device, given, part)
     for line in session.notes:
