@@ -1,11 +1,12 @@
 # make quick   its own environment, the quick suite, and a report (some ten minutes)
 # make test    the same environment, linters and tests
 # make docs    the same environment; the documentation site in .site/
+# make reports the same environment; the reports of all accepted runs, in reports/reference/
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quick test docs env clean
+.PHONY: quick test docs reports env clean
 
 quick: env
 	$(BIN)/pks4-bench run quick
@@ -19,6 +20,9 @@ test: env
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reports: env
+	$(BIN)/pks4-bench report --references
 
 env: $(VENV)/.installed
 

@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use 
 
 import json
 import sys
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,8 @@ from pks4.bench.given import Given
 from pks4.commands import answers, ask, judge, listing
 from pks4.commands.data import data_app
 from pks4.commands.places import run_folders, suite_named
-from pks4.commands.run import run, write_report
+from pks4.commands.report import report
+from pks4.commands.run import run
 from pks4.commands.search import search
 from pks4.commands.show import show_app
 from pks4.commands.status import status
@@ -26,7 +26,6 @@ from pks4.commands.terminal import (
     Data,
     Fast,
     OfShard,
-    Out,
     Own,
     Weights,
     escaped,
@@ -89,24 +88,7 @@ def plan(
     print_table(("cell", "model", "scale", "frames", "batch", "task", "measures", ""), rows)
 
 
-@app.command()
-def report(
-    run: Annotated[
-        str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")
-    ] = "latest",
-    out: Out = None,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-) -> None:
-    """Write tables, figures and report.html of a run; print the path of the report."""
-    from pks4.bench import store
-
-    page = write_report(store.find_run(run, run_folders()), out)
-    print(page, flush=True)
-    if show and not webbrowser.open(page.as_uri()):
-        note.print(f"no browser could be opened here; open {escaped(page)} yourself",
-                   soft_wrap=True)  # fmt: skip
-
-
+app.command()(report)
 app.command()(ask.explain)
 app.command()(ask.fit)
 judge.register(app)

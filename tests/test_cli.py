@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from made_runs import made, written
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import catalogue, run, store
+from pks4.bench import accept, catalogue, run, store
 from pks4.bench.suite import read_suite
 from pks4.commands import places
 from pks4.errors import UserError
@@ -158,3 +159,16 @@ def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, mon
     assert opened == [(tmp_path / "report" / "report.html").as_uri()] * 2
     listed = json.loads(invoke("list", "runs", "--json").stdout)
     assert {"run": session.header.run, "state": "complete"}.items() <= listed[0].items()
+
+
+def test_one_command_makes_the_reports_of_all_references(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "base", lambda: tmp_path)
+    assert "no run is accepted yet" in str(invoke("report", "--references").exception)
+    assert "takes no run" in str(invoke("report", "latest", "--references").exception)
+    for name in ("one", "two"):
+        run = store.read(written(made(name), tmp_path / "runs"))
+        accept.accept(run, "a reason", tmp_path / "results", who="A B")
+    done = invoke("report", "--references")
+    (page,) = done.stdout.split()
+    assert page == str(tmp_path / "reports" / "reference" / run.header.suite / "report.html")
+    assert "two" in (tmp_path / page).read_text()

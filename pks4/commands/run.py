@@ -1,7 +1,6 @@
 """`pks4-bench run`: a suite measured here, a shard of it, or its cells as jobs of a cluster."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,8 @@ from pks4.bench.environment import cores
 from pks4.bench.given import Given
 from pks4.bench.units import bytes_of
 from pks4.commands import cluster
-from pks4.commands.places import base, results_folder, runs_folder, suite_named
+from pks4.commands.places import runs_folder, suite_named
+from pks4.commands.report import write_report
 from pks4.commands.terminal import Data, Fast, OfShard, Out, Own, Weights, escaped, note
 
 
@@ -102,14 +102,3 @@ def _ended(run: Any, report: bool) -> int:
         note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {escaped(r.reason or '')}")
     print(write_report(run.path, None) if report else run.path)
     return 1 if failures or run.missing() else 0
-
-
-def write_report(run: Path, out: Path | None) -> Path:
-    """Write the report of a run, and tell what of it could not be read; the report's path."""
-    from pks4.bench.report import write
-    from pks4.bench.store import read
-
-    for line in read(run).torn:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
-    with note.status("writing the report"):
-        return write(run, out or base() / "reports" / run.stem, results_folder())

@@ -1,0 +1,73 @@
+"""`pks4-bench report`: the report of a run, and those of all accepted references at once."""
+
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pks4.commands import places
+from pks4.commands.terminal import Out, escaped, note
+from pks4.errors import UserError
+
+
+def report(
+    run: Annotated[
+        str | None, typer.Argument(help="A run's name, its .jsonl file, or 'latest', the default.")
+    ] = None,
+    out: Out = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    references: Annotated[
+        bool,
+        typer.Option(
+            "--references", help="In place of a run: the accepted run of each suite, "
+            "into reports/reference/SUITE."
+        ),
+    ] = False,
+) -> None:  # fmt: skip
+    """Write tables, figures and report.html of a run; print the path of the report."""
+    from pks4.bench import store
+
+    if references:
+        if run or out or show:
+            raise UserError("--references takes no run, --out or --open: it makes them all")
+        for page in rebuilt():
+            print(page, flush=True)
+        return
+    page = write_report(store.find_run(run or "latest", places.run_folders()), out)
+    print(page, flush=True)
+    if show and not webbrowser.open(page.as_uri()):
+        note.print(f"no browser could be opened here; open {escaped(page)} yourself",
+                   soft_wrap=True)  # fmt: skip
+
+
+def rebuilt() -> Iterator[Path]:
+    """The report of each suite's reference; of several kinds of machine, the last accepted one's.
+
+    Raises UserError where none is accepted, or a file is not as it was.
+    """
+    from pks4.bench import accept
+
+    known, torn = accept.ledger(places.results_folder())
+    for line in torn:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    if not known:
+        raise UserError(
+            f"{places.results_folder() / accept.LEDGER}: no run is accepted yet; see accept"
+        )
+    for suite, entry in sorted({one.suite: one for one in known}.items()):
+        run = accept.accepted_run(entry, places.results_folder())
+        yield write_report(run.path, places.base() / "reports" / "reference" / suite)
+
+
+def write_report(run: Path, out: Path | None) -> Path:
+    """Write the report of a run, and tell what of it could not be read; the report's path."""
+    from pks4.bench.report import write
+    from pks4.bench.store import read
+
+    for line in read(run).torn:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    with note.status("writing the report"):
+        where = out or places.base() / "reports" / run.stem
+        return write(run, where, places.results_folder())
