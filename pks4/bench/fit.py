@@ -6,6 +6,7 @@ What allocators, libraries and other processes take is not in it, so `RESERVE` o
 free.
 """
 
+import gc
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -244,7 +245,8 @@ def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
     context = multiprocessing.get_context("forkserver" if nursery.AVAILABLE else "spawn")
     if nursery.AVAILABLE:
         context.set_forkserver_preload(["pks4.bench.preloaded"])
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    # What is imported needs no looking through for garbage.
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=gc.freeze) as pool:
         try:
             for done in as_completed([pool.submit(answer, q) for q in questions]):
                 yield done.result()

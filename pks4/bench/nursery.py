@@ -7,6 +7,7 @@ a time. Linux only, since elsewhere a fork after these imports is not safe.
 """
 
 import contextlib
+import gc
 import json
 import os
 import selectors
@@ -134,6 +135,7 @@ def main() -> None:
     line = socket.socket(fileno=int(sys.argv[1]))
     from pks4.bench import preloaded  # noqa: F401 - this takes the seconds
 
+    gc.freeze()  # what is imported needs no looking through for garbage
     watched = selectors.DefaultSelector()
     watched.register(line, selectors.EVENT_READ)
     while True:
