@@ -219,7 +219,8 @@ def _convergence(test: claims.Convergence, runs: Sequence[RunFile]) -> Found:
         raise Missing("a curve that never leaves 0")
     shares = [max(curve[: test.epoch]) / max(curve) for curve in curves]
     found = seeds.estimate(shares)
-    ends = found.interval or (found.mean, found.mean)
+    low, high = found.interval or (found.mean, found.mean)
+    ends = low, min(high, 1.0)  # no share of its own best is more
     effect = (
         f"{units.percent(found.mean)} ({units.percent_interval(ends)}) of the best of "
         f"{shortest} epochs by epoch {test.epoch}, {len(curves)} seeds"
