@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pks4.bench.given import Given
 from pks4.commands import answers, ask, judge, listing
 from pks4.commands.data import data_app
-from pks4.commands.places import run_folders, suite_named
+from pks4.commands.places import run_folders
+from pks4.commands.plan import plan
 from pks4.commands.report import report
 from pks4.commands.run import run
 from pks4.commands.search import search
@@ -23,11 +23,6 @@ from pks4.commands.show import show_app
 from pks4.commands.status import status
 from pks4.commands.terminal import (
     AsJson,
-    Data,
-    Fast,
-    OfShard,
-    Own,
-    Weights,
     escaped,
     note,
     print_table,
@@ -57,35 +52,7 @@ def main() -> None:
 
 app.command()(run)
 app.command()(status)
-
-
-@app.command()
-def plan(
-    suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
-    model: Own = None,
-    fast: Fast = False,
-    data: Data = None,
-    weights: Weights = None,
-    shard: OfShard = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the cells of a suite, or of a shard of it, without running any."""
-    from pks4.bench.plan import plan as make_plan
-    from pks4.bench.shard import Shard
-
-    part = Shard.parse(shard) if shard else None
-    parsed, _ = suite_named(suite, model or [], fast)
-    cells = make_plan(parsed, given=Given.parse(parsed, data, weights or []))
-    cells = part.of(cells) if part else cells
-    if as_json:
-        print(json.dumps([c.model_dump() for c in cells], indent=1))
-        return
-    rows = [
-        (c.id, c.model, c.scale, c.frames, c.batch, c.task or "", ", ".join(c.measures),
-         "alone" if c.alone else "")
-        for c in cells
-    ]  # fmt: skip
-    print_table(("cell", "model", "scale", "frames", "batch", "task", "measures", ""), rows)
+app.command()(plan)
 
 
 app.command()(report)

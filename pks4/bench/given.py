@@ -22,10 +22,11 @@ ASKED = "given"  # the value of image_weights that asks for a file
 
 @dataclass(frozen=True)
 class Given:
-    """The folder of the index, and image twin -> file."""
+    """The folder of the index, and image twin -> file; `on_paper`: a plan that needs neither."""
 
     data: Path | None = None
     weights: dict[str, Path] = field(default_factory=dict)
+    on_paper: bool = False
 
     @classmethod
     def parse(cls, suite: Suite, data: Path | None, weights: Iterable[str]) -> "Given":
@@ -65,7 +66,7 @@ NOTHING = Given()
 
 def filled(grid: Grid, given: Given) -> Grid:
     """The grid with its data; UserError if it asks and nothing, or another data set, was given."""
-    if not _asks(grid):
+    if not _asks(grid) or (given.on_paper and given.data is None):
         return grid
     where = f"grid {grid.name!r} trains on {grid.data_set}"
     if given.data is None:
@@ -86,6 +87,8 @@ def with_weights(label: str, model: str, accuracy: dict[str, Any], given: Given)
     if accuracy["image_weights"] != ASKED:
         return accuracy
     twin = _twin(model)
+    if given.on_paper and twin not in given.weights:
+        return accuracy
     if twin not in given.weights:
         raise UserError(
             f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "

@@ -113,7 +113,7 @@ def _check_data(grid: Grid) -> None:
     drawn = [key for key in OF_AN_INDEX if key in grid.settings.get("accuracy", {})]
     if grid.task and drawn:
         raise UserError(f"{where}: {drawn[0]} is for indexed data; embedded clips are seen whole")
-    if learns and not (grid.task or grid.data):
+    if learns and not (grid.task or grid.data or grid.data_set):
         raise UserError(f'{where}: accuracy needs a task; add task = "temporal", or data = FOLDER')
     if grid.search and not learns:
         raise UserError(f"{where}: search varies the accuracy's recipe; add that measure")
