@@ -1,12 +1,24 @@
-# make quick   its own environment, the quick suite, and a report (some ten minutes)
-# make test    the same environment, linters and tests
-# make docs    the same environment; the documentation site in .site/
-# make reports the same environment; the reports of all accepted runs, in reports/reference/
+# make quick    its own environment, the quick suite, and a report (some ten minutes)
+# make test     the same environment, linters and tests
+# make docs     the same environment; the documentation site in .site/
+# make reports  the same environment; the reports of all accepted runs, in reports/reference/
+# make package  wheel and sdist, installed with all they need and run outside the checkout
+# make lowest   suite smoke with the lowest versions that pyproject.toml allows
+# make lock     constraints.txt again, keeping its pins where they fit; UPGRADE=--upgrade for new ones
+# make audit    asks the package index for known vulnerabilities of what is in constraints.txt
+#
+# The lock is for CPython 3.11 on Linux x86-64, where CI runs; `make env LOCK=` does without it.
 PYTHON ?= python3
 VENV ?= .venv
+LOCK ?= constraints.txt
+TOOLS ?= .tools
+LOWEST ?= .lowest
+PACKAGE ?= .package
+UPGRADE ?=
 BIN := $(VENV)/bin
+UV := $(TOOLS)/bin/uv
 
-.PHONY: quick test docs reports env clean
+.PHONY: quick test docs reports env package lowest lock audit clean
 
 quick: env
 	$(BIN)/pks4-bench run quick
@@ -26,12 +38,42 @@ reports: env
 
 env: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  $(if $(LOCK),--constraint $(LOCK)) --editable '.[dev]'
+	@touch $@
+
+package: $(TOOLS)/.installed
+	rm -rf $(PACKAGE)
+	$(UV) build --quiet --out-dir $(PACKAGE)/dist
+	for file in $(PACKAGE)/dist/*.whl $(PACKAGE)/dist/*.tar.gz; do \
+	  $(UV) venv --quiet --clear --python $(PYTHON) $(PACKAGE)/venv && \
+	  $(UV) pip install --quiet --python $(PACKAGE)/venv/bin/python \
+	    $(if $(LOCK),--constraint $(LOCK)) $$file && \
+	  sh tests/outside.sh $(PACKAGE)/venv/bin/python || exit 1; \
+	done
+
+lowest: $(TOOLS)/.installed
+	$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct .
+	$(UV) pip list --python $(LOWEST)/bin/python
+	sh tests/outside.sh $(LOWEST)/bin/python
+
+lock: $(TOOLS)/.installed
+	$(UV) pip compile --quiet pyproject.toml --extra dev $(UPGRADE) --no-annotate \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --custom-compile-command 'make lock' --output-file constraints.txt
+
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv pip-audit
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .site
+	rm -rf $(VENV) $(TOOLS) $(LOWEST) $(PACKAGE) .site

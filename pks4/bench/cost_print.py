@@ -74,12 +74,16 @@ def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) 
     kernels = ", ".join(dict.fromkeys(cost.kernel for cost in found))
     views = ", ".join(dict.fromkeys(str(cost.views) for cost in found))
     lines.append(
-        f"MACs: {RULE}, on meta, attention {kernels}; views of a scored clip: {views}. GPU hours "
-        "are of one GPU; clips/s is what one trains on, and what must be decoded for it."
+        f"MACs: {RULE}, on meta; attention: {kernels}; views of a scored clip: {views}. "
+        "GPU hours are of one GPU; clips/s is what one trains on, and what must be decoded for it."
+    )
+    lines.append(
+        "One utilisation stands for all: a scan leaves tensor cores idle where a matrix product "
+        "does not, so the hours of PKS4 and video Mamba are the most hopeful."
     )
     if assumed.readers:
         lines.append(
-            f"Decoders: processes that read as fast as {assumed.readers_file} says of its own video."
+            f"Decoders: processes a GPU, each as fast as {assumed.readers_file} says of its video."
         )
     lines.append(f"Not counted: {'; '.join(NOT_COUNTED)}.")
     return lines

@@ -1,4 +1,4 @@
-"""`pks4-bench plan`: the cells of a suite, or what its trainings would take. Part of the CLI room."""
+"""`pks4-bench plan`: a suite's cells, or what its trainings would take. Part of the CLI room."""
 
 import json
 from dataclasses import replace
