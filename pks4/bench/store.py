@@ -119,7 +119,11 @@ class Writer:
         self._lock(patience)
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
-            os.write(self._fd, b"\n")
+            try:
+                self._write(b"\n")
+            except UserError:
+                os.close(self._fd)
+                raise
 
     def _lock(self, patience: float) -> None:
         until = time.monotonic() + patience
@@ -143,7 +147,9 @@ class Writer:
 
     def append(self, *entries: Settings) -> None:
         """Write entries, one line each."""
-        data = "".join(entry.model_dump_json() + "\n" for entry in entries).encode()
+        self._write("".join(entry.model_dump_json() + "\n" for entry in entries).encode())
+
+    def _write(self, data: bytes) -> None:
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
