@@ -26,6 +26,7 @@ from pks4.commands.terminal import (
     escaped,
     note,
     print_table,
+    visible,
 )
 from pks4.errors import UserError, unknown_name
 
@@ -46,7 +47,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        note.print(f"[bold red]error:[/] {escaped(str(error))}", soft_wrap=True)
+        note.print(f"[bold red]error:[/] {escaped(visible(error, keep=''))}", soft_wrap=True)
         sys.exit(2)
 
 

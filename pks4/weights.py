@@ -148,12 +148,16 @@ def _reason(error: Exception) -> str:
 
 def _unwrapped(content: object, where: str | Path) -> Mapping[str, Tensor]:
     """The dictionary of tensors inside what a file holds."""
-    while isinstance(content, Mapping):
+    for _ in WRAPPERS:  # one that holds itself has no end
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[k] for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
         if inner is None:
             break
         content = inner
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
         raise ValueError(f"weights: {where} holds no dictionary of tensors")
     return content
 

@@ -143,7 +143,8 @@ class Bench:
     def workers(self) -> list[int]:
         """The nursery and the workers that live."""
         names = ("pks4.bench.nursery", "pks4.bench.worker")
-        return [pid for pid, command in self.processes().items() if any(n in command for n in names)]
+        live = self.processes().items()
+        return [pid for pid, command in live if any(name in command for name in names)]
 
     def undisturbed(self, suite: Path) -> dict[Key, object]:
         """Key -> value of the suite's run when nothing happens; made once."""

@@ -13,12 +13,12 @@ nothing in a file is evaluated as code. `claims_judge` holds them against record
 * not_testable: what this project cannot measure, and why
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from pks4.bench import toml
 from pks4.bench.suite import Name, Settings
 from pks4.errors import UserError, unknown_name
 
@@ -211,12 +211,7 @@ class Claims(Settings):
 
 def read_claims(path: Path) -> Claims:
     """The claims in a TOML file. Raises UserError, one line, with the key and the near name."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
+    data = toml.parse(toml.text_of(path), path)
     try:
         found = Claims.model_validate(data)
     except ValidationError as error:

@@ -6,12 +6,11 @@ combination.
 """
 
 import re
-import tomllib
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pks4.bench import catalogue
+from pks4.bench import catalogue, toml
 from pks4.bench.suite import Contestant, Grid
 from pks4.errors import UserError
 
@@ -25,10 +24,7 @@ def folder() -> Path:
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a file of recipes."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as TOML: {error}") from error
+    tables = toml.parse(toml.text_of(path), path)
     for name, table in tables.items():
         if not isinstance(table, dict) or not isinstance(table.get("recipe"), dict):
             raise UserError(f"{path}: [{name}] has no [{name}.recipe]; add it")

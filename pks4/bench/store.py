@@ -20,8 +20,6 @@ try:
 except ImportError:  # not on Windows; there two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-from pydantic import ValidationError
-
 from pks4.bench.record import Record, RunHeader
 from pks4.bench.suite import Settings
 from pks4.errors import UserError, unknown_name
@@ -77,7 +75,7 @@ def read(path: Path) -> RunFile:
                 header = RunHeader.model_validate(data)
                 continue
             record = Record.model_validate(data)
-        except (ValueError, ValidationError) as error:
+        except (ValueError, RecursionError) as error:
             if header is None:
                 raise UserError(
                     f"{path}: line {number} is not the header of a run; is this a "

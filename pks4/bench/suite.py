@@ -3,12 +3,12 @@
 A key that is not known is an error with the near name, never ignored.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pks4.bench import toml
 from pks4.errors import UserError, unknown_name
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -89,10 +89,7 @@ FAST = "-fast"  # ends the name of a suite as it is run fast, so that runs are n
 
 def read_suite(path: Path) -> tuple[Suite, str]:
     """The suite in a TOML file, and the text it was read from."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    text = toml.text_of(path)
     suite = parse_suite(text, str(path))
     if suite.name != path.stem:
         raise UserError(f"{path}: name is {suite.name!r}; it must be the file's, {path.stem!r}")
@@ -101,10 +98,7 @@ def read_suite(path: Path) -> tuple[Suite, str]:
 
 def parse_suite(text: str, where: str) -> Suite:
     """The suite in a TOML text; `where` names it in errors."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where}: not valid TOML: {error}") from error
+    data = toml.parse(text, where)
     try:
         suite = Suite.model_validate(data)
     except ValidationError as error:

@@ -8,7 +8,7 @@ import typer
 
 from pks4.commands.places import run_folders
 from pks4.commands.show import show_app
-from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
+from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table, say
 from pks4.errors import UserError
 
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, their files, or latest.")]
@@ -40,11 +40,11 @@ def claims(
         print(json.dumps(claims_print.document(judged), indent=1))
         return
     if as_markdown:
-        print(claims_print.markdown(judged), end="")
+        say(claims_print.markdown(judged).removesuffix("\n"))
         return
-    print(f"{stated.title} ({stated.source})\n")
+    say(f"{stated.title} ({stated.source})\n")
     print_table(claims_print.COLUMNS, claims_print.rows(judged))
-    print("", *claims_print.remarks(judged), sep="\n")
+    say("", *claims_print.remarks(judged))
 
 
 def merge(
@@ -62,7 +62,7 @@ def merge(
     left, part = list(merged.missing()), merged.header.part
     state = f"left: {merging.some(left)}" if left else "complete"
     state = f"{part}, {state}" if part else state
-    print(f"{out}: {len(merged.records)} records, {state}")
+    say(f"{out}: {len(merged.records)} records, {state}")
 
 
 def history(
@@ -84,7 +84,7 @@ def history(
         print(json.dumps([past.document(one) for one in series], indent=1))
         return
     for one in series:
-        print(f"{one.cell} {one.metric}, {one.suite}, {one.environment_class}")
+        say(f"{one.cell} {one.metric}, {one.suite}, {one.environment_class}")
         print_table(past.COLUMNS, past.rows(one))
         print()
     print(past.REMARK)

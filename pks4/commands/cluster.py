@@ -106,7 +106,8 @@ def send(run: Path, executor: str, asked: Any, memory_limit: int | None, wait: b
             changed = [one for one in found if before.get(one.cell) != one.state]
             if not note.is_terminal:
                 for one in changed if before else ():
-                    note.print(*filter(None, one.row()), soft_wrap=True, highlight=False)
+                    told = escaped(" ".join(filter(None, one.row())))
+                    note.print(told, soft_wrap=True, highlight=False)
             before.update({one.cell: one.state for one in found})
 
         try:
@@ -138,5 +139,5 @@ def tell_lost(run: Path, found: Sequence[Any]) -> None:
 
     for one in (one for one in found if one.state == "lost"):
         log = Tasks(run).log / f"{one.job}_0_log.err"
-        told = f"job {one.job} is over without all its records; see {log}, then submit it again"
-        note.print(f"[red]lost[/] {one.cell}: {escaped(told)} with --resume", soft_wrap=True)
+        told = f"{one.cell}: job {one.job} is over without all its records; see {log}, then submit"
+        note.print(f"[red]lost[/] {escaped(told)} it again with --resume", soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pks4.commands.terminal import AsJson, note
+from pks4.commands.terminal import AsJson, escaped, note
 
 
 def data_index(
@@ -31,7 +31,7 @@ def data_index(
                 workers=workers, progress=update,
             )  # fmt: skip
     except BadClipsError as error:
-        note.print(f"error: {error}", soft_wrap=True, highlight=False, markup=False)
+        note.print(f"error: {escaped(error)}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     if as_json:
         print(done.text(), end="")

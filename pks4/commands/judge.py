@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pks4.commands.places import results_folder, run_folders, runs_folder, suite_file
-from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table
+from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table, say
 from pks4.errors import UserError
 
 COMPARED = "compared"  # folder below the runs: parts of suites, which 'latest' must not find
@@ -76,7 +76,7 @@ def compare(
     if as_json:
         print(json.dumps(compare_print.document(found), indent=1))
     elif as_markdown:
-        print(compare_print.markdown(found), end="")
+        say(compare_print.markdown(found).removesuffix("\n"))
     else:
         _show(found, every)
     sys.exit(found.exit_code)
@@ -95,10 +95,11 @@ def accept(
     entry = accepting.accept(read, reason, results_folder(), who)
     failed = [r for r in read.records if r.status != "ok"]
     if failed:
-        note.print(f"[yellow]note:[/] {len(failed)} measures of it failed, {failed[0].cell} "
-                   f"{failed[0].measure} among them; compare will not miss them")  # fmt: skip
+        one = escaped(f"{failed[0].cell} {failed[0].measure}")
+        note.print(f"[yellow]note:[/] {len(failed)} measures of it failed, {one} among them; "
+                   "compare will not miss them")  # fmt: skip
     replaced = f", in place of {entry.replaces}" if entry.replaces else ""
-    print(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
+    say(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
     note.print(f"commit {results_folder() / accepting.LEDGER} and the run in results/reference")
 
 
@@ -110,7 +111,7 @@ def _show(found: Any, every: bool) -> None:
     if rows:
         print_table(compare_print.COLUMNS, rows)
         print()
-    print(*compare_print.summary(found), sep="\n")
+    say(*compare_print.summary(found))
 
 
 def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
 from pks4.bench import catalogue
 from pks4.bench.plan import Cell
 from pks4.bench.run import Session
+from pks4.commands.terminal import escaped
 from pks4.errors import UserError
 
 
@@ -38,7 +38,7 @@ def _progress(console: Console) -> Progress:
 def bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar as a callback (done, total)."""
     with _progress(console) as progress:
-        task = progress.add_task(escape(title), total=None, text="")
+        task = progress.add_task(escaped(title), total=None, text="")
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -56,7 +56,7 @@ def prepare_data(cells: list[Cell], console: Console) -> None:
             with bar(console, f"data: {need['task']}") as update:
                 make(**need, progress=update)
         except UserError as error:  # the cells that need it will say so; the others go on
-            console.print(f"[red]data:[/] {escape(str(error))}", soft_wrap=True)
+            console.print(f"[red]data:[/] {escaped(str(error))}", soft_wrap=True)
 
 
 class Watch:
@@ -88,7 +88,7 @@ class Watch:
         elif kind == "progress":
             self.progress.update(
                 self._line(cell, what), completed=event["done"], total=event["total"],
-                text=escape(event["text"]),
+                text=escaped(event["text"]),
             )  # fmt: skip
         else:
             self._ended(cell, what, event)
@@ -103,7 +103,7 @@ class Watch:
         text = f"waiting for another run's timing on this {device}"
         self.progress.update(self._line(cell, cell.id), text=text)
         if not self.console.is_terminal:
-            self.console.print(escape(f"{cell.id}: {text}"), soft_wrap=True, highlight=False)
+            self.console.print(escaped(f"{cell.id}: {text}"), soft_wrap=True, highlight=False)
 
     def _ended(self, cell: Cell, what: str, event: dict[str, Any]) -> None:
         self.done += 1
@@ -113,4 +113,4 @@ class Watch:
         if not self.console.is_terminal:
             state = "" if event["event"] == "done" else f" {event['status']}: {event['reason']}"
             text = f"[{self.done}/{self.total}] {what} {event['seconds']:.1f} s{state}"
-            self.console.print(escape(text), soft_wrap=True, highlight=False)
+            self.console.print(escaped(text), soft_wrap=True, highlight=False)

@@ -1,5 +1,6 @@
 """`pks4-bench run`: a suite measured here, a shard of it, or its cells as jobs of a cluster."""
 
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -69,7 +70,7 @@ def run(
         session = runner.start(parsed, text, folder, device, given, part)
     for line in session.notes:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
-    note.print(f"run [bold]{session.header.run}[/]: {len(session.cells())} of "
+    note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
                f"{len(session.header.cells)} cells to do")  # fmt: skip
     try:
         if executor is None:
@@ -86,6 +87,7 @@ def run(
             f"pks4-bench run {suite}", *["--fast"] * fast,
             *(f"{option} {value}" for option, value in asked.items() if value),
         ])  # fmt: skip
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         note.print(f"interrupted; what was measured is kept in {session.path}. Go on with: "
                    f"{again} --resume", soft_wrap=True)  # fmt: skip
         sys.exit(130)
@@ -99,6 +101,7 @@ def _ended(run: Any, report: bool) -> int:
     """Say what failed, print the path of the report or the run; the exit code."""
     failures = [r for r in run.records if r.status != "ok"]
     for r in failures:
-        note.print(f"[red]{r.status}[/] {r.cell} {r.measure}: {escaped(r.reason or '')}")
+        where = escaped(f"{r.cell} {r.measure}: {r.reason or ''}")
+        note.print(f"[red]{r.status}[/] {where}")
     print(write_report(run.path, None) if report else run.path)
     return 1 if failures or run.missing() else 0

@@ -10,7 +10,7 @@ from pks4.bench import card, catalogue
 from pks4.bench.catalogue import Entry
 from pks4.bench.counts import Counts
 from pks4.bench.published import Pair
-from pks4.commands.terminal import AsJson, note, print_table
+from pks4.commands.terminal import AsJson, note, print_table, say
 
 show_app = typer.Typer(no_args_is_help=True, help="Print one thing in full.")
 
@@ -112,10 +112,10 @@ def _print_loaded(entry: Entry, weights: Path, loaded: Any, as_json: bool) -> No
         print(json.dumps({"model": entry.name, "weights": str(weights), **vars(loaded)}, indent=1))
         return
     counts = [len(names) for names in (loaded.loaded, loaded.resized, loaded.left)]
-    print("{} fits {}: {} loaded, {} of them resized, {} left".format(weights, entry.name, *counts))
+    say("{} fits {}: {} loaded, {} of them resized, {} left".format(weights, entry.name, *counts))
     for what in ("resized", "left"):
         for name in getattr(loaded, what):
-            print(f"{what:<9}{name}")
+            say(f"{what:<9}{name}")
 
 
 def _plain(pair: Pair) -> dict[str, Any]:

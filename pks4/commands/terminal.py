@@ -1,6 +1,7 @@
 """What every command prints with: tables on stdout, notes on stderr. Part of the CLI room."""
 
 import sys
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 note = Console(stderr=True)
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # of Unicode: control, format, half a pair, line ends
 JSON_OR_MARKDOWN = "--json and --markdown both write to standard output; choose one"
 Data = Annotated[
     Path | None,
@@ -51,5 +53,25 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
 
 
 def escaped(text: object) -> str:
-    """Text in which nothing is acted on as markup."""
-    return escape(str(text))
+    """Text in which nothing is acted on, neither as markup nor by the terminal."""
+    return escape(visible(text))
+
+
+def visible(text: object, keep: str = "\n\t") -> str:
+    """Text with what a terminal would obey, or could not print, spelled out: ESC as \\x1b.
+
+    These are control characters but those in `keep`, and marks that turn the direction of writing.
+    """
+    return "".join(
+        spelled(c) if unicodedata.category(c) in _OBEYED and c not in keep else c for c in str(text)
+    )
+
+
+def spelled(character: str) -> str:
+    """A character by its number, as Python writes it."""
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def say(*lines: object) -> None:
+    """Print lines of text on stdout."""
+    print(*map(visible, lines), sep="\n")

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pks4.data.errors import CacheError, DataError
+from pks4.data.manifest import leaves
 
 SCHEMA_VERSION = 1
 DESCRIPTION = "dataset.json"
@@ -56,7 +57,7 @@ class Dataset(BaseModel):
             fields = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise DataError(f"{root}: no finished data set here; {remedy}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataError(f"{path}: not JSON; {remedy}") from None
         if not isinstance(fields, dict) or fields.pop("schema_version", None) != SCHEMA_VERSION:
             raise DataError(f"{path}: schema_version is not {SCHEMA_VERSION}; {remedy}")
@@ -66,6 +67,10 @@ class Dataset(BaseModel):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise DataError(f"{path}: {place}: {first['msg']}; {remedy}") from None
+        for split, name in dataset.splits.items():
+            if leaves(str(name)):
+                said = f"splits.{split}: {str(name)!r} leaves the folder"
+                raise DataError(f"{path}: {said}; {remedy}")
         manifests = {split: root / name for split, name in dataset.splits.items()}
         return dataset.model_copy(update={"splits": manifests})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pks4.data.errors import DataError
-from pks4.data.manifest import Entry, read_manifest
+from pks4.data.manifest import Entry, leaves, read_manifest
 from pks4.errors import unknown_name
 
 SCHEMA_VERSION = 1
@@ -51,16 +51,20 @@ class Indexed(BaseModel):
             fields = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise DataError(f"{root}: no finished index here; {remedy}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataError(f"{path}: not JSON; {remedy}") from None
         if not isinstance(fields, dict) or fields.pop("schema_version", None) != SCHEMA_VERSION:
             raise DataError(f"{path}: schema_version is not {SCHEMA_VERSION}; {remedy}")
         try:
-            return cls(root=Path(root), **fields)
+            found = cls(root=Path(root), **fields)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise DataError(f"{path}: {place}: {first['msg']}; {remedy}") from None
+        for split in found.counts:
+            if leaves(split):
+                raise DataError(f"{path}: counts: split {split!r} leaves the folder; {remedy}")
+        return found
 
     def text(self) -> str:
         """What `index.json` holds: every field but the root."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pks4.data.errors import DataError, ManifestError, wrong_count
 from pks4.data.readers import count_frames
-from pks4.errors import unknown_name
+from pks4.errors import shortened, unknown_name
 
 REQUIRED = ("path", "label", "class", "num_frames")
 COLUMNS = (*REQUIRED, "sprite", "frames_sha256", "file_sha256")
@@ -67,9 +67,9 @@ def read_manifest(
         cells = dict(zip(header, row, strict=True))
         entry = _entry(where, cells, folder or path.parent, allow_outside)
         _check_label(where, entry, names, mapped=classes is not None)
-        if check_files and not entry.path.is_file():
+        if check_files and not _is_file(entry.path):
             raise ManifestError(
-                f"{where}: no such file {cells['path']!r}; restore it, remove the line, "
+                f"{where}: no such file {shortened(cells['path'])!r}; restore it, remove the line, "
                 "or make the data set again"
             )
         entries.append(entry)
@@ -138,9 +138,9 @@ def _entry(where: str, cells: dict[str, str], folder: Path, allow_outside: bool)
     text = cells["path"]
     if not text:
         raise ManifestError(f"{where}: empty path; give the clip's path relative to the manifest")
-    if not allow_outside and _leaves(text):
+    if not allow_outside and leaves(text):
         raise ManifestError(
-            f"{where}: path {text!r} leaves the manifest's folder; "
+            f"{where}: path {shortened(text)!r} leaves the manifest's folder; "
             "use a relative path below it, or pass allow_outside=True"
         )
     num_frames = _whole(where, "num_frames", cells["num_frames"])
@@ -158,17 +158,25 @@ def _entry(where: str, cells: dict[str, str], folder: Path, allow_outside: bool)
     )
 
 
-def _leaves(text: str) -> bool:
+def leaves(text: str) -> bool:
     """Whether a path is absolute or climbs, in the notation of either family of systems."""
     kinds = (PurePosixPath(text), PureWindowsPath(text))
     return any(kind.anchor or ".." in kind.parts for kind in kinds)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for a file
+        return False
 
 
 def _whole(where: str, column: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ManifestError(f"{where}: {column} {text!r} is not a whole number") from None
+        given = shortened(text)
+        raise ManifestError(f"{where}: {column} {given!r} is not a whole number") from None
 
 
 def _check_label(where: str, entry: Entry, names: dict[int, str], *, mapped: bool) -> None:
@@ -182,6 +190,7 @@ def _check_label(where: str, entry: Entry, names: dict[int, str], *, mapped: boo
     name = names.setdefault(entry.label, entry.class_name)
     if name != entry.class_name:
         raise ManifestError(
-            f"{where}: label {entry.label} is class {name!r}, not {entry.class_name!r}; "
+            f"{where}: label {entry.label} is class {shortened(name)!r}, not "
+            f"{shortened(entry.class_name)!r}; "
             "correct the label or the class"
         )

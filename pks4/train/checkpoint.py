@@ -93,8 +93,14 @@ def load(path: Path, key: dict[str, str], model: nn.Module, optimiser: Any) -> H
             f"{path}: a checkpoint of another {' and '.join(other)}; "
             "delete it to train from the start"
         )
-    model.load_state_dict(saved["model"])
-    optimiser.load_state_dict(saved["optimiser"])
-    history = History(**saved["history"])
+    try:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        history = History(**saved["history"])
+    except Exception as error:  # it says whose it is, and holds something else
+        raise UserError(
+            f"{path}: a damaged checkpoint ({type(error).__name__}); "
+            "delete it to train from the start"
+        ) from error
     history.resumed_at.append(len(history.losses))
     return history

@@ -56,6 +56,8 @@ def document(path: Path, kind: type) -> Any:
         value = json.loads(content(path), object_pairs_hook=_single_keys)
     except json.JSONDecodeError as error:
         raise ManifestError(f"{path}:{error.lineno}: not JSON ({error.msg}); restore it") from None
+    except (ValueError, RecursionError):
+        raise ManifestError(f"{path}: no JSON that can be read; restore it") from None
     except KeyError as error:
         raise ManifestError(f"{path}:{error.args[0]}: this key stands twice; remove one") from None
     if not isinstance(value, kind):
