@@ -1,0 +1,82 @@
+"""Without a flag nothing goes over the network: every command below runs with it taken away."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from no_network import blocked
+
+CODE = "from pks4.cli import main; main()"
+SUITE = """
+name = "offline"
+title = "Offline"
+
+[[contestants]]
+label = "floor"
+model = "frame_mean"
+options = { width = 24, depth = 1, heads = 3 }
+
+[[grids]]
+name = "cost"
+scale = "tiny"
+frames = [2]
+num_classes = 5
+measures = ["params", "macs"]
+
+[[grids]]
+name = "learn"
+scale = "tiny"
+frames = [4]
+task = "temporal"
+measures = ["accuracy"]
+
+[grids.settings.accuracy]
+epochs = 1
+images = 20
+clip_frames = 8
+image_epochs = 1
+clips = { train = 18, val = 18, test = 18 }
+"""
+
+
+@pytest.fixture
+def offline(tmp_path):
+    """A function that runs a program without a network; and the file that notes its tries."""
+    folder, log = blocked(tmp_path)
+
+    def run(code, *words):
+        path = os.pathsep.join([str(folder), str(Path(__file__).parents[1])])
+        command = [sys.executable, "-c", code, *map(str, words)]
+        env = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, capture_output=True, text=True, env=env)
+
+    return run, log
+
+
+def test_a_try_is_noticed_also_where_it_is_swallowed(offline):
+    run, log = offline
+    swallowing = "import socket, contextlib\nwith contextlib.suppress(OSError):\n"
+    run(f"{swallowing} socket.create_connection(('127.0.0.1', 9))")
+    assert "socket.getaddrinfo" in log.read_text()
+
+
+def test_plan_run_report_list_and_show_need_no_network(offline, tmp_path):
+    run, log = offline
+    suite, runs = tmp_path / "offline.toml", tmp_path / "runs"
+    suite.write_text(SUITE)
+    commands = [
+        ("plan", suite),
+        ("run", suite, "--out", runs, "--no-report"),
+        ("list", "models"),
+        ("list", "runs"),
+        ("show", "model", "frame_mean", "--scale", "tiny"),
+    ]
+    for words in commands:
+        done = run(CODE, *words)
+        assert done.returncode == 0, done.stderr
+    (path,) = runs.glob("*.jsonl")
+    done = run(CODE, "report", path, "--out", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert not log.exists(), log.read_text()
