@@ -26,6 +26,12 @@ def test_equal_arms_are_the_same():
     assert compare(*session(noise=0.005)).verdict == "same"
 
 
+def test_noise_makes_nothing_the_same():
+    ratio = compare(*session(noise=0.12))
+    assert ratio.interval[0] < 0.97 or ratio.interval[1] > 1.03
+    assert ratio.verdict == "inconclusive"
+
+
 def test_too_much_noise_is_inconclusive():
     assert compare(*session(1.03, noise=0.3)).verdict == "inconclusive"
 

@@ -242,7 +242,7 @@ def test_a_rival_that_wins_is_named():
 def test_the_floor_is_held_against_one_half_within_pairs():
     said = sentences(synthetic_run())
     assert any(words.startswith("Mean of frames is at 50.5 %") for words in said)
-    assert any("5 of 6 contestants" in words and "Order in time" in words for words in said)
+    assert any("5 of 6 contestants" in words and "Direction in time" in words for words in said)
 
 
 def test_verdicts_of_time_are_the_records_own():

@@ -159,10 +159,10 @@ def test_every_state_of_a_cell_is_told_apart():
     live = {("slurm", "7_2"): "waiting"}
     found = store.RunFile(whole.path, whole.header, kept)
     told = [one.state for one in status.states(found, jobs, live)]
-    assert told == ["failed", "done", "waiting", "lost", "not submitted"]
+    assert told == ["failed", "done", "waiting", "lost", "to do"]
     unasked = status.states(found, jobs, None)
-    assert [one.state for one in unasked][2:] == ["unknown", "unknown", "not submitted"]
-    assert status.counts(unasked) == {"not submitted": 1, "unknown": 2, "failed": 1, "done": 1}
+    assert [one.state for one in unasked][2:] == ["unknown", "unknown", "to do"]
+    assert status.counts(unasked) == {"to do": 1, "unknown": 2, "failed": 1, "done": 1}
     assert third.id == unasked[4].cell
 
 

@@ -37,7 +37,7 @@ def dispatch(
         tell(found)
         todo = [
             cells[one.cell] for one in found
-            if one.state in ("not submitted", "lost") and one.cell not in mine
+            if one.state in ("to do", "lost") and one.cell not in mine
         ]  # fmt: skip
         at_work = sum(one.state in AT_WORK for one in found)
         for part in executor.ready(todo, at_work):

@@ -138,7 +138,7 @@ def _within_pair(view: View, setting: Setting, frames: int) -> Iterator[Finding]
     else:
         who = f"{len(above)} of {len(judged)} contestants"
         who += f" ({named(view, above)})" if 0 < len(above) <= 6 else ""
-    words = f"Order in time is used by {who}: within-pair accuracy above 50 %, interval included."
+    words = f"Direction in time is used by {who}: within pairs above 50 %, interval included."
     yield Finding(words=words, sources=tuple(rows[label] for label in above))
 
 

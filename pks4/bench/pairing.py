@@ -3,7 +3,8 @@
 In each round every arm is sampled once, in random order: reference, candidate, and the reference
 again (A/A). Only ratios within a round are used, so that a drift of the machine cancels. The
 estimate is the median of ln(candidate / reference), its interval a percentile bootstrap over rounds
-with a fixed seed. A difference must exceed what the A/A arm shows by itself.
+with a fixed seed. A difference must exceed what the A/A arm shows by itself; "same" is within 3 %,
+so that noise makes a session inconclusive, never the same.
 """
 
 from dataclasses import dataclass
@@ -63,6 +64,6 @@ def _verdict(interval: tuple[float, float], control: tuple[float, float], least:
         return "slower"
     if interval[1] < -least:
         return "faster"
-    if interval[0] > -least and interval[1] < least:
-        return "same"
+    if interval[0] > -plain and interval[1] < plain:
+        return "same"  # however noisy the session
     return "inconclusive"

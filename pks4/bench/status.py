@@ -9,7 +9,7 @@ from pks4.bench.gathering import Job
 from pks4.bench.store import RunFile
 from pks4.bench.suite import Settings
 
-State = Literal["done", "failed", "running", "waiting", "lost", "unknown", "not submitted"]
+State = Literal["done", "failed", "running", "waiting", "lost", "unknown", "to do"]
 COLUMNS = ("cell", "state", "measures", "executor", "job", "node")
 
 
@@ -64,7 +64,7 @@ def _state(
     if not open_:
         return "failed" if failed else "done"
     if job is None:
-        return "not submitted"
+        return "to do"
     if live is None:
         return "unknown"
     return live.get((job.executor, job.job), "lost")
@@ -74,6 +74,6 @@ def counts(found: Sequence[CellState]) -> dict[State, int]:
     """How many cells are in each state that occurs, in the order in which a cell goes through."""
     of: Counter[State] = Counter(one.state for one in found)
     order: tuple[State, ...] = (
-        "not submitted", "waiting", "running", "unknown", "lost", "failed", "done",
+        "to do", "waiting", "running", "unknown", "lost", "failed", "done",
     )  # fmt: skip
     return {state: of[state] for state in order if of[state]}

@@ -211,13 +211,14 @@ def runs(folder: Path) -> list[Path]:
 
 
 def find_run(name: str, folders: list[Path]) -> Path:
-    """A run by path, by name, or `latest`."""
+    """A run by path, by name, or `latest`: the last written to of the first folder with any."""
     path = Path(name)
     if path.suffix == ".jsonl":
         return path
-    found = {p.stem: p for folder in folders for p in runs(folder)}
+    there = [runs(folder) for folder in folders]
+    found = {p.stem: p for paths in there for p in paths}
     if name == "latest" and found:
-        return max(found.values(), key=lambda p: (p.stat().st_mtime_ns, p))
+        return next(paths[-1] for paths in there if paths)
     if name not in found:
         raise UserError(unknown_name("run", name, found))
     return found[name]

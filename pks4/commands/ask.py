@@ -7,7 +7,7 @@ import typer
 
 from pks4.bench.environment import cores
 from pks4.commands.places import run_folders, suite_named
-from pks4.commands.terminal import AsJson, note, print_table
+from pks4.commands.terminal import AsJson, note, print_table, tell_torn
 
 
 def explain(
@@ -21,7 +21,9 @@ def explain(
     from pks4.bench import store
 
     path = store.find_run(run_name, run_folders())
-    record = explaining.find(store.read(path), cell, metric)
+    run = store.read(path)
+    tell_torn(run.torn)
+    record = explaining.find(run, cell, metric)
     if as_json:
         print(record.model_dump_json(indent=1))
         return

@@ -17,7 +17,7 @@ Name = Annotated[
     str | None,
     typer.Option(
         "--executor", rich_help_panel=_PANEL,
-        help="slurm: each cell a job of an array; local: each a process. Needs pks4-bench[slurm].",
+        help="slurm: each cell a job of an array; local: each a process. Needs the extra slurm.",
     ),
 ]  # fmt: skip
 Partition = Annotated[str, typer.Option(rich_help_panel=_PANEL, help="As sbatch takes it.")]

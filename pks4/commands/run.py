@@ -1,5 +1,6 @@
 """`pks4-bench run`: a suite measured here, a shard of it, or its cells as jobs of a cluster."""
 
+import shlex
 import signal
 import sys
 from typing import Annotated, Any
@@ -82,14 +83,10 @@ def run(
         else:
             cluster.send(session.path, executor, resources, limit, wait)
     except KeyboardInterrupt:
-        asked = {"--shard": shard, "--executor": executor}
-        again = " ".join([
-            f"pks4-bench run {suite}", *["--fast"] * fast,
-            *(f"{option} {value}" for option, value in asked.items() if value),
-        ])  # fmt: skip
+        again = shlex.join(["pks4-bench", *sys.argv[1:], *["--resume"] * (not resume)])
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         note.print(f"interrupted; what was measured is kept in {session.path}. Go on with: "
-                   f"{again} --resume", soft_wrap=True)  # fmt: skip
+                   f"{escaped(again)}", soft_wrap=True)  # fmt: skip
         sys.exit(130)
     if not wait:
         print(session.path)

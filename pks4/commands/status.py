@@ -8,7 +8,7 @@ import typer
 
 from pks4.commands import cluster
 from pks4.commands.places import run_folders
-from pks4.commands.terminal import AsJson, escaped, note, print_table
+from pks4.commands.terminal import AsJson, escaped, note, print_table, tell_torn
 from pks4.errors import UserError
 
 
@@ -21,7 +21,7 @@ def status(
     """Show a run's cells by state; what its jobs have written is gathered into the run.
 
     done, failed (recorded, with the reason), running, waiting, lost (its job is over without all
-    its records), unknown (its executor could not be asked), not submitted.
+    its records), unknown (its executor could not be asked), to do.
     """
     from pks4.bench import status as fates
     from pks4.bench import store
@@ -45,6 +45,7 @@ def _states(path: Path) -> list[Any]:
     from pks4.bench.gathering import Gathering, Tasks
 
     run, tasks = store.read(path), Tasks(path)
+    tell_torn(run.torn)
     jobs = tasks.jobs()
     try:
         live = dispatch.ask(run, jobs)

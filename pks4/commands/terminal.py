@@ -75,3 +75,9 @@ def spelled(character: str) -> str:
 def say(*lines: object) -> None:
     """Print lines of text on stdout."""
     print(*map(visible, lines), sep="\n")
+
+
+def tell_torn(lines: Iterable[str]) -> None:
+    """A note for each line of a run that could not be read."""
+    for line in lines:
+        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)

@@ -72,7 +72,7 @@ def _readings(operation: str, found: list[dict], evidence: dict[str, Any]) -> It
     """Seconds and ratio of an operation, rounds of all processes together."""
     import numpy as np
 
-    from pks4.bench.pairing import compare
+    from pks4.bench.pairing import LEAST_EFFECT, compare
 
     pairs = {
         arm: np.concatenate([np.array(f["samples"][arm]) for f in found])
@@ -109,6 +109,7 @@ def _readings(operation: str, found: list[dict], evidence: dict[str, Any]) -> It
             "aa_interval": ratio.control_interval,
             "least_effect": ratio.least_effect,
             "verdict": ratio.verdict,
+            "same_within": LEAST_EFFECT,
             "reference": evidence["reference"],
             "reference_seconds": wall["reference"].tolist(),
             "again_seconds": wall["again"].tolist(),
