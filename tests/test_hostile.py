@@ -20,7 +20,11 @@ from pks4.data.manifest import read_manifest
 from pks4.errors import UserError, unknown_name
 
 DEEP = 100_000
-TOO_MUCH = {"deep": "a = " + "[" * DEEP, "long number": f"a = {'9' * 5000}"}
+TOO_MUCH = {
+    "deep": "a = " + "[" * DEEP,
+    "long number": f"a = {'9' * 5000}",
+    "long key": "a" + ".a" * DEEP + " = 1",
+}
 READERS = {
     "suite": lambda path: parse_suite(path.read_text(), str(path)),
     "claims": read_claims,

@@ -6,6 +6,8 @@ from typing import Any
 
 from pks4.errors import UserError
 
+MOST_DOTS = 1000  # in a line: what a dotted key takes to read grows with their square
+
 
 def text_of(path: Path) -> str:
     """The text of a file; raises UserError where it is not there or not text."""
@@ -17,6 +19,8 @@ def text_of(path: Path) -> str:
 
 def parse(text: str, where: object) -> dict[str, Any]:
     """The table in a TOML text; `where` names it in the UserError."""
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise UserError(f"{where}: not valid TOML: a line with more than {MOST_DOTS:,} dots")
     try:
         return tomllib.loads(text)
     except RecursionError:
