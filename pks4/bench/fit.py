@@ -182,7 +182,8 @@ def answer(question: Question) -> Fit:
         return simulate(question, frames, batch)
 
     # A frozen backbone runs in chunks, so that its peak grows less beyond the first.
-    chunk = CHUNK_FRAMES if "frame_chunk" in (entry.options or ()) else 1
+    options = {**entry.defaults, **question.contestant.options}
+    chunk = CHUNK_FRAMES if "frame_chunk" in options and options.get("frozen") else 1
     first = step_of(CLIP_FRAMES, question.batch)[0]
     frames = largest(
         lambda t: step_of(t, question.batch)[0].peak,
@@ -194,13 +195,19 @@ def answer(question: Question) -> Fit:
         convex_from=chunk,
     )
     found, kernel, scan = step_of(frames or step, question.batch)
+    few = -(-chunk // CLIP_FRAMES)
+    guess = int(growth_to(limit, found) * (frames or step) * question.batch / CLIP_FRAMES)
+    known = {question.batch: first.peak}
+    if few > 1:  # many chunks take their time: two small steps tell where the answer is
+        known |= {b: step_of(CLIP_FRAMES, b)[0].peak for b in (few, 4 * few)}
+        guess = _secant(known, limit, guess)
     clips = largest(
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,
         MOST_CLIPS,
-        known={question.batch: first.peak},
-        guess=int(growth_to(limit, found) * (frames or step) * question.batch / CLIP_FRAMES),
-        convex_from=-(-chunk // CLIP_FRAMES),
+        known=known,
+        guess=guess,
+        convex_from=few,
     )
     return Fit(
         label=question.contestant.label,
