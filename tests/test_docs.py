@@ -150,3 +150,27 @@ def unmentioned(suites, text):
 def test_every_suite_is_told_of():
     assert unmentioned(SUITES, read("docs/suites.md")) == []
     assert unmentioned(["quick", "none"], read("docs/suites.md")) == ["none"]
+
+
+def other_reports(text, root):
+    """Reports that a text links beside a run, and that are of another one."""
+    pairs = re.findall(
+        r"\(\.{0,2}/?results/reference/([\w-]+)\.jsonl\),?\s+\(?\[report\]\([./]*(reports/\S+?\.md)\)",
+        text,
+    )
+    assert pairs, "no run with its report beside it"
+    heads = {report: (root / report).read_text(encoding="utf-8") for _, report in pairs}
+    return [(run, report) for run, report in pairs if run not in heads[report].split("\n", 1)[0]]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/measurement.md"])
+def test_a_report_beside_a_run_is_of_that_run(page):
+    assert other_reports((ROOT / page).read_text(encoding="utf-8"), ROOT) == []
+
+
+def test_a_report_of_another_run_is_told(tmp_path):
+    report = tmp_path / "reports" / "r.md"
+    report.parent.mkdir()
+    report.write_text("# old-run\n")
+    text = "[`a-run`](results/reference/a-run.jsonl)\n([report](reports/r.md))"
+    assert other_reports(text, tmp_path) == [("a-run", "reports/r.md")]
