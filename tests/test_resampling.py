@@ -24,7 +24,7 @@ def test_one_seed_has_the_spread_of_a_mean_of_clips():
     assert found.value == pytest.approx(0.2)
     low, high = found.interval
     assert (low, high) == pytest.approx((0.2 - 1.96 * 0.03, 0.2 + 1.96 * 0.03), abs=0.003)
-    assert found.p == pytest.approx(2 / 4001)  # not one draw of 4000 was at 0 or below
+    assert found.p == pytest.approx(2 / (resampling.DRAWS + 1))  # not one draw was at 0 or below
 
 
 def test_seeds_that_differ_make_the_interval_wider():
