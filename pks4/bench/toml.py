@@ -6,6 +6,8 @@ from typing import Any
 
 from pks4.errors import UserError
 
+DOTS = 1000  # in a line; what the parser takes for a dotted key grows with the square of its parts
+
 
 def text_of(path: Path) -> str:
     """The text of a file; raises UserError where it is not there or not text."""
@@ -17,6 +19,8 @@ def text_of(path: Path) -> str:
 
 def parse(text: str, where: object) -> dict[str, Any]:
     """The table in a TOML text; `where` names it in the UserError."""
+    if any(line.count(".") > DOTS for line in text.splitlines()):
+        raise UserError(f"{where}: not valid TOML: more than {DOTS} dots in a line; break it")
     try:
         return tomllib.loads(text)
     except RecursionError:
