@@ -60,7 +60,7 @@ def _all(name: str, left: list[int], seed: int, home: Path) -> Found:
     found = Found()
     (home / "seeds").mkdir(parents=True)
     while left:
-        for said in _child(name, left, seed, home):
+        for said in _child(name, list(left), seed, home):
             left.remove(said["case"])
             found.cases += 1
             if said["outcome"] == "wrong":
@@ -79,6 +79,8 @@ def _child(name: str, cases: list[int], seed: int, home: Path) -> Iterator[dict]
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     with child:
+        if not child.stdout.readline():
+            raise RuntimeError(f"{name}: no start; see tests/fuzz.py --only {name} --case 0")
         for case in cases:
             try:
                 child.stdin.write(f"{case}\n")
@@ -105,14 +107,11 @@ def serve(kind: Kind, name: str, seed: int, home: Path) -> None:
     """The child: answers each case on standard input."""
     from pks4.bench import limits
 
-    if not any((home / "seeds").iterdir()):
-        kind.seeds(home / "seeds")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print
     seen: list[str] = []
-    for path in seed_files(home / "seeds"):  # as they are; what is imported late is imported now
-        outcome, said = attempt(kind, path)
-        assert (outcome == "refused") == path.name.startswith("refused"), f"{path}: {said}"
+    prepare(kind, home)
+    answers.write("ready\n")
     limits.enforce(MEMORY)
     sys.addaudithook(lambda event, args: _watch(event, args, home, seen))
     for line in sys.stdin:
@@ -126,6 +125,17 @@ def serve(kind: Kind, name: str, seed: int, home: Path) -> None:
             outcome, said = "wrong", f"did {seen[0]}"
         told = {"case": case, "file": path.name, "outcome": outcome, "said": said}
         answers.write(json.dumps(told) + "\n")
+
+
+def prepare(kind: Kind, home: Path) -> None:
+    """Make the real files, if need be, and use them as they are, with all imports that it takes."""
+    if not any((home / "seeds").iterdir()):
+        kind.seeds(home / "seeds")
+    for path in seed_files(home / "seeds"):
+        outcome, said = attempt(kind, path)
+        wanted = "refused" if path.name.startswith("refused") else "accepted"
+        if outcome != wanted:
+            raise RuntimeError(f"{path}: as it is {outcome}, not {wanted}: {said}")
 
 
 def case_file(name: str, seed: int, case: int, home: Path) -> Path:
@@ -203,7 +213,7 @@ def repeat(name: str, seed: int, case: int) -> None:
     """Use the file of one case, unguarded, and keep it."""
     home = Path(tempfile.mkdtemp(prefix="pks4-fuzz-"))
     (home / "seeds").mkdir()
-    KINDS[name].seeds(home / "seeds")
+    prepare(KINDS[name], home)
     path = case_file(name, seed, case, home)
     print(path)
     KINDS[name].take(path)

@@ -19,7 +19,7 @@ title = "Any"
 contestants = [CONTESTANTS]
 grids = [{ name = "g", scale = "tiny", frames = [4], task = "temporal", measures = ["accuracy"] }]
 """
-LINES = 30  # of a run's file
+LINES, LONGEST_LINE = 30, 20_000  # of a run's file; bytes of a record
 CLIPS = 20
 
 
@@ -146,8 +146,9 @@ def take_index(path: Path) -> None:
 def records(folder: Path) -> None:
     """The first lines of every reference run."""
     for path in ROOT.glob("results/reference/*.jsonl"):
-        kept = path.read_bytes().splitlines(keepends=True)[:LINES]
-        (folder / path.name).write_bytes(b"".join(line for line in kept if len(line) < 20_000))
+        header, *kept = path.read_bytes().splitlines(keepends=True)[:LINES]
+        short = [line for line in kept if len(line) < LONGEST_LINE]
+        (folder / path.name).write_bytes(b"".join([header, *short]))
 
 
 def take_records(path: Path) -> None:

@@ -178,6 +178,8 @@ def bad_file(folder, name):
     elif name == "cut":
         content = write(path, "libx264", CLOSED).read_bytes()
         path.write_bytes(content[: len(content) // 2])  # the index at the end is lost
+    elif name == "unknown_codec":
+        path.write_bytes(write(path, "libx264", CLOSED).read_bytes().replace(b"avc1", b"xxxx"))
     elif name == "cut_with_index":
         muxer = {"movflags": "+faststart"}
         content = write(path, "libx264", CLOSED, muxer=muxer).read_bytes()
@@ -196,6 +198,7 @@ def bad_file(folder, name):
         ("folder", {"open"}),
         ("sound_only", {"no_video"}),
         ("cut", {"open"}),
+        ("unknown_codec", {"open"}),
         ("cut_with_index", {"truncated", "decode"}),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from pks4.bench import catalogue, toml
 from pks4.bench.suite import Contestant, Grid
-from pks4.errors import UserError
+from pks4.errors import UserError, shortened
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -27,7 +27,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
     tables = toml.parse(toml.text_of(path), path)
     for name, table in tables.items():
         if not isinstance(table, dict) or not isinstance(table.get("recipe"), dict):
-            raise UserError(f"{path}: [{name}] has no [{name}.recipe]; add it")
+            raise UserError(f"{path}: [{shortened(name)}] has no table `recipe`; add it")
     return tables
 
 

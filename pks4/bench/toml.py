@@ -6,7 +6,7 @@ from typing import Any
 
 from pks4.errors import UserError
 
-MOST_DOTS = 1000  # in a line: what a dotted key takes to read grows with their square
+DOTS = 1000  # in a line; what the parser takes for a dotted key grows with the square of its parts
 
 
 def text_of(path: Path) -> str:
@@ -19,8 +19,8 @@ def text_of(path: Path) -> str:
 
 def parse(text: str, where: object) -> dict[str, Any]:
     """The table in a TOML text; `where` names it in the UserError."""
-    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
-        raise UserError(f"{where}: not valid TOML: a line with more than {MOST_DOTS:,} dots")
+    if any(line.count(".") > DOTS for line in text.splitlines()):
+        raise UserError(f"{where}: not valid TOML: more than {DOTS} dots in a line; break it")
     try:
         return tomllib.loads(text)
     except RecursionError:

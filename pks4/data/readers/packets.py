@@ -46,6 +46,8 @@ def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not container.streams.video:
             raise VideoError(path, "no_video", "no video stream in this file")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise VideoError(path, "open", "its codec is not known here; encode it anew")
         # One thread: clips are read in parallel, and frame threads would only add a delay.
         stream.codec_context.thread_count = 1
         try:
