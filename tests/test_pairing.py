@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timing_trials
 
 from pks4.bench.pairing import compare
 
@@ -50,3 +51,9 @@ def test_few_false_alarms_and_a_planted_tenth_is_found():
 def test_equal_samples_have_an_interval_of_no_width():
     ones = np.ones(5)
     assert compare(ones, ones, ones).interval == (1.0, 1.0)
+
+
+def test_the_campaign_of_trials_makes_a_session_as_the_measure_does():
+    verdict, ratio = timing_trials.trial(1.5, 0)
+    assert verdict in ("slower", "void")
+    assert ratio > 1.1

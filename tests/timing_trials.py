@@ -17,6 +17,7 @@ import time
 import numpy as np
 import torch
 
+from pks4.bench.measure.time import SETTINGS
 from pks4.bench.pairing import compare
 from pks4.bench.time_session import _rounds
 
@@ -49,7 +50,7 @@ def work(units: int):
 
 def trial(factor: float, seed: int) -> tuple[str, float]:
     """One session: its verdict, and the ratio of plain medians."""
-    settings = {"warm_ups": 3, "rounds": 21, "sample_ms": 20, "device": "cpu"}
+    settings = {**SETTINGS, "rounds": 21, "sample_ms": 20}
     arms = {
         "reference": work(UNITS),
         "candidate": work(round(UNITS * factor)),

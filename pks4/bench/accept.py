@@ -12,7 +12,6 @@ a class has no reference, one of another machine with the same PyTorch still ser
 
 import getpass
 import hashlib
-import json
 import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -54,18 +53,7 @@ def environment_class(source: Provenance) -> str:
 
 def ledger(results: Path) -> tuple[list[Acceptance], list[str]]:
     """All acceptances in order, and what could not be read; none where there is no ledger."""
-    path = results / LEDGER
-    if not path.exists():
-        return [], []
-    found, torn = [], []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(Acceptance.model_validate(json.loads(line)))
-        except (ValueError, RecursionError):
-            torn.append(f"{path}: line {number} is torn or foreign and was left out")
-    return found, torn
+    return store.entries(results / LEDGER, Acceptance)
 
 
 def accept(run: RunFile, reason: str, results: Path, who: str = "") -> Acceptance:

@@ -3,12 +3,11 @@
 `results/published/cost.csv` has one line a figure, with its source. None was measured here.
 """
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from pks4.bench import catalogue
+from pks4.bench import catalogue, published
 from pks4.errors import UserError
 
 COLUMNS = ("subject", "quantity", "value", "source_url", "where", "note")
@@ -38,15 +37,8 @@ def read(path: Path | None = None) -> dict[tuple[str, str], CostFigure]:
     Raises UserError naming file and row of a line that is none, or stands twice.
     """
     path = path or catalogue.published() / "cost.csv"
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if tuple(lines[0] if lines else ()) != COLUMNS:
-        raise UserError(f"{path}, row 1: columns must be {', '.join(COLUMNS)}")
     found: dict[tuple[str, str], CostFigure] = {}
-    for row, fields in enumerate(lines[1:], start=2):
+    for row, fields in published.fields(path, COLUMNS):
         figure = _figure(f"{path}, row {row}", fields)
         key = (figure.subject, figure.quantity)
         if key in found:
@@ -55,16 +47,15 @@ def read(path: Path | None = None) -> dict[tuple[str, str], CostFigure]:
     return found
 
 
-def _figure(where: str, fields: list[str]) -> CostFigure:
-    if len(fields) != len(COLUMNS):
-        raise UserError(f"{where}: {len(fields)} fields instead of {len(COLUMNS)}")
-    text = dict(zip(COLUMNS, fields, strict=True))
+def _figure(where: str, fields: dict[str, str]) -> CostFigure:
+    text = dict(fields)
+    given = text.pop("value")
     try:
-        value = float(text.pop("value"))
+        value = float(given)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise UserError(f"{where}, column value: must be a number above 0, got {fields[2]!r}")
+        raise UserError(f"{where}, column value: must be a number above 0, got {given!r}")
     if not text["source_url"].startswith("https://"):
         raise UserError(f"{where}, column source_url: must begin with https://")
     return CostFigure(value=value, **text)

@@ -5,12 +5,9 @@ that tasks on several hosts never write to one file; `jobs.jsonl` holds one subm
 `log` what the tasks print. What they wrote is appended to the run's file, each record once.
 """
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from pks4.bench import store
 from pks4.bench.plan import Cell
@@ -61,15 +58,7 @@ class Tasks:
 
     def jobs(self) -> dict[str, Job]:
         """Cell id -> its last submission; a line that was cut is left out."""
-        found: dict[str, Job] = {}
-        lines = self._ledger.read_bytes().split(b"\n") if self._ledger.exists() else []
-        for line in filter(None, lines):
-            try:
-                job = Job.model_validate(json.loads(line))
-            except (ValueError, ValidationError):
-                continue
-            found[job.cell] = job
-        return found
+        return {job.cell: job for job in store.entries(self._ledger, Job)[0]}
 
     @property
     def _ledger(self) -> Path:

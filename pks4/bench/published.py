@@ -130,16 +130,27 @@ def _listed(options: Mapping[str, Any]) -> dict[str, Any]:
 def read(path: Path | None = None) -> list[Figure]:
     """Every figure of the file. Raises UserError naming file, row and column of what is wrong."""
     path = path or _path()
+    return [_figure(path, row, field) for row, field in fields(path, COLUMNS)]
+
+
+def fields(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """The lines of a CSV file with these columns, each with its row, from 2.
+
+    Raises UserError naming file and row for other columns, or a line with more or fewer fields.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     header = tuple(lines[0]) if lines else ()
-    if header != COLUMNS:
-        missing = [name for name in COLUMNS if name not in header] or "none, but their order"
-        raise UserError(f"{path}, row 1: columns must be {', '.join(COLUMNS)}; missing: {missing}")
-    return [_figure(path, row, fields) for row, fields in enumerate(lines[1:], start=2)]
+    if header != columns:
+        missing = [name for name in columns if name not in header] or "none, but their order"
+        raise UserError(f"{path}, row 1: columns must be {', '.join(columns)}; missing: {missing}")
+    for row, line in enumerate(lines[1:], start=2):
+        if len(line) != len(columns):
+            raise UserError(f"{path}, row {row}: {len(line)} fields instead of {len(columns)}")
+    return [(row, dict(zip(columns, line, strict=True))) for row, line in enumerate(lines[1:], 2)]
 
 
 def _path() -> Path:
@@ -150,11 +161,7 @@ def _wrong(path: Path, row: int, column: str, what: str) -> UserError:
     return UserError(f"{path}, row {row}, column {column}: {what}")
 
 
-def _figure(path: Path, row: int, fields: list[str]) -> Figure:
-    if len(fields) != len(COLUMNS):
-        raise UserError(f"{path}, row {row}: {len(fields)} fields instead of {len(COLUMNS)}")
-    field = dict(zip(COLUMNS, fields, strict=True))
-
+def _figure(path: Path, row: int, field: dict[str, str]) -> Figure:
     def number(column: str, kind: type = float) -> Any:
         try:
             value = kind(field[column])

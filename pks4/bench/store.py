@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ from pks4.errors import UserError, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-
+Line = TypeVar("Line", bound=Settings)
 PATIENCE = 0.2  # seconds: longer than a look at who holds a file takes, see `is_held`
 
 
@@ -89,6 +89,20 @@ def read(path: Path) -> RunFile:
     if header is None:
         raise UserError(f"{path}: empty; there is no run in it")
     return RunFile(path, header, records, torn)
+
+
+def entries(path: Path, kind: type[Line]) -> tuple[list[Line], list[str]]:
+    """The lines of a ledger in order, and what could not be read; none where there is no file."""
+    found, torn = [], []
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(kind.model_validate(json.loads(line)))
+        except (ValueError, RecursionError):
+            torn.append(f"{path}: line {number} is torn or foreign and was left out")
+    return found, torn
 
 
 class Taken(UserError):

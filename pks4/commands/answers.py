@@ -8,7 +8,7 @@ import typer
 
 from pks4.commands.places import run_folders
 from pks4.commands.show import show_app
-from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table, say
+from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, print_table, say, tell_notes
 from pks4.errors import UserError
 
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, their files, or latest.")]
@@ -57,8 +57,7 @@ def merge(
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: name a .jsonl file, such as {out.with_suffix('.jsonl')}")
     merged, told = merging.merge(_read(runs), out)
-    for line in told:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    tell_notes(told)
     left, part = list(merged.missing()), merged.header.part
     state = f"left: {merging.some(left)}" if left else "complete"
     state = f"{part}, {state}" if part else state
@@ -78,8 +77,7 @@ def history(
     from pks4.bench import history as past
 
     series, notes = past.collect(runs or run_folders(), metric, suite=suite, label=label)
-    for line in notes:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    tell_notes(notes)
     if as_json:
         print(json.dumps([past.document(one) for one in series], indent=1))
         return
@@ -102,8 +100,7 @@ def _read(names: list[str]) -> list[Any]:
     from pks4.bench import store
 
     read = [store.read(store.find_run(name, run_folders())) for name in names]
-    for line in (line for run in read for line in run.torn):
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    tell_notes(line for run in read for line in run.torn)
     return read
 
 

@@ -7,7 +7,7 @@ import typer
 
 from pks4.bench.environment import cores
 from pks4.commands.places import run_folders, suite_named
-from pks4.commands.terminal import AsJson, note, print_table, tell_torn
+from pks4.commands.terminal import AsJson, note, print_table, tell_notes
 
 
 def explain(
@@ -22,7 +22,7 @@ def explain(
 
     path = store.find_run(run_name, run_folders())
     run = store.read(path)
-    tell_torn(run.torn)
+    tell_notes(run.torn)
     record = explaining.find(run, cell, metric)
     if as_json:
         print(record.model_dump_json(indent=1))

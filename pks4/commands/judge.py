@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from pks4.commands.places import results_folder, run_folders, runs_folder, suite_file
-from pks4.commands.terminal import JSON_OR_MARKDOWN, AsJson, escaped, note, print_table, say
+from pks4.commands.terminal import (
+    JSON_OR_MARKDOWN,
+    AsJson,
+    escaped,
+    note,
+    print_table,
+    say,
+    tell_notes,
+)
 from pks4.errors import UserError
 
 COMPARED = "compared"  # folder below the runs: parts of suites, which 'latest' must not find
@@ -127,13 +135,11 @@ def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
     second = _run(store.find_run(head, run_folders()))
     if base == "reference":
         first, told = accepting.reference(second, results_folder())
-        if told:
-            note.print(f"[yellow]note:[/] {escaped(told)}", soft_wrap=True)
+        tell_notes(filter(None, [told]))
     else:
         first = _run(store.find_run(base, run_folders()))
     known, torn = accepting.ledger(results_folder())
-    for line in torn:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    tell_notes(torn)
     return first, second, [a for a in known if a.when <= first.header.created]
 
 

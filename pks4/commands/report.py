@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pks4.commands import places
-from pks4.commands.terminal import Out, escaped, note, tell_torn
+from pks4.commands.terminal import Out, escaped, note, tell_notes
 from pks4.errors import UserError
 
 
@@ -50,7 +50,7 @@ def rebuilt() -> Iterator[Path]:
     from pks4.bench import accept
 
     known, torn = accept.ledger(places.results_folder())
-    tell_torn(torn)
+    tell_notes(torn)
     if not known:
         raise UserError(
             f"{places.results_folder() / accept.LEDGER}: no run is accepted yet; see accept"
@@ -65,7 +65,7 @@ def write_report(run: Path, out: Path | None) -> Path:
     from pks4.bench.report import write
     from pks4.bench.store import read
 
-    tell_torn(read(run).torn)
+    tell_notes(read(run).torn)
     with note.status("writing the report"):
         where = out or places.base() / "reports" / run.stem
         return write(run, where, places.results_folder())

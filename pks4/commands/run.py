@@ -13,7 +13,7 @@ from pks4.bench.units import bytes_of
 from pks4.commands import cluster
 from pks4.commands.places import runs_folder, suite_named
 from pks4.commands.report import write_report
-from pks4.commands.terminal import Data, Fast, OfShard, Out, Own, Weights, escaped, note
+from pks4.commands.terminal import Data, Fast, OfShard, Out, Own, Weights, escaped, note, tell_notes
 
 
 def run(
@@ -69,8 +69,7 @@ def run(
         session = runner.resume(parsed, text, folder, device, given, part)
     else:
         session = runner.start(parsed, text, folder, device, given, part)
-    for line in session.notes:
-        note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
+    tell_notes(session.notes)
     note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
                f"{len(session.header.cells)} cells to do")  # fmt: skip
     try:

@@ -8,7 +8,7 @@ import typer
 
 from pks4.commands import cluster
 from pks4.commands.places import run_folders
-from pks4.commands.terminal import AsJson, escaped, note, print_table, tell_torn
+from pks4.commands.terminal import AsJson, note, print_table, tell_notes
 from pks4.errors import UserError
 
 
@@ -45,12 +45,12 @@ def _states(path: Path) -> list[Any]:
     from pks4.bench.gathering import Gathering, Tasks
 
     run, tasks = store.read(path), Tasks(path)
-    tell_torn(run.torn)
+    tell_notes(run.torn)
     jobs = tasks.jobs()
     try:
         live = dispatch.ask(run, jobs)
     except UserError as error:
-        note.print(f"[yellow]note:[/] {escaped(error)}", soft_wrap=True)
+        tell_notes([error])
         live = None
     if store.is_held(path):
         note.print("a process here or on another host is at work on it")

@@ -77,7 +77,7 @@ def say(*lines: object) -> None:
     print(*map(visible, lines), sep="\n")
 
 
-def tell_torn(lines: Iterable[str]) -> None:
-    """A note for each line of a run that could not be read."""
+def tell_notes(lines: Iterable[object]) -> None:
+    """Each line as a note on stderr."""
     for line in lines:
         note.print(f"[yellow]note:[/] {escaped(line)}", soft_wrap=True)
