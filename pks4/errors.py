@@ -1,9 +1,10 @@
 """Errors that say what to do: one line, the name that was meant, the remedy."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 LONGEST_NAME = 80  # characters of a name in an error
+NEAREST = 3  # names that are told of a long list
 
 
 class UserError(Exception):
@@ -17,6 +18,23 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     if near:
         return f"unknown {what} {name!r}; did you mean {' or '.join(map(repr, near))}?"
     return f"unknown {what} {name!r}; there are: {', '.join(names) or 'none'}"
+
+
+def unknown_of_many(what: str, name: str, known: Iterable[str], listing: str) -> str:
+    """A line for a name of which there are many: the nearest few, and the command that lists all.
+
+    A name is as near as it, or its beginning, looks like the one that was given.
+    """
+    names, name = list(known), shortened(name)
+    if not names:
+        return f"unknown {what} {name!r}; there are: none"
+    near = sorted(names, key=lambda one: -max(_alike(name, one), _alike(name, one[: len(name)])))
+    told = ", ".join(near[:NEAREST])
+    return f"unknown {what} {name!r}; the nearest: {told}; {listing} lists all {len(names)}"
+
+
+def _alike(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()
 
 
 def shortened(text: str) -> str:

@@ -205,8 +205,25 @@ def test_a_run_is_found_by_name_and_a_near_name_is_told(tmp_path, header):
     write(tmp_path / "small-1.jsonl", header)
     assert store.find_run("small-1", [tmp_path]) == tmp_path / "small-1.jsonl"
     assert store.find_run("latest", [tmp_path]) == tmp_path / "small-1.jsonl"
-    with pytest.raises(UserError, match="did you mean 'small-1'"):
+    with pytest.raises(UserError, match="unknown run 'smal-1'; the nearest: small-1; pks4-bench"):
         store.find_run("smal-1", [tmp_path])
+
+
+def test_an_unknown_run_among_many_names_the_nearest_and_what_lists_all(tmp_path, header):
+    for number in range(9):
+        write(tmp_path / f"quick-{number}.jsonl", header)
+        write(tmp_path / f"scaling-{number}.jsonl", header)
+    with pytest.raises(UserError) as caught:
+        store.find_run("quik", [tmp_path])
+    assert str(caught.value) == (
+        "unknown run 'quik'; the nearest: quick-0, quick-1, quick-2; "
+        "pks4-bench list runs lists all 18"
+    )
+
+
+def test_where_there_is_no_run_it_says_so(tmp_path):
+    with pytest.raises(UserError, match="unknown run 'quick'; there are: none"):
+        store.find_run("quick", [tmp_path])
 
 
 def test_the_schema_knows_every_field_and_both_kinds_of_line():

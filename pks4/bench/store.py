@@ -22,7 +22,7 @@ except ImportError:  # not on Windows; there two writers are not kept apart
 
 from pks4.bench.record import Record, RunHeader
 from pks4.bench.suite import Settings
-from pks4.errors import UserError, unknown_name
+from pks4.errors import UserError, unknown_of_many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,7 +234,7 @@ def find_run(name: str, folders: list[Path]) -> Path:
     if name == "latest" and found:
         return next(paths[-1] for paths in there if paths)
     if name not in found:
-        raise UserError(unknown_name("run", name, found))
+        raise UserError(unknown_of_many("run", name, sorted(found), "pks4-bench list runs"))
     return found[name]
 
 

@@ -75,6 +75,18 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{scale.text(value)} {scale.symbol}".rstrip()
 
 
+def in_full(value: float, unit: str | None, share: bool = False) -> str:
+    """A number to its last digit, and how it is read: `259,111,460 B (247 MiB)`, `0.25 (25.0 %)`.
+
+    `share`: a fraction of 1 that is read as a percentage.
+    """
+    raw = f"{value:,}" if unit in (None, "1") else f"{value:,} {unit}"
+    if share:
+        return f"{raw} ({percent(value)})"
+    scaled = unit in ("B", "MAC", "s") and _pick(abs(value), str(unit)).factor != 1
+    return f"{raw} ({quantity(value, str(unit))})" if scaled else raw
+
+
 def _pick(size: float, unit: str) -> Scale:
     ladder = _LADDERS[unit]
     fitting = [scale for scale in ladder if size >= scale.factor]
