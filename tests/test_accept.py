@@ -1,7 +1,7 @@
 """Reference runs: one for a suite and environment class, changed only with a reason that stays."""
 
 import pytest
-from made_runs import made, written
+from made_runs import COST, cell, failed, made, run_file, written
 
 from pks4.bench import accept, store
 from pks4.bench.shard import Shard
@@ -63,6 +63,36 @@ def test_a_run_that_nobody_could_repeat_is_refused(results, run, reason, said):
     with pytest.raises(UserError, match=said):
         accepted(run, results, reason)
     assert not (results / accept.LEDGER).exists()
+
+
+def test_a_failed_measure_and_a_void_time_are_gaps():
+    run = made("one")
+    records = [failed(COST, "saved_bytes", "it broke"), *run.records[1:]]
+    records[2] = records[2].model_copy(update={"detail": {"verdict": "void"}})
+    assert accept.gaps(run) == []
+    assert accept.gaps(store.RunFile(run.path, run.header, records)) == [
+        "cost/ours/t8 saved_bytes: failed", "time/ours/t8 forward_ratio: void"
+    ]  # fmt: skip
+
+
+def test_a_run_with_gaps_is_refused_with_how_many_and_which(results):
+    cells = [cell(f"cost/ours/t{t}", ["saved_bytes"]) for t in range(1, 9)]
+    run = run_file([failed(c, "saved_bytes", "it broke") for c in cells], cells, "one")
+    with pytest.raises(UserError, match=r"has 8 gaps \(cost/ours/t1 saved_bytes: failed, .*t6 "
+                       r"saved_bytes: failed and 2 more\), .*--with-gaps"):  # fmt: skip
+        accepted(run, results)
+    assert not (results / accept.LEDGER).exists()
+    assert accept.accept(run_of(run, results), "meant", results, with_gaps=True).run == "one"
+
+
+def run_of(run, results):
+    """The run as it is read from its file."""
+    return store.read(written(run, results / "runs"))
+
+
+def test_an_unfinished_run_is_refused_whatever_is_meant(results):
+    with pytest.raises(UserError, match="3 cells are not done"):
+        accept.accept(made("one", drop=("top1",)), "because", results, with_gaps=True)
 
 
 def test_a_shard_is_no_reference(results):

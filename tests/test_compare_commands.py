@@ -61,14 +61,47 @@ def test_json_holds_the_effect_the_parts_and_where_the_values_stand(files):
     ]  # fmt: skip
 
 
-def test_a_change_is_accepted_by_the_command_and_compare_then_passes(files):
+def test_a_change_is_accepted_by_the_command_and_compare_then_passes(files, tmp_path):
     base, head = files(made(), made("head-1", saved=1200, created="2026-02-01T00:00:00Z"))
     assert invoke("compare", base, head).exit_code == 1
     assert invoke("accept", head, "--reason", "a wider scan", "--who", "A B").exit_code == 0
     done = invoke("compare", base, head)
     assert done.exit_code == 0
     assert "accepted: a wider scan, A B, " in done.stdout
-    assert invoke("compare", "reference", head).exit_code == 0
+    again = written(made("head-2", saved=1200, noise=1), tmp_path / "runs")
+    assert invoke("compare", "reference", again).exit_code == 0
+
+
+@pytest.mark.parametrize("base", ["reference", "head"])
+def test_a_run_beside_itself_is_one_line_and_was_not_compared(files, base):
+    _, head = files(made(), made("head-1"))
+    assert invoke("accept", head, "--reason", "the first").exit_code == 0
+    done = invoke("compare", head if base == "head" else base, head)
+    assert isinstance(done.exception, UserError)  # exit code 2
+    said = {"reference": "the accepted reference itself", "head": "BASE and HEAD in one"}
+    assert f"head-1: is {said[base]}, so nothing was compared" in str(done.exception)
+
+
+def void(run):
+    """The run with its times of a session that says nothing."""
+    records = [
+        r.model_copy(update={"detail": {**r.detail, "verdict": "void"}})
+        if r.metric == "forward_ratio" else r
+        for r in run.records
+    ]  # fmt: skip
+    return run_file(records, run.header.cells, run.header.run)
+
+
+def test_a_run_with_gaps_is_accepted_only_where_they_are_meant(files):
+    _, head = files(made(), void(made("head-1")))
+    args = ["accept", head, "--reason", "the first"]
+    told = "1 gap (time/ours/t8 forward_ratio: void)"
+    refused = invoke(*args)
+    assert f"has {told}, to which no later run can be held" in str(refused.exception)
+    assert "--with-gaps" in str(refused.exception)
+    done = invoke(*args, "--with-gaps")
+    assert done.exit_code == 0
+    assert f"no later run can be held to {told}" in " ".join(done.stderr.split())
 
 
 def test_what_was_accepted_before_base_was_made_clears_nothing(files):

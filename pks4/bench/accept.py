@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pks4.bench import store
+from pks4.bench import store, units
 from pks4.bench.compare_keys import LIBRARIES, MACHINE
 from pks4.bench.record import Provenance
 from pks4.bench.store import RunFile
@@ -56,14 +56,30 @@ def ledger(results: Path) -> tuple[list[Acceptance], list[str]]:
     return store.entries(results / LEDGER, Acceptance)
 
 
-def accept(run: RunFile, reason: str, results: Path, who: str = "") -> Acceptance:
+def gaps(run: RunFile) -> list[str]:
+    """What a run measured without a number to hold to: failed measures, times of void sessions."""
+    failed = [f"{r.cell} {r.measure}: {r.status}" for r in run.records if r.status != "ok"]
+    void = [f"{r.cell} {r.metric}: void" for r in run.records if r.detail.get("verdict") == "void"]
+    return [*failed, *void]
+
+
+def accept(
+    run: RunFile, reason: str, results: Path, who: str = "", *, with_gaps: bool = False
+) -> Acceptance:
     """Make a run the reference of its suite and class: keep its file, add a line to the ledger.
 
-    Raises UserError for a run that nobody could repeat or that is not whole, and without a reason.
+    Raises UserError for a run that nobody could repeat or that is not whole, without a reason, and
+    for one that has `gaps` unless they are meant.
     """
     if not reason.strip():
         raise UserError('--reason is empty; say why the numbers may change: --reason "…"')
     _check_sound(run)
+    found = gaps(run)
+    if found and not with_gaps:
+        raise UserError(
+            f"{run.header.run}: has {units.some(found, 'gap')}, to which no later run can be held; "
+            "measure it again, or add --with-gaps"
+        )
     known, _ = ledger(results)
     where = environment_class(run.header)
     content = run.path.read_bytes()

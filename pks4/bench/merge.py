@@ -7,13 +7,12 @@ keeps the code and the machine that it names.
 from collections.abc import Sequence
 from pathlib import Path
 
+from pks4.bench import units
 from pks4.bench.plan import Cell
 from pks4.bench.record import Record, RunHeader
 from pks4.bench.shard import Part
 from pks4.bench.store import RunFile, Writer, read
 from pks4.errors import UserError
-
-SHOWN = 6  # ids of cells in a note
 
 
 def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
@@ -70,7 +69,7 @@ def _joined(headers: Sequence[RunHeader]) -> tuple[Part | None, list[str]]:
     absent = part.absent()
     for number, cells in absent.items():
         notes.append(
-            f"shard {number}/{part.of} is not among them, with {some(cells)}: "
+            f"shard {number}/{part.of} is not among them, with {units.some(cells, 'cell')}: "
             f"pks4-bench run {suite} --shard {number}/{part.of}"
         )
     return part if absent else None, notes
@@ -89,9 +88,3 @@ def _first_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
             notes.append(f"{r.cell} {r.metric}: {first.value} of {first.run} kept, not {r.value} "
                          f"of {r.run}")  # fmt: skip
     return list(kept.values()), notes
-
-
-def some(cells: Sequence[str]) -> str:
-    """How many cells, and the first of them by id."""
-    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
-    return f"{len(cells)} cell{'s' * (len(cells) > 1)} ({', '.join(cells[:SHOWN])}{more})"

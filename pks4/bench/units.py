@@ -7,11 +7,12 @@ CSV files. A column or an axis has one scale, picked by `scale_for` from the val
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pks4.errors import UserError
 
+SOME = 6  # names in a note that tells of many
 MISSING = "–"  # noqa: RUF001 - the dash that a table shows for "no value"
 
 
@@ -139,6 +140,12 @@ def whole(value: int | None) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """A number of things: `1 cell`, `3 cells`."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def some(names: Sequence[str], what: str) -> str:
+    """How many, and the first of them by name: `2 cells (a, b)`, `9 gaps (a, …, f and 3 more)`."""
+    more = f" and {len(names) - SOME} more" if len(names) > SOME else ""
+    return f"{counted(len(names), what)} ({', '.join(names[:SOME])}{more})"
 
 
 def listed(words: Iterable[str]) -> str:

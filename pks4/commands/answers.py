@@ -53,13 +53,14 @@ def merge(
 ) -> None:
     """Join runs of one suite, such as its shards from several machines, into one new file."""
     from pks4.bench import merge as merging
+    from pks4.bench import units
 
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: name a .jsonl file, such as {out.with_suffix('.jsonl')}")
     merged, told = merging.merge(_read(runs), out)
     tell_notes(told)
     left, part = list(merged.missing()), merged.header.part
-    state = f"left: {merging.some(left)}" if left else "complete"
+    state = f"left: {units.some(left, 'cell')}" if left else "complete"
     state = f"{part}, {state}" if part else state
     say(f"{out}: {len(merged.records)} records, {state}")
 

@@ -11,7 +11,6 @@ from pks4.commands.places import results_folder, run_folders, runs_folder, suite
 from pks4.commands.terminal import (
     JSON_OR_MARKDOWN,
     AsJson,
-    escaped,
     note,
     print_table,
     say,
@@ -94,18 +93,19 @@ def accept(
     run: Annotated[str, typer.Argument(help="A run's name, its .jsonl file, or 'latest'.")],
     reason: Annotated[str, typer.Option(help="Why its numbers are the ones to hold to.")],
     who: Annotated[str, typer.Option(help="Who says so; default: as git knows you.")] = "",
+    with_gaps: Annotated[
+        bool, typer.Option("--with-gaps", help="Though some measures failed or times are void.")
+    ] = False,
 ) -> None:
     """Make a run the reference of its suite on this kind of machine; its changes are accepted."""
     from pks4.bench import accept as accepting
-    from pks4.bench import store
+    from pks4.bench import store, units
 
     read = _run(store.find_run(run, run_folders()))
-    entry = accepting.accept(read, reason, results_folder(), who)
-    failed = [r for r in read.records if r.status != "ok"]
-    if failed:
-        one = escaped(f"{failed[0].cell} {failed[0].measure}")
-        note.print(f"[yellow]note:[/] {len(failed)} measures of it failed, {one} among them; "
-                   "compare will not miss them")  # fmt: skip
+    entry = accepting.accept(read, reason, results_folder(), who, with_gaps=with_gaps)
+    gaps = accepting.gaps(read)
+    if gaps:
+        tell_notes([f"no later run can be held to {units.some(gaps, 'gap')}"])
     replaced = f", in place of {entry.replaces}" if entry.replaces else ""
     say(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
     note.print(f"commit {results_folder() / accepting.LEDGER} and the run in results/reference")
@@ -138,6 +138,11 @@ def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
         tell_notes(filter(None, [told]))
     else:
         first = _run(store.find_run(base, run_folders()))
+    if (first.header, first.records) == (second.header, second.records):
+        itself = "the accepted reference itself" if base == "reference" else "BASE and HEAD in one"
+        raise UserError(
+            f"{second.header.run}: is {itself}, so nothing was compared; name another run as HEAD"
+        )
     known, torn = accepting.ledger(results_folder())
     tell_notes(torn)
     return first, second, [a for a in known if a.when <= first.header.created]
