@@ -252,6 +252,16 @@ def test_verdicts_of_time_are_the_records_own():
     assert "against PKS4 (frozen backbone)" in said[0]
 
 
+def test_the_reference_of_times_is_not_told_beside_itself():
+    itself = record(
+        "pks4", 8, "time", "step_ratio", 1.0, kind="noisy", cell="time/pks4/t8", grid="time",
+        scale="tiny", detail={"verdict": "inconclusive", "reference": "pks4"},
+    )  # fmt: skip
+    told = [words for words in sentences([*synthetic_run(), itself]) if words.startswith("Time of")]
+    assert ["PKS4 (frozen backbone) (" in words for words in told] == [False, False]
+    assert not any(words.startswith("Time of") for words in sentences([itself]))
+
+
 def test_one_contestant_alone_gives_no_comparison():
     said = sentences(cost_records("pks4", 8))
     assert said == ["1 contestant of 1 family, 1 cell. Every planned measure gave its numbers."]
