@@ -1,9 +1,12 @@
 """Measures: exact numbers of PKS4 that real runs confirm; those of every file: test_contract.py."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from pks4.bench import catalogue, store
 from pks4.bench.counters import count_on_meta
 from pks4.bench.fakes import pretended
 from pks4.bench.kernels import declared_attention
@@ -212,3 +215,17 @@ def test_fake_kernels_give_the_dtype_and_shape_of_the_real_ones(dtype):
         pairs = zip(real, fake, strict=True) if isinstance(real, tuple) else [(real, fake)]
         for r, f in pairs:
             assert (r.dtype, r.shape, r.stride()) == (f.dtype, f.shape, f.stride())
+
+
+def test_a_measure_names_every_metric_that_committed_runs_hold_of_it():
+    folder = Path(__file__).parents[1] / "results" / "reference"
+    held: dict[str, set[str]] = {}
+    for path in store.runs(folder):
+        for r in store.read(path).records:
+            if r.status == "ok":
+                held.setdefault(r.measure, set()).add(r.metric)
+    named = {m.name: set(m.facts["METRICS"]) for m in catalogue.measures().values()}
+    assert held.keys() == named.keys()
+    assert {name: metrics - named[name] for name, metrics in held.items()} == dict.fromkeys(
+        held, set()
+    )

@@ -1,25 +1,37 @@
 """The records that speak to a test: found by metric, contestant and setting, in one run and grid.
 
-Numbers are set against each other only where they come from the same grid of the same run. Where
-nothing fits, what is missing is told with the near names.
+Numbers are set against each other only where they come from the same grid of the same run. What is
+missing is told as such, with the suites that measure it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
+from pks4.bench import catalogue, units
 from pks4.bench.claims import Test
 from pks4.bench.plan import split_seed
 from pks4.bench.record import Record
 from pks4.bench.store import RunFile
-from pks4.bench.suite import FAST
-from pks4.errors import unknown_name
+from pks4.bench.suite import FAST, Suite, read_suite
+from pks4.errors import unknown_of_many
 
 Seeds = Mapping[int | None, Record]
 ByFrames = dict[int, dict[int | None, Record]]
 
 
 class Missing(Exception):
-    """No record answers; the message says which is missing."""
+    """No record answers; the message says which is missing.
+
+    `wanted`: the contestant and metric that no record has. `known`: metrics of those looked at.
+    """
+
+    def __init__(
+        self, message: str, wanted: tuple[str, str] | None = None, known: Iterable[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.wanted, self.known = wanted, frozenset(known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +55,7 @@ def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
         if test.suite != suite and (test.suite is not None or suite.endswith(FAST)):
             continue
         for r in run.records:
-            if _fits(r, test):
+            if _fits(r.grid, r.scale, r.task, test):
                 key = (run.header.run, r.grid)
                 group = found.setdefault(key, Group(run=run.header.run, grid=r.grid))
                 if r.status != "ok":
@@ -54,9 +66,9 @@ def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
     return list(found.values())
 
 
-def _fits(record: Record, test: Test) -> bool:
-    wanted = {"grid": test.grid, "scale": test.scale, "task": test.task}
-    return all(w is None or getattr(record, name) == w for name, w in wanted.items())
+def _fits(grid: str, scale: str, task: str | None, test: Test) -> bool:
+    wanted = ((test.grid, grid), (test.scale, scale), (test.task, task))
+    return all(w is None or w == there for w, there in wanted)
 
 
 def with_all(
@@ -69,7 +81,7 @@ def with_all(
             any_found = True
             yield group, [group.series[pair] for pair in metrics]
     if not any_found:
-        raise Missing(_what(candidates, test, metrics))
+        raise _missing(candidates, test, metrics)
 
 
 def shared_frames(series: Sequence[ByFrames], wanted: int | None) -> int:
@@ -95,26 +107,70 @@ def ids(*records: Record) -> tuple[str, ...]:
     return tuple(f"{r.run}:{r.cell}:{r.metric}" for r in records)
 
 
-def _what(candidates: Sequence[Group], test: Test, metrics: Sequence[tuple[str, str]]) -> str:
-    """One line on what no group has."""
+def _missing(
+    candidates: Sequence[Group], test: Test, metrics: Sequence[tuple[str, str]]
+) -> Missing:
+    """What no group has."""
     where = _where(test)
-    if not candidates:
-        return f"no records{where}"
     for label, metric in dict.fromkeys(metrics):
         if any((label, metric) in group.series for group in candidates):
             continue
         failure = next((g.failures[label] for g in candidates if label in g.failures), None)
         if failure:
-            return f"no {metric} of {label!r}{where}: {failure}"
+            return Missing(f"no {metric} of {label!r}{where}: {failure}")
         known = {m for group in candidates for _, m in group.series}
-        if metric not in known:
-            return f"no {metric}{where}: {unknown_name('metric', metric, known)}"
-        labels = {one for group in candidates for one, m in group.series if m == metric}
-        return f"no {metric} of {label!r}{where}: {unknown_name('contestant', label, labels)}"
-    return f"no single grid has all of it{where}; numbers of two runs are not set side by side"
+        return Missing(f"these runs hold no {metric} of {label!r}{where}", (label, metric), known)
+    return Missing(
+        f"no single grid has all of it{where}; numbers of two runs are not set side by side"
+    )
 
 
 def _where(test: Test) -> str:
     named = {"suite": test.suite, "grid": test.grid, "scale": test.scale, "task": test.task}
     told = [f"{name} {value}" for name, value in named.items() if value]
-    return f" in {', '.join(told)}" if told else ""
+    return f" ({', '.join(told)})" if told else ""
+
+
+def told(missing: Missing, test: Test, commands: Sequence[str]) -> str:
+    """What is missing, and the suites that measure it: those that `commands` run before others.
+
+    Where no suite does, the names that are near to one which nothing knows.
+    """
+    if missing.wanted is None:
+        return str(missing)
+    label, metric = missing.wanted
+    known = {name: _suite(path) for name, path in catalogue.suites().items()}
+    found = [name for name, suite in known.items() if _measures(suite, test, label, metric)]
+    found = [n for n in found if any(n in command.split() for command in commands)] or found
+    if found:
+        suites = "suite {} measures" if len(found) == 1 else "suites {} measure"
+        return f"{missing}; {suites.format(units.listed(found))} it"
+    metrics = {m for one in catalogue.measures().values() for m in _metrics(one)} | missing.known
+    labels = {contestant.label for suite in known.values() for contestant in suite.contestants}
+    hint = ""
+    if metric not in metrics:
+        hint = unknown_of_many("metric", metric, sorted(metrics), "pks4-bench list measures")
+    elif label not in labels:
+        hint = unknown_of_many("contestant", label, sorted(labels), "the folder suites")
+    return "; ".join(filter(None, [f"{missing}; no suite here measures it", hint]))
+
+
+@cache
+def _suite(path: Path) -> Suite:
+    return read_suite(path)[0]
+
+
+def _measures(suite: Suite, test: Test, label: str, metric: str) -> bool:
+    """Whether a grid of a suite gives this number where a test looks for it."""
+    measures = {m.name for m in catalogue.measures().values() if metric in _metrics(m)}
+    labels = {contestant.label for contestant in suite.contestants}
+    return test.suite in (None, suite.name) and any(
+        _fits(grid.name, grid.scale, grid.task, test)
+        and label in (grid.contestants or labels)
+        and measures & set(grid.measures)
+        for grid in suite.grids
+    )
+
+
+def _metrics(measure: catalogue.Entry) -> tuple[str, ...]:
+    return tuple(measure.facts.get("METRICS", ()))

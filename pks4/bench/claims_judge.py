@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pks4.bench import claims, compare_sampled, power, seeds, structure, units
-from pks4.bench.claims_evidence import Missing, ids, shared_frames, single, with_all
+from pks4.bench.claims_evidence import Missing, ids, shared_frames, single, told, with_all
 from pks4.bench.record import Record
 from pks4.bench.store import RunFile
 
@@ -30,6 +30,7 @@ class Found:
     effect: str = ""
     values: dict[str, Any] | None = None  # what the effect says, as numbers
     evidence: tuple[str, ...] = ()  # run:cell:metric
+    within: str = ""  # what those records hold, where they are fewer than what was tested
     missing: str = ""
 
 
@@ -40,18 +41,22 @@ class Judged:
     claim: claims.Claim
     verdict: Verdict
     tests: tuple[tuple[claims.AnyTest, Found], ...]
+    suites: frozenset[str] = frozenset()  # of the runs that it was held against
 
     @property
     def commands(self) -> list[str]:
-        """What would measure what is missing."""
-        lacking = any(found.missing for test, found in self.tests if test.judged)
-        return self.claim.measured_by if lacking else []
+        """What would measure what is missing: first of all suites that were not given."""
+        if not any(found.missing for test, found in self.tests if test.judged):
+            return []
+        every = self.claim.measured_by
+        return [c for c in every if not self.suites & set(c.split())] or every
 
 
 def judge(claim: claims.Claim, runs: Sequence[RunFile]) -> Judged:
     """A claim against the records of these runs."""
-    tests = tuple((test, _test(test, runs)) for test in claim.tests)
-    return Judged(claim=claim, verdict=_combined(claim, tests), tests=tests)
+    tests = tuple((test, _test(test, runs, claim.measured_by)) for test in claim.tests)
+    suites = frozenset(run.header.suite for run in runs)
+    return Judged(claim=claim, verdict=_combined(claim, tests), tests=tests, suites=suites)
 
 
 def _combined(claim: claims.Claim, tests: Sequence[tuple[claims.AnyTest, Found]]) -> Verdict:
@@ -65,13 +70,13 @@ def _combined(claim: claims.Claim, tests: Sequence[tuple[claims.AnyTest, Found]]
     return CONTRADICTED if against(v == CONTRADICTED for v in verdicts) else OPEN
 
 
-def _test(test: Any, runs: Sequence[RunFile]) -> Found:
+def _test(test: Any, runs: Sequence[RunFile], commands: Sequence[str]) -> Found:
     if isinstance(test, claims.NotTestable):
         return Found(verdict=NOT_HERE, effect=test.reason)
     try:
         return _JUDGES[test.kind](test, runs)
     except Missing as missing:
-        return Found(verdict=OPEN, missing=str(missing))
+        return Found(verdict=OPEN, missing=told(missing, test, commands))
 
 
 def _structure(test: claims.Structure, runs: Sequence[RunFile]) -> Found:
@@ -150,9 +155,9 @@ def _ratio(test: claims.Ratio, runs: Sequence[RunFile]) -> Found:
         verdict = SUPPORTED
     elif min(ratios.values()) < test.contradicted_below:
         verdict = CONTRADICTED
-    told = ", ".join(f"{label} {units.times(x)}" for label, x in ratios.items())
+    words = ", ".join(f"{label} {units.times(x)}" for label, x in ratios.items())
     return Found(
-        verdict=verdict, effect=f"{told} at T = {t}", values=ratios, evidence=ids(*records)
+        verdict=verdict, effect=f"{words} at T = {t}", values=ratios, evidence=ids(*records)
     )
 
 
@@ -185,7 +190,7 @@ def _difference(test: claims.Difference, runs: Sequence[RunFile]) -> Found:
     _, series = next(with_all(runs, test, pairs))
     t = shared_frames(series, test.frames)
     ours, level = series[0][t], 1 - LEVEL / len(test.others)
-    told, values, records, verdicts = [], {}, list(ours.values()), []
+    parts, values, records, verdicts = [], {}, list(ours.values()), []
     for label, by_frames in zip(test.others, series[1:], strict=True):
         found = compare_sampled.difference(by_frames[t], ours, level=level)
         if found is None or found.interval is None:
@@ -194,7 +199,7 @@ def _difference(test: claims.Difference, runs: Sequence[RunFile]) -> Found:
         low, high = found.interval
         verdicts.append(_at_least((low, high), test.above))
         ends = units.point_interval(found.interval)
-        told.append(f"{units.points(found.value)} points ({ends}) to {label}")
+        parts.append(f"{units.points(found.value)} points ({ends}) to {label}")
         values[label] = {"value": found.value, "interval": (low, high), "method": found.method}
     verdict = OPEN
     if CONTRADICTED in verdicts:
@@ -202,7 +207,7 @@ def _difference(test: claims.Difference, runs: Sequence[RunFile]) -> Found:
     elif all(v == SUPPORTED for v in verdicts):
         verdict = SUPPORTED
     count = "" if len(ours) == 1 else f", {len(ours)} seeds"
-    effect = f"{'; '.join(told)}; T = {t}{count}"
+    effect = f"{'; '.join(parts)}; T = {t}{count}"
     return Found(verdict=verdict, effect=effect, values=values, evidence=ids(*records))
 
 
@@ -242,11 +247,15 @@ def _bound(test: claims.Bound, runs: Sequence[RunFile]) -> Found:
     values = [r.value for r in records if r.value is not None]
     span = " to ".join(dict.fromkeys(f"{v:.6g}" for v in (min(values), max(values))))
     verdict = SUPPORTED if all(v == SUPPORTED for v in verdicts) else OPEN
+    backbones = {name for r in records for name in r.detail.get("by_backbone", {})}
+    within = units.counted(len(backbones), "backbone") if backbones else ""
+    over = f"over {within}" if within else f"in {units.counted(len(records), 'record')}"
     return Found(
         verdict=CONTRADICTED if CONTRADICTED in verdicts else verdict,
-        effect=f"{test.metric} {span} in {units.counted(len(records), 'record')}",
+        effect=f"{test.metric} {span} {over}",
         values={"least": min(values), "most": max(values)},
         evidence=ids(*records),
+        within=within,
     )
 
 

@@ -16,7 +16,7 @@ def rows(judged: Sequence[Judged]) -> list[tuple[str, ...]]:
     """Each claim, and below it each of its tests."""
     found: list[tuple[str, ...]] = []
     for number, one in enumerate(judged, 1):
-        found.append((f"{number}. {one.claim.title}", one.verdict, f"[{one.claim.scale}]", ""))
+        found.append((f"{_titled(number, one)} [{one.claim.scale}]", one.verdict, "", ""))
         for test, result in one.tests:
             name = f"   {test.name}{'' if test.judged else ' (shown, not judged)'}"
             verdict = result.verdict if test.judged or result.missing else ""
@@ -28,7 +28,7 @@ def remarks(judged: Sequence[Judged]) -> list[str]:
     """What decides each claim, its caveats, and what would measure what is missing."""
     lines = []
     for number, one in enumerate(judged, 1):
-        lines.append(f"{number}. {one.claim.title}: {one.verdict}")
+        lines.append(f"{_titled(number, one)}: {one.verdict}")
         lines.append(f"   supported when {one.claim.supported_when}")
         lines.append(f"   contradicted when {one.claim.contradicted_when}")
         lines += [f"   note: {caveat}" for caveat in one.claim.caveats]
@@ -39,10 +39,12 @@ def remarks(judged: Sequence[Judged]) -> list[str]:
 def markdown(judged: Sequence[Judged]) -> str:
     """Rows as a Markdown table, then remarks as a list for each claim."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    titles = iter(_titled(number, one) for number, one in enumerate(judged, 1))
     for row in rows(judged):
         cells = [plain(cell) for cell in row]
         if row[0][0].isdigit():
-            cells[:2] = [f"**{cells[0]}**", f"**{cells[1]}**"]
+            title = plain(next(titles))
+            cells[:2] = [f"**{title}**{cells[0].removeprefix(title)}", f"**{cells[1]}**"]
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     lines += [f"{'' if line[0].isdigit() else '   - '}{plain(line)}" for line in remarks(judged)]
@@ -61,6 +63,10 @@ def document(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     ]
 
 
+def _titled(number: int, one: Judged) -> str:
+    return f"{number}. {one.claim.title}"
+
+
 def _effect(found: Found) -> str:
     return f"missing: {found.missing}" if found.missing else found.effect
 
@@ -69,4 +75,4 @@ def _evidence(found: Found) -> str:
     """The first records by id, and how many more; --json has all."""
     more = len(found.evidence) - IDS_SHOWN
     told = [*found.evidence[:IDS_SHOWN], *([f"and {units.whole(more)} more"] if more > 0 else [])]
-    return ", ".join(told)
+    return ", ".join(told) + (f" ({found.within})" if found.within else "")

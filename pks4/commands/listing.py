@@ -36,8 +36,11 @@ def models(params: bool) -> Listing:
 
 
 def measures() -> Listing:
-    """Every measure."""
-    return ("measure", "summary"), [(m.name, m.summary) for m in catalogue.measures().values()]
+    """Every measure, with the metrics that it gives."""
+    return ("measure", "metrics", "summary"), [
+        (m.name, ", ".join(m.facts.get("METRICS", ())), m.summary)
+        for m in catalogue.measures().values()
+    ]
 
 
 def runs(folders: Iterable[Path]) -> Listing:

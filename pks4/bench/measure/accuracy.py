@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["data_needed", "measure"]
 RUNS = True  # computes on this machine
+METRICS = (
+    "top1", "top5", "within_pair", "within_pair_motion", "within_pair_order", "final_train_loss",
+    "val_top1_best", "epochs_to_target", "macs_to_target", "seconds_to_target", "training_macs",
+    "training_seconds", "data_wait_share",
+)  # fmt: skip
 SETTINGS = {
     "learning_rate": 1e-3,
     "epochs": 5,

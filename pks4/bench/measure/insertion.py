@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pks4.video import PKS4Video
 
 RUNS = True  # computes on this machine
+METRICS = ("insertion_difference",)
 SETTINGS = {
     "backbones": [
         "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224",

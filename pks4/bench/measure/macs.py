@@ -15,6 +15,7 @@ from pks4.bench.record import Reading
 from pks4.bench.trial import Trial, scan_backend
 from pks4.cost import RULE
 
+METRICS = ("macs_forward", "macs_train", "macs_fvcore_plain")
 SETTINGS = {"kernel": "flash_cpu", "check_frames": 2, "check_up_to": 8}
 
 

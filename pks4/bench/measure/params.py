@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
 
+METRICS = ("params_total", "params_trainable")
+
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Count on meta tensors; a parameter used twice counts once."""

@@ -12,6 +12,7 @@ from pks4.bench.trial import Trial
 
 ALONE = True
 RUNS = True  # computes on this machine
+METRICS = ("step_peak_measured_bytes", "step_peak_ratio")
 SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's own
 THREADS = 1
 

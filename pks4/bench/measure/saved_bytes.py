@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pks4.bench.paths import Ran
     from pks4.bench.targets import Target
 
+METRICS = ("saved_bytes",)
 SETTINGS = {
     "target": "cpu-fp32",
     "kernel": "",  # "math" keeps scores; "": the target's

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
 
+METRICS = ("step_peak_bytes",)
 SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 ALONE = True
 RUNS = True  # computes on this machine
+METRICS = (
+    "streaming_deviation", "streaming_state_bytes", "streaming_bytes_per_frame",
+    "streaming_frame_seconds", "streaming_late_ratio",
+)  # fmt: skip
 SETTINGS = {"frames_total": 10_000, "rounds": 40, "calls": 5}
 RULE = "streaming/v1"
 MOST_COMPARED = 64  # frames of the comparison with the whole clip

@@ -15,6 +15,7 @@ from pks4.bench.trial import Trial
 
 ALONE = True
 RUNS = True  # computes on this machine
+METRICS = ("forward_seconds", "forward_ratio", "step_seconds", "step_ratio")
 SETTINGS = {
     "reference": "frame_mean",
     "processes": 3,
