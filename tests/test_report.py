@@ -292,14 +292,22 @@ def test_claims_come_first_with_their_tests_and_caveats():
     html = report.page(report.build(view, (), [judged_claim("contradicted")]))
     assert html.index('id="claims"') < html.index('id="shows"')
     assert 'class="s bad">contradicted' in html
-    assert "A frozen backbone only." in html
     assert "0.5 at T = 8" in html
+    assert html.index("0.5 at T = 8") < html.index("A frozen backbone only.")
+
+
+def test_a_claims_row_has_its_scale_beside_the_title_and_no_effect():
+    made = report.build(view_of(synthetic_run()), (), [judged_claim()])
+    row, test = made.claims.lines
+    assert (row["claim"].text, row["effect"].text) == ("Lean [tiny]", "")
+    assert test["effect"].text == "0.5 at T = 8"
+    assert [line["caveat"].text for line in made.caveats.lines] == ["A frozen backbone only."]
 
 
 def test_a_claim_without_evidence_is_named_as_one_that_the_run_does_not_speak_to():
     silent = judged_claim(evidence=(), title="Fast <b>")
     made = report.build(view_of(synthetic_run()), (), [judged_claim(), silent])
-    assert [line["claim"].text for line in made.claims.lines] == ["Lean", "· bytes"]
+    assert [line["claim"].text for line in made.claims.lines] == ["Lean [tiny]", "· bytes"]
     assert "does not speak to: Fast <b>" in made.claims.note
     assert "Fast <b>" not in report.page(made)
 

@@ -31,7 +31,7 @@ from pks4.bench.latex import latex
 from pks4.bench.page import page
 from pks4.bench.sentences import Finding
 from pks4.bench.sheet import Table
-from pks4.bench.tables_claims import claims
+from pks4.bench.tables_claims import caveats, claims
 from pks4.bench.tables_reference import Beside, beside
 from pks4.bench.view import View
 from pks4.errors import UserError
@@ -48,6 +48,7 @@ class Report:
     view: View
     torn: Sequence[str]
     claims: Table
+    caveats: Table  # of the claims
     tables: Sequence[Table]
     pictures: Sequence[Picture]
     omitted: Sequence[Omitted]
@@ -98,6 +99,7 @@ def build(
         view=view,
         torn=torn,
         claims=claims(judged),
+        caveats=caveats(judged),
         tables=tables.build(view),
         pictures=[figures.render(plot) for plot in plots],
         omitted=[one for one in made if isinstance(one, Omitted)],
@@ -110,7 +112,7 @@ def _write_files(folder: Path, report: Report) -> None:
     (folder / MARKER).write_text(f"report of {report.view.header.get('run')}\n", "utf-8")
     for name in ("tables", "figures"):
         (folder / name).mkdir()
-    made = [report.claims, *report.tables]
+    made = [report.claims, report.caveats, *report.tables]
     if report.beside and report.beside.table:
         made.append(report.beside.table)
     for table in made:

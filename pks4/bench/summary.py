@@ -41,7 +41,7 @@ def markdown(
     """The summary as Markdown, with links to the tables and figures beside it."""
     lines = [f"# {escape(str(view.header.get('run')))}", "", escape(statement(view)), ""]
     lines += [f"> {RECONSTRUCTION}", ""]
-    lines += [one.markdown() for one in made if one.name == "claims" and one.lines]
+    lines += [one.markdown() for one in made if one.name in ("claims", "caveats") and one.lines]
     lines += ["## What this run shows", ""]
     lines += [f"- **{one.topic}.** {escape(one.words)}" for one in found]
     lines.append("")
