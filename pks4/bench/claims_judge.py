@@ -83,7 +83,7 @@ def _structure(test: claims.Structure, runs: Sequence[RunFile]) -> Found:
     groups = with_all(runs, test, [(test.contestant, test.metric)])
     series = max((one for _, (one,) in groups), key=len)  # the first of those with the most T
     if len(series) < test.least_frames:
-        raise Missing(f"{test.metric} of {test.contestant!r} at fewer than {test.least_frames} T")
+        raise Missing(f"{test.metric} of {test.contestant!r} at {test.least_frames} T or more")
     records = {t: single(by_seed) for t, by_seed in series.items()}
     values = {t: r.value for t, r in records.items() if isinstance(r.value, int)}
     if len(values) < len(records):
@@ -112,7 +112,7 @@ def _growth(test: claims.Growth, runs: Sequence[RunFile]) -> Found:
         if all(powers):
             break
     else:
-        raise Missing(f"samples of {test.metric} at fewer than {power.LEAST_FRAMES} T")
+        raise Missing(f"samples of {test.metric} at {power.LEAST_FRAMES} T or more")
     found, *control = (one for one in powers if one)
     verdict = _at_most(found.interval, test.at_most)
     effect = f"{_grows(found)}, T = {found.frames[0]} to {found.frames[-1]}"

@@ -1,8 +1,10 @@
-"""One number over runs and commits: in order of time, a series for each cell and kind of machine.
+"""One number over runs and commits: in order of time, a series for each cell.
 
-Absolute times have no history: seconds of two sessions are not set side by side, their ratios to
-the reference contestant are. Change points are a library's (ruptures, PELT), asked for where it is
-installed and there are enough runs. They are advice on where to look: `compare` is what judges.
+No machine and no version of PyTorch should change an exact number, so that its series runs over all
+of them; others have one for each kind of machine. Absolute times have no history: seconds of two
+sessions are not set side by side, their ratios to the reference contestant are. Change points are a
+library's (ruptures, PELT), asked for where it is installed and there are enough runs. They are
+advice on where to look: `compare` is what judges. How it is shown is in `history_print`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pks4.bench import store, units
+from pks4.bench import store
 from pks4.bench.accept import environment_class
 from pks4.bench.plan import split_seed
-from pks4.errors import UserError, unknown_name
+from pks4.bench.record import Record
+from pks4.errors import UserError, unknown_name, unknown_of_many
 
-COLUMNS = ("created", "commit", "run", "value", "change", "")
 LEAST_POINTS = 6  # for change points; fewer have no segments to speak of
-REMARK = "A change point is advice on where to look; pks4-bench compare is what judges."
 WITHOUT = "change points need the package ruptures: pip install 'pks4-bench[history]'"
 
 
@@ -32,73 +33,73 @@ class Point:
     dirty: bool | None
     run: str
     value: int | float
+    environment_class: str
+    rule: str  # how it was counted or measured; empty where its record has none
+    void: bool = False  # a time of a session whose control failed
     turns: bool = False  # a change point of the series: something began here
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Values of one number on one kind of machine, the oldest first."""
+    """Values of one number, the oldest first: of an exact one on all kinds of machine."""
 
     suite: str
     cell: str
     metric: str
+    kind: str
     unit: str
-    environment_class: str
+    environment_class: str | None  # None: exact, so that points may be of several
     points: tuple[Point, ...]
 
 
 def collect(
-    folders: Sequence[Path], metric: str, *, suite: str = "", label: str = ""
+    folders: Sequence[Path], metric: str, *, suite: str = "", label: str = "", cell: str = ""
 ) -> tuple[list[Series], list[str]]:
-    """The histories of a metric in these folders, and what there is to note.
+    """The histories of a metric in these folders by suite, and what there is to note.
 
-    Raises UserError where no run has it, with the near names.
+    `suite`, `label` and `cell` (without its seed) narrow what is looked at. Raises UserError where
+    no run has it, with the near names.
     """
-    found: dict[tuple[str, ...], dict[str, list[Any]]] = {}
-    seen: set[str] = set()
     notes: list[str] = []
-    runs = list(_runs(folders, notes))
+    runs = sorted(_runs(folders, notes), key=lambda run: (run.header.suite, run.header.created))
     suites = {run.header.suite for run in runs}
     if suite and suite not in suites:
         raise UserError(unknown_name("suite among these runs", suite, suites))
-    for run in (run for run in runs if suite in ("", run.header.suite)):
-        for r in run.records:
-            if r.status != "ok" or (label and r.label != label):
-                continue
-            seen.add(r.metric)
-            if r.metric == metric:
-                key = (run.header.suite, split_seed(r.cell)[0], r.unit or "", environment_class(r))
-                found.setdefault(key, {}).setdefault(run.header.run, []).append(r)
+    runs = [run for run in runs if suite in ("", run.header.suite)]
+    labels = {r.label for run in runs for r in run.records}
+    if label and label not in labels:
+        raise UserError(unknown_name("contestant of these runs", label, labels))
+    found: dict[tuple[str, ...], dict[str, list[Record]]] = {}
+    seen: set[str] = set()
+    for run in runs:
+        place = {cell.id: number for number, cell in enumerate(run.header.cells)}
+        for r in sorted(run.records, key=lambda r: place.get(r.cell, len(place))):
+            if r.status == "ok" and label in ("", r.label):
+                seen.add(r.metric)
+                if r.metric == metric:
+                    found.setdefault(_key(run, r), {}).setdefault(run.header.run, []).append(r)
     if metric not in seen:
         where = f" of {label!r}" if label else ""
         raise UserError(f"no run has it: {unknown_name(f'metric{where}', metric, seen)}")
-    records = [r for by_run in found.values() for rs in by_run.values() for r in rs]
-    if any(r.kind == "noisy" and r.unit == "s" for r in records):
-        raise UserError(
-            f"{metric}: seconds of different sessions have no history; ask for the ratio, such as "
-            f"{metric.removesuffix('_seconds')}_ratio"
-        )
-    series = [_series(key, metric, by_run) for key, by_run in found.items()]
+    cells = dict.fromkeys(key[1] for key in found)
+    if cell and cell not in cells:
+        raise UserError(unknown_of_many("cell", cell, cells, f"pks4-bench history {metric}"))
+    if any(key[2:4] == ("noisy", "s") for key in found):
+        ratio = f"{metric.removesuffix('_seconds')}_ratio"
+        ask = f"; ask for {ratio}" if ratio in seen else ""
+        raise UserError(f"{metric}: seconds of different sessions have no history{ask}")
+    order = list(dict.fromkeys(key[:2] for key in found))  # a cell's machines beside each other
+    keys = sorted(found, key=lambda key: order.index(key[:2]))
+    series = [_series(key, metric, found[key]) for key in keys if cell in ("", key[1])]
     if not _has_ruptures() and any(len(one.points) >= LEAST_POINTS for one in series):
         notes.append(WITHOUT)
     return [_with_turns(one) for one in series], notes
 
 
-def rows(series: Series) -> list[tuple[str, ...]]:
-    """Rows under `COLUMNS`; the change is against the run before."""
-    found: list[tuple[str, ...]] = []
-    before: int | float | None = None
-    for p in series.points:
-        change = ""
-        if before is not None and p.value != before:
-            share = f" ({100 * (p.value / before - 1):+.2f} %)" if before else ""
-            change = f"{p.value - before:+,.6g}{share}"
-        found.append((
-            p.created, (p.commit or "none")[:7] + (" with changes" if p.dirty else ""), p.run,
-            _shown(p.value, series.unit), change, "change point" if p.turns else "",
-        ))  # fmt: skip
-        before = p.value
-    return found
+def _key(run: store.RunFile, r: Record) -> tuple[str, ...]:
+    """What the points of a series share: suite, cell, kind, unit, kind of machine."""
+    where = "" if r.kind == "exact" else environment_class(r)
+    return run.header.suite, split_seed(r.cell)[0], r.kind or "", r.unit or "", where
 
 
 def document(series: Series) -> dict[str, Any]:
@@ -122,19 +123,23 @@ def _runs(folders: Sequence[Path], notes: list[str]) -> Iterator[store.RunFile]:
                 yield run
 
 
-def _series(key: tuple[str, ...], metric: str, runs: dict[str, list[Any]]) -> Series:
-    suite, cell, unit, where = key
-    points = [
-        Point(
-            created=rs[0].created, commit=rs[0].commit, dirty=rs[0].dirty, run=name,
-            value=rs[0].value if len(rs) == 1 else float(np.mean([r.value for r in rs])),
-        )
-        for name, rs in runs.items()
-    ]  # fmt: skip
-    points.sort(key=lambda p: p.created)
+def _series(key: tuple[str, ...], metric: str, runs: dict[str, list[Record]]) -> Series:
+    suite, cell, kind, unit, where = key
+    points = sorted((_point(name, rs) for name, rs in runs.items()), key=lambda p: p.created)
     return Series(
-        suite=suite, cell=cell, metric=metric, unit=unit, environment_class=where,
-        points=tuple(points),
+        suite=suite, cell=cell, metric=metric, kind=kind, unit=unit,
+        environment_class=where or None, points=tuple(points),
+    )  # fmt: skip
+
+
+def _point(run: str, records: Sequence[Record]) -> Point:
+    first = records[0]
+    values = [r.value for r in records if r.value is not None]
+    return Point(
+        created=first.created, commit=first.commit, dirty=first.dirty, run=run,
+        value=values[0] if len(values) == 1 else float(np.mean(values)),
+        environment_class=environment_class(first), rule=str(first.evidence.get("rule", "")),
+        void=any(r.detail.get("verdict") == "void" for r in records),
     )  # fmt: skip
 
 
@@ -158,9 +163,3 @@ def _with_turns(series: Series) -> Series:
     ends = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(scaled).predict(pen=penalty)
     marked = tuple(Point(**{**asdict(p), "turns": i in ends}) for i, p in enumerate(series.points))
     return Series(**{**vars(series), "points": marked})
-
-
-def _shown(value: int | float, unit: str) -> str:
-    if unit in ("B", "MAC", "s"):
-        return f"{value:,} ({units.quantity(value, unit)})"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -69,24 +69,38 @@ def history(
     metric: Annotated[str, typer.Argument(help="Such as saved_bytes or forward_ratio.")],
     suite: Annotated[str, typer.Option(help="Only runs of this suite.")] = "",
     label: Annotated[str, typer.Option(help="Only this contestant.")] = "",
+    cell: Annotated[str, typer.Option(help="Only this cell, such as cost/pks4/t8.")] = "",
+    long: Annotated[bool, typer.Option("--long", help="Every run of each cell.")] = False,
     runs: Annotated[
         list[Path] | None, typer.Option("--runs", help="A folder of runs; repeat for more.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a number over runs and commits in order of time, with change points as advice."""
-    from pks4.bench import history as past
+    """Show a number over runs and commits in order of time, with change points as advice.
 
-    series, notes = past.collect(runs or run_folders(), metric, suite=suite, label=label)
+    A row a cell, from the first run to the last; a cell that is asked for, or that is the only one,
+    run by run.
+    """
+    from pks4.bench import history as past
+    from pks4.bench import history_print
+
+    folders = runs or run_folders()
+    series, notes = past.collect(folders, metric, suite=suite, label=label, cell=cell)
     tell_notes(notes)
     if as_json:
         print(json.dumps([past.document(one) for one in series], indent=1))
         return
-    for one in series:
-        say(f"{one.cell} {one.metric}, {one.suite}, {one.environment_class}")
-        print_table(past.COLUMNS, past.rows(one))
+    run_by_run = long or cell or len(series) == 1
+    shown = (
+        [history_print.run_by_run(one) for one in series]
+        if run_by_run
+        else [history_print.table(series)]
+    )
+    for title, columns, rows in shown:
+        say(title)
+        print_table(columns, rows)
         print()
-    print(past.REMARK)
+    say(history_print.REMARK)
 
 
 @show_app.command("schema")
