@@ -4,7 +4,7 @@ import pytest
 from made_runs import cell, record, run_file
 
 from pks4.bench import claims_judge, claims_print
-from pks4.bench.claims import Bound, Claim
+from pks4.bench.claims import Bound, Claim, Difference
 
 
 def claim(metric="gap", label="ours", measured_by=("pks4-bench run small",), **narrowed):
@@ -38,6 +38,17 @@ def test_what_the_runs_lack_names_the_suite_that_measures_it():
     )
 
 
+def test_a_suite_must_measure_all_that_is_set_side_by_side():
+    test = Difference(
+        kind="difference", name="t", reason="r", metric="top1", contestant="pks4", above=0.0,
+        others=["no_correlation"], scale="tiny", task="temporal",
+    )  # fmt: skip
+    stated = claim().model_copy(update={"tests": [test]})
+    assert missing(stated) == (
+        "these runs hold no top1 of 'pks4' (scale tiny, task temporal); suite ablation measures it"
+    )
+
+
 def test_of_several_suites_those_that_the_claim_runs_are_told():
     asked = {"metric": "macs_forward", "label": "pks4", "scale": "paper"}
     assert missing(claim(**asked)).endswith("; suites quick and scaling measure it")
@@ -67,6 +78,12 @@ def test_commands_for_what_is_missing_leave_out_the_suites_that_were_given():
 def test_a_record_of_several_backbones_says_over_how_many():
     (_, row) = claims_print.rows([judged(claim(), by_backbone={"resnet18": 0.0, "swin": 0.0})])
     assert row[2:] == ("gap 0 over 2 backbones", "base-1:cost/ours/t8:gap (2 backbones)")
+
+
+def test_the_evidence_stands_in_the_table_or_below_it():
+    one, words = judged(claim()), "test: base-1:cost/ours/t8:gap"
+    assert any(words in line for line in claims_print.remarks([one], evidence=True))
+    assert not any(words in line for line in claims_print.remarks([one]))
 
 
 def test_the_scale_stands_with_the_claim_and_not_as_its_effect():

@@ -12,6 +12,7 @@ from pks4 import cli
 from pks4.bench import accept, catalogue, run, store
 from pks4.bench.suite import read_suite
 from pks4.commands import places
+from pks4.commands.terminal import print_table
 from pks4.errors import UserError
 from pks4.official import official_state_dict
 
@@ -36,6 +37,13 @@ def test_help_and_list_import_no_torch():
 @pytest.mark.parametrize("what", ["suites", "models", "measures", "runs"])
 def test_list_prints_json(what):
     assert isinstance(json.loads(invoke("list", what, "--json").stdout), list)
+
+
+def test_a_table_leaves_out_a_column_in_which_no_row_says_anything(capsys):
+    print_table(("cell", "job", "node"), [("a", "", ""), ("b", "", "n1")])
+    print_table(("cell", "job"), [])
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words == [["cell", "node"], ["a"], ["b", "n1"], ["cell", "job"]]
 
 
 def test_plan_prints_the_cells(suite_file):

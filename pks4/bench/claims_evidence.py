@@ -24,11 +24,12 @@ ByFrames = dict[int, dict[int | None, Record]]
 class Missing(Exception):
     """No record answers; the message says which is missing.
 
-    `wanted`: the contestant and metric that no record has. `known`: metrics of those looked at.
+    `wanted`: each (contestant, metric) that a grid would need, first the one that no record has.
+    `known`: metrics of those looked at.
     """
 
     def __init__(
-        self, message: str, wanted: tuple[str, str] | None = None, known: Iterable[str] = ()
+        self, message: str, wanted: Sequence[tuple[str, str]] = (), known: Iterable[str] = ()
     ) -> None:
         super().__init__(message)
         self.wanted, self.known = wanted, frozenset(known)
@@ -119,7 +120,8 @@ def _missing(
         if failure:
             return Missing(f"no {metric} of {label!r}{where}: {failure}")
         known = {m for group in candidates for _, m in group.series}
-        return Missing(f"these runs hold no {metric} of {label!r}{where}", (label, metric), known)
+        wanted = [(label, metric), *metrics]
+        return Missing(f"these runs hold no {metric} of {label!r}{where}", wanted, known)
     return Missing(
         f"no single grid has all of it{where}; numbers of two runs are not set side by side"
     )
@@ -132,20 +134,21 @@ def _where(test: Test) -> str:
 
 
 def told(missing: Missing, test: Test, commands: Sequence[str]) -> str:
-    """What is missing, and the suites that measure it: those that `commands` run before others.
+    """What is missing, and the suites that measure it with all that is to be set beside it.
 
-    Where no suite does, the names that are near to one which nothing knows.
+    Those that `commands` run come before others. Where no suite does, the names that are near to
+    one which nothing knows.
     """
-    if missing.wanted is None:
+    if not missing.wanted:
         return str(missing)
-    label, metric = missing.wanted
+    label, metric = missing.wanted[0]
     known = {name: _suite(path) for name, path in catalogue.suites().items()}
-    found = [name for name, suite in known.items() if _measures(suite, test, label, metric)]
+    found = [name for name, suite in known.items() if _measures(suite, test, missing.wanted)]
     found = [n for n in found if any(n in command.split() for command in commands)] or found
     if found:
         suites = "suite {} measures" if len(found) == 1 else "suites {} measure"
         return f"{missing}; {suites.format(units.listed(found))} it"
-    metrics = {m for one in catalogue.measures().values() for m in _metrics(one)} | missing.known
+    metrics = _metrics(catalogue.measures()) | missing.known
     labels = {contestant.label for suite in known.values() for contestant in suite.contestants}
     hint = ""
     if metric not in metrics:
@@ -160,17 +163,17 @@ def _suite(path: Path) -> Suite:
     return read_suite(path)[0]
 
 
-def _measures(suite: Suite, test: Test, label: str, metric: str) -> bool:
-    """Whether a grid of a suite gives this number where a test looks for it."""
-    measures = {m.name for m in catalogue.measures().values() if metric in _metrics(m)}
+def _measures(suite: Suite, test: Test, wanted: Sequence[tuple[str, str]]) -> bool:
+    """Whether a grid of a suite gives all these numbers where a test looks for them."""
     labels = {contestant.label for contestant in suite.contestants}
     return test.suite in (None, suite.name) and any(
         _fits(grid.name, grid.scale, grid.task, test)
-        and label in (grid.contestants or labels)
-        and measures & set(grid.measures)
+        and {label for label, _ in wanted} <= set(grid.contestants or labels)
+        and {metric for _, metric in wanted} <= _metrics(grid.measures)
         for grid in suite.grids
     )
 
 
-def _metrics(measure: catalogue.Entry) -> tuple[str, ...]:
-    return tuple(measure.facts.get("METRICS", ()))
+def _metrics(measures: Iterable[str]) -> set[str]:
+    known = catalogue.measures()
+    return {m for name in measures if name in known for m in known[name].facts.get("METRICS", ())}

@@ -24,13 +24,19 @@ def rows(judged: Sequence[Judged]) -> list[tuple[str, ...]]:
     return found
 
 
-def remarks(judged: Sequence[Judged]) -> list[str]:
-    """What decides each claim, its caveats, and what would measure what is missing."""
+def remarks(judged: Sequence[Judged], *, evidence: bool = False) -> list[str]:
+    """What decides each claim, its caveats, and what would measure what is missing.
+
+    `evidence`: the records too, where no table has a column for them.
+    """
     lines = []
     for number, one in enumerate(judged, 1):
         lines.append(f"{_titled(number, one)}: {one.verdict}")
         lines.append(f"   supported when {one.claim.supported_when}")
         lines.append(f"   contradicted when {one.claim.contradicted_when}")
+        if evidence:
+            told = [(test.name, _evidence(found)) for test, found in one.tests if found.evidence]
+            lines += [f"   {name}: {ids}" for name, ids in told]
         lines += [f"   note: {caveat}" for caveat in one.claim.caveats]
         lines += [f"   measure it: {command}" for command in one.commands]
     return lines

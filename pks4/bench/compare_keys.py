@@ -51,6 +51,10 @@ def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[str]:
         if isinstance(old, dict) and isinstance(new, dict):
             found += [f"{name}.{line}" for line in differences(old, new)]
         else:
-            found.append(f"{name}: {old if name in base else 'none'} → "
-                         f"{new if name in head else 'none'}")  # fmt: skip
+            found.append(f"{name}: {_told(name, base)} → {_told(name, head)}")
     return found
+
+
+def _told(name: str, facts: Mapping[str, Any]) -> str:
+    """A fact as text; one that is an empty text is seen."""
+    return repr(facts[name]) if facts.get(name) == "" else str(facts.get(name, "none"))

@@ -5,6 +5,8 @@ the library, without the control characters that XML has no place for.
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
@@ -23,13 +25,33 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def rows(comparison: Comparison, every: bool = False) -> list[tuple[str, ...]]:
-    """Rows under `COLUMNS`, alarms first; without `every` neither what is the same nor by rule."""
-    shown = [e for e in comparison.entries if every or not (e.state == "same" or e.by_rule)]
+    """Rows under `COLUMNS`, alarms first; without `every` none that is the same, nor by rule.
+
+    The same is also what another case was accepted for and has the value that it had. A reason of
+    an acceptance is told once, in the `summary`; where there are several, a row names its number.
+    """
+    shown = [e for e in comparison.entries if every or not (_is_same(e) or e.by_rule)]
     shown.sort(key=lambda e: ORDER.index(e.state))
+    reasons = _reasons(comparison)
     return [
-        (e.state, e.cell, e.metric, _value(e, e.base), _value(e, e.head), effect(e), why(e))
+        (e.state, e.cell, e.metric, _value(e, e.base), _value(e, e.head), effect(e),
+         "; ".join(filter(None, [_numbered(e, reasons), _facts(e)])))
         for e in shown
-    ]
+    ]  # fmt: skip
+
+
+def _is_same(entry: Entry) -> bool:
+    return entry.state == "same" or (entry.state == "accepted" and entry.base == entry.head)
+
+
+def _reasons(comparison: Comparison) -> dict[str, int]:
+    """Reason of an acceptance -> how many numbers it holds for."""
+    return Counter(e.reason for e in comparison.of("accepted"))
+
+
+def _numbered(entry: Entry, reasons: Mapping[str, int]) -> str:
+    several = entry.state == "accepted" and len(reasons) > 1
+    return f"reason {[*reasons].index(entry.reason) + 1}" if several else ""
 
 
 def summary(comparison: Comparison) -> list[str]:
@@ -45,11 +67,16 @@ def summary(comparison: Comparison) -> list[str]:
     }
     code = comparison.exit_code
     by_rule = [e for e in comparison.entries if e.by_rule]
-    reasons = "; ".join(dict.fromkeys(e.why for e in by_rule))
+    rules = "; ".join(dict.fromkeys(e.why for e in by_rule))
+    reasons = _reasons(comparison)
     return [
         f"{comparison.suite}: {comparison.base} → {comparison.head}: {states}",
         f"exit code {code}: {ends[code]}",
-        *([f"{len(by_rule)} not comparable by rule: {reasons}"] if by_rule else []),
+        *([f"{len(by_rule)} not comparable by rule: {rules}"] if by_rule else []),
+        *(
+            f"{f'reason {number}: ' if len(reasons) > 1 else ''}{count} accepted: {reason}"
+            for number, (reason, count) in enumerate(reasons.items(), 1)
+        ),
         *comparison.notes,
     ]
 
@@ -127,12 +154,16 @@ def effect(entry: Entry) -> str:
 
 
 def why(entry: Entry) -> str:
-    """The reason, the parts that differ, the reason of an acceptance."""
+    """The reason of an acceptance, the reason, the parts that differ."""
+    accepted = f"accepted: {entry.reason}" if entry.reason else ""
+    return "; ".join(filter(None, [accepted, _facts(entry)]))
+
+
+def _facts(entry: Entry) -> str:
     parts = [_part(part) for part in entry.parts[:PARTS_SHOWN]]
     if len(entry.parts) > PARTS_SHOWN:
         parts.append(f"{len(entry.parts) - PARTS_SHOWN} parts more in --json")
-    accepted = f"accepted: {entry.reason}" if entry.reason else ""
-    return "; ".join(filter(None, [accepted, entry.why, *parts]))
+    return "; ".join(filter(None, [entry.why, *parts]))
 
 
 def _part(part: Change) -> str:
@@ -144,6 +175,8 @@ def _value(entry: Entry, value: float | int | None) -> str:
         return units.MISSING
     if entry.kind == "sampled" and entry.unit == "1":
         return units.percent(value)
+    if entry.unit == "s":
+        return units.quantity(value, "s")
     unit = "" if entry.unit in (None, "1") else f" {entry.unit}"
     return f"{value:,}{unit}" if isinstance(value, int) else f"{value:.4g}{unit}"
 

@@ -43,8 +43,8 @@ def claims(
         say(claims_print.markdown(judged).removesuffix("\n"))
         return
     say(f"{stated.title} ({stated.source})\n")
-    print_table(claims_print.COLUMNS, claims_print.rows(judged))
-    say("", *claims_print.remarks(judged))
+    print_table(claims_print.COLUMNS[:-1], [row[:-1] for row in claims_print.rows(judged)])
+    say("", *claims_print.remarks(judged, evidence=True))
 
 
 def merge(

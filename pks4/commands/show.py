@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pks4.bench import card, catalogue
+from pks4.bench import card, catalogue, units
 from pks4.bench.catalogue import Entry
 from pks4.bench.counts import Counts
 from pks4.bench.published import Pair
@@ -60,17 +60,17 @@ def _print_card(
     print(f"{'official':<14}{theirs if stated['official_code'] else 'no code of the authors'}")
     for kind in ("scales", "variants"):
         print()
-        rows = [(name, _told(options)) for name, options in stated[kind].items()]
+        rows = [(name, _told(options) or "the defaults") for name, options in stated[kind].items()]
         print_table((kind, "options"), rows)
     print()
-    rows = [(k, "" if v is None else _value(v)) for k, v in stated["options"].items()]
+    rows = [(k, "none" if v is None else _value(v)) for k, v in stated["options"].items()]
     print_table(("option of build", "default"), rows)
     print()
     over = f", {_told(wanted.options)}" if wanted.options else ""
     print(f"{wanted.scale} scale, {wanted.frames} frames, {wanted.num_classes} classes{over}:")
     print(f"parameters    {counted.params_total:,}, trained {counted.params_trainable:,}")
-    stages = ", ".join(f"{stage} {macs / 1e9:,.2f}" for stage, macs in counted.macs.items())
-    print(f"forward       {sum(counted.macs.values()) / 1e9:,.2f} GMAC: {stages}")
+    told = [f"{stage} {units.quantity(macs, 'MAC')}" for stage, macs in counted.macs.items()]
+    print(f"forward       {units.quantity(sum(counted.macs.values()), 'MAC')}: {', '.join(told)}")
     print()
     if pairs:
         _print_pairs(pairs)

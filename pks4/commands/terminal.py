@@ -43,12 +43,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print rows under their columns; a field may be a rich text, else it is shown as it is."""
+    """Print rows under their columns; a field may be a rich text, else it is shown as it is.
+
+    A column in which no row says anything is left out.
+    """
+    lines = [tuple(row) for row in rows]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
+    kept = [(i, c) for i, c in enumerate(columns) if not lines or any(str(x[i]) for x in lines)]
+    for _, column in kept:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(x if isinstance(x, Text) else escaped(x) for x in row))
+    for line in lines:
+        fields = [line[i] for i, _ in kept]
+        table.add_row(*(x if isinstance(x, Text) else escaped(x) for x in fields))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
