@@ -103,6 +103,13 @@ def test_a_shard_is_no_reference(results):
         accepted(shard, results)
 
 
+def test_the_same_run_is_not_accepted_twice_whatever_its_gaps(results):
+    run = run_file([failed(COST, "saved_bytes", "it broke")], [COST], "two")
+    accept.accept(run_of(run, results), "meant", results, with_gaps=True)
+    with pytest.raises(UserError, match="is the reference of 'made' already"):
+        accepted(run, results)
+
+
 def test_the_same_run_is_not_accepted_twice(results):
     accepted(made("one"), results)
     with pytest.raises(UserError, match="is the reference of 'made' already"):

@@ -252,6 +252,12 @@ def test_verdicts_of_time_are_the_records_own():
     assert "against PKS4 (frozen backbone)" in said[0]
 
 
+def test_a_void_session_is_no_number_in_the_coverage():
+    void = record("joint", 8, "time", "step_ratio", 1.0, kind="noisy", detail={"verdict": "void"})
+    (coverage, *_) = sentences([*cost_records("pks4", 8), void])
+    assert coverage.endswith("Of the planned measures 1 gave a time of a void session.")
+
+
 def test_the_reference_of_times_is_not_told_beside_itself():
     itself = record(
         "pks4", 8, "time", "step_ratio", 1.0, kind="noisy", cell="time/pks4/t8", grid="time",

@@ -74,12 +74,6 @@ def accept(
     if not reason.strip():
         raise UserError('--reason is empty; say why the numbers may change: --reason "…"')
     _check_sound(run)
-    found = gaps(run)
-    if found and not with_gaps:
-        raise UserError(
-            f"{run.header.run}: has {units.some(found, 'gap')}, to which no later run can be held; "
-            "measure it again, or add --with-gaps"
-        )
     known, _ = ledger(results)
     where = environment_class(run.header)
     content = run.path.read_bytes()
@@ -87,6 +81,12 @@ def accept(
     before = current(known, run.header.suite, where)
     if before and (before.run, before.sha256) == (run.header.run, digest):
         raise UserError(f"{run.header.run}: is the reference of {run.header.suite!r} already")
+    found = gaps(run)
+    if found and not with_gaps:
+        raise UserError(
+            f"{run.header.run}: has {units.some(found, 'gap')}, to which no later run can be held; "
+            "measure it again, or add --with-gaps"
+        )
     _keep(content, results / "reference" / f"{run.header.run}.jsonl")
     entry = Acceptance(
         suite=run.header.suite,

@@ -52,6 +52,7 @@ def _coverage(view: View) -> Finding:
             (view.failures, "failed"),
             (view.missing, "left no record"),
             (view.unequal, "gave exact numbers that differ between seeds"),
+            (view.void, "gave a time of a void session"),
         )
         if rows
     ]

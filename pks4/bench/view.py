@@ -144,6 +144,11 @@ class View:
         """Every record whose status is not ok, in the order of the file."""
         return [row for row in self.rows if row.status != OK]
 
+    @property
+    def void(self) -> list[Row]:
+        """Every time of a session whose control failed: its verdict is that there is none."""
+        return [row for row in self.rows if row.detail.get("verdict") == "void"]
+
     def settings(self, metric: str) -> list[Setting]:
         """The settings that hold at least one number of `metric`, in the order of the file."""
         return list(dict.fromkeys(place for place, found, _ in self._numbers if found == metric))

@@ -66,7 +66,7 @@ def merge(
 
 
 def history(
-    metric: Annotated[str, typer.Argument(help="Such as saved_bytes or forward_ratio.")],
+    metric: Annotated[str, typer.Argument(help="Such as saved_bytes; `list measures` names all.")],
     suite: Annotated[str, typer.Option(help="Only runs of this suite.")] = "",
     label: Annotated[str, typer.Option(help="Only this contestant.")] = "",
     cell: Annotated[str, typer.Option(help="Only this cell, such as cost/pks4/t8.")] = "",

@@ -13,7 +13,7 @@ from pks4.commands.terminal import AsJson, note, print_table, tell_notes
 def explain(
     run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run, its file, or latest.")],
     cell: Annotated[str, typer.Argument(help="Such as cost/pks4/t8; a run's report names them.")],
-    metric: Annotated[str, typer.Argument(help="Such as saved_bytes.")],
+    metric: Annotated[str, typer.Argument(help="Such as saved_bytes; `list measures` names all.")],
     as_json: AsJson = False,
 ) -> None:
     """Show how a number came about: what was measured and how, kernel, rule, code, machine."""
