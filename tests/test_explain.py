@@ -6,7 +6,7 @@ import re
 import pytest
 from report_records import header, synthetic_run
 
-from pks4.bench import store
+from pks4.bench import catalogue, store
 from pks4.bench.explain import explain, find
 from pks4.bench.store import RunFile
 from pks4.errors import UserError
@@ -74,8 +74,13 @@ def test_a_value_is_told_to_its_last_digit_and_as_it_is_read(run, fields, said):
 
 def test_a_metric_of_a_measure_that_failed_is_told_with_the_reason(run):
     failed = next(r for r in run.records if r.status != "ok")
-    with pytest.raises(UserError, match=re.escape(failed.reason)):
-        find(run, failed.cell, "a_metric")
+    metric = catalogue.measures()[failed.measure].facts["METRICS"][0]
+    with pytest.raises(
+        UserError, match=f"{failed.measure} {failed.status}: {re.escape(failed.reason)}"
+    ):
+        find(run, failed.cell, metric)
+    with pytest.raises(UserError, match="unknown metric of"):
+        find(run, failed.cell, f"{metric}_of_no_measure")
 
 
 def test_unknown_cells_and_metrics_name_the_near_ones(run):

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_runs import cell, made, record, written
+from made_runs import cell, made, record, run_file, written
 from typer.testing import CliRunner
 
 from pks4 import cli
@@ -45,6 +45,14 @@ def test_values_come_in_order_of_time_with_the_change(folder):
     _, _, rows = history_print.run_by_run(one)
     assert [row[4] for row in rows] == ["", "+10 (+1.00 %)", ""]
     assert (one.suite, one.cell, one.unit) == ("made", "cost/ours/t8", "B")
+
+
+def test_an_exact_number_that_all_seeds_share_stays_whole(tmp_path):
+    cells = [cell(f"learn/ours/t8/seed{s}", ["accuracy"]) for s in range(3)]
+    records = [record(c, "accuracy", "training_macs", 2**53 + 1, "exact", "MAC") for c in cells]
+    written(run_file(records, cells), tmp_path)
+    ((one,), _) = history.collect([tmp_path], "training_macs")
+    assert values(one) == [2**53 + 1]
 
 
 def test_seeds_are_one_point_and_cells_are_series_of_their_own(folder):
@@ -121,6 +129,11 @@ def test_what_machines_share_is_told_once_and_what_differs_a_row(two_machines):
 def test_a_number_that_went_and_came_back_says_so(folder):
     ((one,), _) = history.collect(folder(1000, 1010, 1000), "saved_bytes")
     assert shown(one)["change"] == ("none, but between",)
+
+
+def test_a_change_of_a_large_count_is_told_to_the_unit(folder):
+    ((one,), _) = history.collect(folder(10**12, 2 * 10**12 - 1), "saved_bytes")
+    assert shown(one)["change"] == ("+999,999,999,999 (+100.00 %)",)
 
 
 def test_a_change_of_a_share_is_in_points(folder):

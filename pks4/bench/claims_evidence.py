@@ -133,7 +133,7 @@ def _where(test: Test) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def told(missing: Missing, test: Test, commands: Sequence[str]) -> str:
+def lacking(missing: Missing, test: Test, commands: Sequence[str]) -> str:
     """What is missing, and the suites that measure it with all that is to be set beside it.
 
     Those that `commands` run come before others. Where no suite does, the names that are near to

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pks4.bench import claims, compare_sampled, power, seeds, structure, units
-from pks4.bench.claims_evidence import Missing, ids, shared_frames, single, told, with_all
+from pks4.bench.claims_evidence import Missing, ids, lacking, shared_frames, single, with_all
 from pks4.bench.record import Record
 from pks4.bench.store import RunFile
 
@@ -76,7 +76,7 @@ def _test(test: Any, runs: Sequence[RunFile], commands: Sequence[str]) -> Found:
     try:
         return _JUDGES[test.kind](test, runs)
     except Missing as missing:
-        return Found(verdict=OPEN, missing=told(missing, test, commands))
+        return Found(verdict=OPEN, missing=lacking(missing, test, commands))
 
 
 def _structure(test: claims.Structure, runs: Sequence[RunFile]) -> Found:
@@ -155,9 +155,9 @@ def _ratio(test: claims.Ratio, runs: Sequence[RunFile]) -> Found:
         verdict = SUPPORTED
     elif min(ratios.values()) < test.contradicted_below:
         verdict = CONTRADICTED
-    words = ", ".join(f"{label} {units.times(x)}" for label, x in ratios.items())
+    told = ", ".join(f"{label} {units.times(x)}" for label, x in ratios.items())
     return Found(
-        verdict=verdict, effect=f"{words} at T = {t}", values=ratios, evidence=ids(*records)
+        verdict=verdict, effect=f"{told} at T = {t}", values=ratios, evidence=ids(*records)
     )
 
 
@@ -190,7 +190,7 @@ def _difference(test: claims.Difference, runs: Sequence[RunFile]) -> Found:
     _, series = next(with_all(runs, test, pairs))
     t = shared_frames(series, test.frames)
     ours, level = series[0][t], 1 - LEVEL / len(test.others)
-    parts, values, records, verdicts = [], {}, list(ours.values()), []
+    told, values, records, verdicts = [], {}, list(ours.values()), []
     for label, by_frames in zip(test.others, series[1:], strict=True):
         found = compare_sampled.difference(by_frames[t], ours, level=level)
         if found is None or found.interval is None:
@@ -199,7 +199,7 @@ def _difference(test: claims.Difference, runs: Sequence[RunFile]) -> Found:
         low, high = found.interval
         verdicts.append(_at_least((low, high), test.above))
         ends = units.point_interval(found.interval)
-        parts.append(f"{units.points(found.value)} points ({ends}) to {label}")
+        told.append(f"{units.points(found.value)} points ({ends}) to {label}")
         values[label] = {"value": found.value, "interval": (low, high), "method": found.method}
     verdict = OPEN
     if CONTRADICTED in verdicts:
@@ -207,7 +207,7 @@ def _difference(test: claims.Difference, runs: Sequence[RunFile]) -> Found:
     elif all(v == SUPPORTED for v in verdicts):
         verdict = SUPPORTED
     count = "" if len(ours) == 1 else f", {len(ours)} seeds"
-    effect = f"{'; '.join(parts)}; T = {t}{count}"
+    effect = f"{'; '.join(told)}; T = {t}{count}"
     return Found(verdict=verdict, effect=effect, values=values, evidence=ids(*records))
 
 

@@ -24,14 +24,14 @@ def find(run: RunFile, cell: str, metric: str) -> Record:
         listing = f"pks4-bench status {run.header.run}"
         raise UserError(unknown_of_many("cell", cell, cells, listing))
     there = {r.metric: r for r in run.records if r.cell == cell}
-    failed = there.get("*")
-    if metric not in there and failed:
-        raise UserError(
-            f"{cell} has no {metric!r}: {failed.measure} {failed.status}: {failed.reason}"
-        )
-    if metric not in there:
-        raise UserError(unknown_name(f"metric of {cell}", metric, there))
-    return there[metric]
+    if metric in there:
+        return there[metric]
+    known = catalogue.measures()
+    for r in run.records:
+        gives = known[r.measure].facts.get("METRICS", ()) if r.measure in known else ()
+        if r.cell == cell and r.status != "ok" and metric in gives:
+            raise UserError(f"{cell} has no {metric!r}: {r.measure} {r.status}: {r.reason}")
+    raise UserError(unknown_name(f"metric of {cell}", metric, there))
 
 
 def explain(record: Record) -> dict[str, list[tuple[str, str]]]:

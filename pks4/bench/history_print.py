@@ -101,7 +101,8 @@ def _difference(one: Series, before: float, after: float) -> str:
     if _is_share(one):
         return f"{units.points(after - before)} points"
     share = f" ({100 * (after / before - 1):+.2f} %)" if before else ""
-    return f"{after - before:+,.6g}{share}"
+    change = after - before
+    return (f"{change:+,}" if isinstance(change, int) else f"{change:+.4g}") + share
 
 
 def _turns(one: Series) -> str:
