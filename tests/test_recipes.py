@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_run import command, silent
 
-from pks4.bench import recipes, run, search, store
+from pks4.bench import catalogue, recipes, run, search, store
 from pks4.bench.accuracy_readings import Costs, scores
 from pks4.bench.measure.accuracy import SETTINGS
 from pks4.bench.plan import plan
@@ -119,6 +119,15 @@ def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     assert table["evidence"] == session.header.run
     assert table["recipe"] == chosen["floor"]["recipe"]
     assert len(table["tried"]) == 2
+
+
+def test_a_choice_at_an_end_of_what_was_tried_is_told():
+    name = "lr_search-20261124-230927-5dc0ad4"
+    found = store.read(store.find_run(name, [catalogue.root() / "results" / "reference"]))
+    at_end = {label for label, one in search.choose(found).items() if one["at_end"]}
+    assert at_end == {
+        "pks4", "pks4_tuned", "timesformer_divided", "st_adapter", "aim", "frame_mean",
+    }  # fmt: skip
 
 
 def test_a_run_without_a_search_has_nothing_to_choose(suite_file, tmp_path):

@@ -16,7 +16,7 @@ from pks4.errors import UserError
 
 
 def choose(run: store.RunFile) -> dict[str, dict[str, Any]]:
-    """label -> recipe, its top-1, its loss, all that was tried, and the run.
+    """label -> its recipe, what was tried, and where the choice lies at an end of that.
 
     Raises UserError for a run without a search, or where something was not measured.
     """
@@ -55,7 +55,16 @@ def _best(run: store.RunFile, grid: Grid, contestant: Contestant) -> dict[str, A
         raise UserError(f"{run.path}: every training of {contestant.label} diverged; search lower")
     best = max(tried, key=lambda trial: trial[:2])
     told = [f"{', '.join(map(str, c.values()))}: {t:.3f}, {-m:.3f}" for t, m, c in tried]
-    return {"recipe": best[2], "tried": told}
+    return {"recipe": best[2], "tried": told, "at_end": _at_end(grid, best[2])}
+
+
+def _at_end(grid: Grid, chosen: dict[str, Any]) -> list[str]:
+    """The keys whose chosen number is the lowest or highest of three or more that were tried."""
+    return [
+        key for key, values in grid.search.items()
+        if len(values) > 2 and all(isinstance(v, int | float) for v in values)
+        and chosen[key] in (min(values), max(values))
+    ]  # fmt: skip
 
 
 def _mean(records: list[Record], metric: str) -> float | None:
