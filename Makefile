@@ -68,7 +68,7 @@ lock: $(TOOLS)/.installed
 	  --custom-compile-command 'make lock' --output-file constraints.txt
 
 audit: $(TOOLS)/.installed
-	$(TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(TOOLS)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 $(TOOLS)/.installed:
 	$(PYTHON) -m venv $(TOOLS)

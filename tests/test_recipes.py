@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_run import command, silent
 
-from pks4.bench import recipes, run, search, store
+from pks4.bench import catalogue, recipes, run, search, store
 from pks4.bench.accuracy_readings import Costs, scores
 from pks4.bench.measure.accuracy import SETTINGS
 from pks4.bench.plan import plan
@@ -119,6 +119,33 @@ def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     assert table["evidence"] == session.header.run
     assert table["recipe"] == chosen["floor"]["recipe"]
     assert len(table["tried"]) == 2
+
+
+def accepted_search(name):
+    """Choices of an accepted run of lr_search: label -> what was chosen."""
+    found = store.read(store.find_run(name, [catalogue.root() / "results" / "reference"]))
+    return search.choose(found)
+
+
+def test_a_choice_at_an_end_of_what_was_tried_is_told():
+    of_three = accepted_search("lr_search-20261124-230927-5dc0ad4")
+    assert of_three["pks4"]["at_end"] == ["learning_rate"]
+    of_five = accepted_search("lr_search-20261125-044256-26e15ff")
+    assert not any(one["at_end"] for one in of_five.values())
+
+
+def test_where_all_was_guessing_the_loss_decides():
+    found = accepted_search("lr_search-20261125-044256-26e15ff")
+    guessed = {label for label, one in found.items() if one["guessing"]}
+    assert guessed == {"timesformer_joint", "video_mamba", "frame_mean"}
+    # 0.0001 has the best top-1, 0.075 of 360 clips in 18 classes; 0.0003 has the lowest loss.
+    assert found["video_mamba"]["recipe"] == {"learning_rate": 0.0003}
+
+
+def test_the_committed_recipes_are_what_the_accepted_search_chose():
+    run = "lr_search-20261125-044256-26e15ff"
+    text = (recipes.folder() / "lr_search.toml").read_text()
+    assert text == search.as_toml(accepted_search(run), run)
 
 
 def test_a_run_without_a_search_has_nothing_to_choose(suite_file, tmp_path):

@@ -2,9 +2,11 @@
 
 A grid with `search = { learning_rate = [1e-3, 3e-3] }` has each contestant once with every
 combination. Of a finished run the best by validation top-1 is chosen; of those that are equal, the
-one with the lower training loss.
+one with the lower training loss. Where nothing that was tried is better than guessing, the lowest
+training loss decides: the top-1 of a guess says nothing about a recipe.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from pks4.bench.record import Record
 from pks4.bench.suite import Contestant, Grid, Suite, parse_suite
 from pks4.errors import UserError
 
+GUESSING = 0.05  # what is less probable than that is no guess
+
 
 def choose(run: store.RunFile) -> dict[str, dict[str, Any]]:
-    """label -> recipe, its top-1, its loss, all that was tried, and the run.
+    """label -> its recipe, what was tried, whether all of it was guessing, and the keys whose
+    choice lies at an end of what was tried.
 
     Raises UserError for a run without a search, or where something was not measured.
     """
@@ -29,12 +34,14 @@ def choose(run: store.RunFile) -> dict[str, dict[str, Any]]:
 
 def as_toml(chosen: dict[str, dict[str, Any]], run: str) -> str:
     """A file of recipes, with the run as evidence."""
-    lines = [f"# Chosen by pks4-bench search from run {run}: the best top-1 on validation clips."]
+    lines = [f"# Chosen by pks4-bench search from run {run}: the best top-1 on validation clips,",
+             "# or the lowest training loss where none was better than guessing."]  # fmt: skip
     for label, one in chosen.items():
         lines += ["", f'["{label}"]', f'evidence = "{run}"']
         lines += [f"tried = [  # {', '.join(one['recipe'])}: top-1, training loss"]
         lines += [f'  "{trial}",' for trial in one["tried"]]
-        lines += ["]", f'["{label}".recipe]']
+        lines += ["]", *(["# No better than guessing: chosen by its loss."] * one["guessing"])]
+        lines += [f'["{label}".recipe]']
         lines += [f"{key} = {_toml(value)}" for key, value in one["recipe"].items()]
     return "\n".join(lines) + "\n"
 
@@ -50,12 +57,50 @@ def _best(run: store.RunFile, grid: Grid, contestant: Contestant) -> dict[str, A
         if any(r.evidence.get("split") == "test" for r in own):
             raise UserError(f'{run.path}: a search must not see the test split; set split = "val"')
         if top1 is not None and loss is not None:
-            tried.append((top1, -loss, chosen))
+            tried.append(_Tried(chosen, top1, loss, _guessed(own)))
     if not tried:
         raise UserError(f"{run.path}: every training of {contestant.label} diverged; search lower")
-    best = max(tried, key=lambda trial: trial[:2])
-    told = [f"{', '.join(map(str, c.values()))}: {t:.3f}, {-m:.3f}" for t, m, c in tried]
-    return {"recipe": best[2], "tried": told}
+    # Of so many guesses the best is better than one guess.
+    guessing = min(one.guessed for one in tried) * len(tried) > GUESSING
+    best = max(tried, key=lambda one: (0.0 if guessing else one.top1, -one.loss))
+    return {
+        "recipe": best.recipe,
+        "tried": [str(one) for one in tried],
+        "guessing": guessing,
+        "at_end": _at_end(grid, best.recipe),
+    }
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A combination, and what came of it on validation clips."""
+
+    recipe: dict[str, Any]
+    top1: float
+    loss: float  # of the training's last epoch
+    guessed: float  # how probable so many right answers are for who guesses
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(str, self.recipe.values()))}: {self.top1:.3f}, {self.loss:.3f}"
+
+
+def _guessed(records: list[Record]) -> float:
+    from scipy.stats import binomtest
+
+    found = [(r.value, r.detail) for r in records if r.metric == "top1" and r.value is not None]
+    clips = sum(detail["clips"] for _, detail in found)
+    right = round(sum(value * detail["clips"] for value, detail in found))
+    chance = found[0][1]["chance"]
+    return float(binomtest(right, clips, chance, alternative="greater").pvalue)
+
+
+def _at_end(grid: Grid, chosen: dict[str, Any]) -> list[str]:
+    """The keys whose chosen number is the lowest or highest of three or more that were tried."""
+    return [
+        key for key, values in grid.search.items()
+        if len(values) > 2 and all(isinstance(v, int | float) for v in values)
+        and chosen[key] in (min(values), max(values))
+    ]  # fmt: skip
 
 
 def _mean(records: list[Record], metric: str) -> float | None:

@@ -43,6 +43,19 @@ def search(
         for label, one in chosen.items()
     ]
     print_table(("contestant", "chosen", "tried: top-1, loss"), rows)
+    for label, one in chosen.items():
+        if one["guessing"]:
+            note.print(
+                f"[yellow]note:[/] {escaped(label)}: no better than guessing, whatever was tried; "
+                "chosen by its training loss",
+                soft_wrap=True,
+            )
+        for key in one["at_end"]:
+            note.print(
+                f"[yellow]note:[/] {escaped(label)}: {one['recipe'][key]} is at an end of what was "
+                f"tried; its best {key} may lie beyond, so search further for all",
+                soft_wrap=True,
+            )
     note.print(f"written: {escaped(str(path))}", soft_wrap=True)
 
 
