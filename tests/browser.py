@@ -1,27 +1,38 @@
 """A headless Chromium for the tests of the report, driven by DevTools messages over its own pipe.
 
-No driver, no port, no package beside the standard library. Skip where `BINARY` is None.
+No driver, no port. Skip where `BINARY` is None. A browser that does not answer is the machine's
+fault, not the report's: it is ended with all that it started, and what its pages were asked is
+asked of a new one. Where that is silent too the test fails, and there is no third.
 """
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+
+import pytest
 
 BINARY = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome")
      if (found := shutil.which(name))),
     None,
 )  # fmt: skip
-PATIENCE = 60.0  # seconds for an answer
+PATIENCE = 30.0  # seconds for an answer
+LIFETIME = 240.0  # seconds of one browser
+MOST = 2  # browsers that may be silent
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--remote-debugging-pipe",
+    "--headless", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage",
+    "--hide-scrollbars", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-extensions", "--disable-breakpad", "--disable-sync",
+    "--disable-features=Translate,MediaRouter,OptimizationHints,BackForwardCache",
+    "--renderer-process-limit=1", "--remote-debugging-pipe",
 )  # fmt: skip
 _LAUNCH = """
 import fcntl, os, sys
@@ -32,43 +43,41 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-class Chromium:
-    """One browser process; use as a context, and open pages in it."""
+class Silent(Exception):
+    """A browser did not answer."""
 
-    def __init__(self, profile):
-        to_browser, self._out = os.pipe()
-        self._in, from_browser = os.pipe()
-        command = [BINARY, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, str(to_browser), str(from_browser), *command],
-            pass_fds=(to_browser, from_browser),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(to_browser)
-        os.close(from_browser)
-        self._count, self._read, self.events = 0, b"", []
 
-    def __enter__(self):
-        return self
+class Process:
+    """One browser in a process group of its own, with two pipes and a profile, until `end`."""
 
-    def __exit__(self, *_):
-        try:
-            self.send("Browser.close")
-            self._process.wait(PATIENCE)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            os.close(self._out)
-            os.close(self._in)
+    def __init__(self):
+        self.events, self._count, self._read = [], 0, b""
+        self._last = time.monotonic() + LIFETIME
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
+            profile = tempfile.mkdtemp(prefix="pks4-chromium-")
+            ours.callback(_remove, profile)
+            commands, self._out = _pipe(its, ours)
+            self._in, answers = _pipe(ours, its)
+            launched = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _LAUNCH, str(commands), str(answers),
+                 BINARY, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+                pass_fds=(commands, answers), start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            ours.callback(_kill, launched)
+            self.end = ours.pop_all().close
 
     def send(self, method, session=None, **params):
         """Ask for something, and wait for the answer; events on the way are kept."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
         message |= {"sessionId": session} if session else {}
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while (answer := self._next()).get("id") != self._count:
+        try:
+            os.write(self._out, json.dumps(message).encode() + b"\0")
+        except BrokenPipeError:
+            raise Silent(f"it was gone before {method}") from None
+        until = self._until()
+        while (answer := self._next(until, method)).get("id") != self._count:
             self.events.append(answer)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
@@ -76,48 +85,122 @@ class Chromium:
 
     def wait_for(self, event, session):
         """Wait until this page says so, or said so already."""
+        until = self._until()
         while not any((e["method"], e.get("sessionId")) == (event, session) for e in self.events):
-            self.events.append(self._next())
+            self.events.append(self._next(until, event))
 
-    def open(self, path, width=1280, height=900):
-        """A file in a page of its own, loaded."""
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
-        for room in ("Page", "Runtime", "Log", "Network"):
-            page.send(f"{room}.enable")
-        page.resize(width, height)
-        page.load(path.as_uri())
-        return page
+    def _until(self):
+        return min(time.monotonic() + PATIENCE, self._last)
 
-    def _next(self):
-        end = time.monotonic() + PATIENCE
+    def _next(self, until, wanted):
         while b"\0" not in self._read:
-            if not select.select([self._in], [], [], max(0.0, end - time.monotonic()))[0]:
-                raise TimeoutError(f"no word from {BINARY} in {PATIENCE:.0f} s")
-            read = os.read(self._in, 1 << 20)
-            if not read:
-                raise RuntimeError(f"{BINARY} ended with code {self._process.wait()}")
+            if not select.select([self._in], [], [], max(0.0, until - time.monotonic()))[0]:
+                raise Silent(f"it gave no {wanted}")
+            if not (read := os.read(self._in, 1 << 20)):
+                raise Silent(f"it ended before {wanted}")
             self._read += read
         message, _, self._read = self._read.partition(b"\0")
         return json.loads(message)
 
 
-class Page:
-    """One page: what it shows, what it said, and what it asked for."""
+def _pipe(reading, writing):
+    """A pipe, each end of which is closed with one of these stacks."""
+    ends = os.pipe()
+    for stack, end in zip((reading, writing), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
 
-    def __init__(self, browser, session):
-        self._browser, self._session = browser, session
+
+def _kill(process):
+    """End a process with its group."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _remove(folder):
+    """Remove a folder, in which a process may still write as it dies."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{folder} cannot be removed")
+
+
+class Chromium:
+    """A browser that is started when a page needs it; use as a context, and open pages in it."""
+
+    def __init__(self):
+        self._process, self._pages, self._silent = None, [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._end()
+
+    @property
+    def given_up(self):
+        """Why there is no further browser; empty while there is."""
+        return f"{BINARY} was silent twice: {self._silent}" if len(self._silent) == MOST else ""
+
+    def open(self, path, width=1280, height=900):
+        """A file in a page of its own, loaded."""
+        page = Page(self)
+        self._pages.append(page)
+        page.resize(width, height)
+        page.load(path.as_uri())
+        return page
+
+    def close_pages(self):
+        """Close what is open, which would take its part of the machine."""
+        pages, self._pages = self._pages, []
+        for page in pages:
+            page.close()
+
+    def ask(self, act):
+        """What `act` gives of the browser, or of a new one where it is silent."""
+        while not self.given_up:
+            try:
+                self._process = self._process or Process()
+                return act(self._process)
+            except Silent as error:
+                self._end()
+                self._silent.append(str(error))
+        pytest.fail(self.given_up, pytrace=False)
+
+    def _end(self):
+        if self._process:
+            self._process.end()
+        self._process = None
+
+
+class Page:
+    """One page: what it shows, what it said, and what it asked for.
+
+    It is what was done to it, step by step: all of it is done again in a new browser.
+    """
+
+    def __init__(self, browser):
+        self._browser, self._process, self._steps = browser, None, []
 
     def send(self, method, **params):
         """Ask this page for something."""
-        return self._browser.send(method, self._session, **params)
+        return self._do(lambda: self._process.send(method, self._session, **params))
 
     def load(self, address):
         """Load an address, and forget what was said and asked for before."""
-        self._browser.events.clear()
-        self.send("Page.navigate", url=address)
-        self._browser.wait_for("Page.loadEventFired", self._session)
+
+        def step():
+            self._process.events.clear()
+            self._process.send("Page.navigate", self._session, url=address)
+            self._process.wait_for("Page.loadEventFired", self._session)
+
+        self._do(step)
+
+    def close(self):
+        """Close it, where its browser is still there."""
+        self._browser.ask(self._closed)
 
     def value(self, expression):
         """What an expression gives; the page's own policy does not hold for it."""
@@ -160,4 +243,25 @@ class Page:
 
     def _own(self):
         self.send("Runtime.evaluate", expression="0")  # what was on its way is here now
-        return [e for e in self._browser.events if e.get("sessionId") == self._session]
+        return [e for e in self._process.events if e.get("sessionId") == self._session]
+
+    def _do(self, step):
+        self._steps.append(step)
+        return self._browser.ask(self._done)
+
+    def _done(self, process):
+        """What the last step gives; a browser that does not know the page is told all of them."""
+        todo = self._steps[-1:]
+        if process is not self._process:
+            self._process, todo = None, self._steps
+            self._target = process.send("Target.createTarget", url="about:blank")["targetId"]
+            attached = process.send("Target.attachToTarget", targetId=self._target, flatten=True)
+            self._session = attached["sessionId"]
+            for room in ("Page", "Runtime", "Log", "Network"):
+                process.send(f"{room}.enable", self._session)
+            self._process = process
+        return [step() for step in todo][-1]
+
+    def _closed(self, process):
+        if process is self._process:
+            process.send("Target.closeTarget", targetId=self._target)

@@ -1,12 +1,14 @@
 """Both campaigns, as one table in Markdown: what was survived, what was refused, what was lost.
 
-    python tests/campaign.py [--sample N] [--seed S] > table.md
+    python tests/campaign.py [--sample N] [--seed S] [--jobs N] > table.md
 
-In full it takes an hour or two on two cores; `docs/faults.md` shows what it printed.
+In full it takes an hour or two one part after another; `--jobs 2` does two at once. Progress goes
+to standard error. Ctrl-C prints the table of what is done so far, and says so.
 """
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 import faults
 import fuzz
@@ -19,7 +21,7 @@ LOST = ("has changed", "twice", "other keys", "other values", "has no record")
 def table(shot: dict[str, faults.Survived], fed: dict[str, fuzz.Found]) -> str:
     """Faults and files, a line each, with a total below."""
     rows = ["| fault | survived |", "|---|---:|"]
-    for name, one in shot.items():
+    for name, one in _in_order(shot, faults.FAULTS):
         rows.append(f"| {name} | {one.skipped or f'{one.survived}/{one.trials}'} |")
     survived, trials = (
         sum(getattr(one, n) for one in shot.values()) for n in ("survived", "trials")
@@ -30,7 +32,7 @@ def table(shot: dict[str, faults.Survived], fed: dict[str, fuzz.Found]) -> str:
     rows += ["| files | cases | accepted | refused in a line | anything else |"]
     rows += ["|---|---:|---:|---:|---:|"]
     totals = [0, 0, 0, 0]
-    for name, one in fed.items():
+    for name, one in _in_order(fed, fuzz.KINDS):
         counts = [one.cases, one.accepted, one.refused, len(one.wrong)]
         totals = [a + b for a, b in zip(totals, counts, strict=True)]
         rows.append(f"| {name} | " + " | ".join(map(str, counts)) + " |")
@@ -38,20 +40,36 @@ def table(shot: dict[str, faults.Survived], fed: dict[str, fuzz.Found]) -> str:
     return "\n".join(rows)
 
 
+def _in_order(found: dict, names: Iterable[str]) -> list[tuple]:
+    """What was found by name, in this order; parts end in any."""
+    return [(name, found[name]) for name in names if name in found]
+
+
 def main() -> None:
     """Run both; exit code 1 if anything was lost, not survived, or wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, help="trials of each fault and cases of each kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="parts at once, each by itself")
     options = parser.parse_args()
-    fed = fuzz.campaign(options.sample, None, options.seed)
-    shot = faults.campaign(options.sample, None, options.seed)
-    head, changed = commit()
-    print(f"Commit {(head or 'unknown')[:7]}{', changed' if changed else ''}, seed {options.seed}, "
-          f"{cores()} cores.\n")  # fmt: skip
-    print(table(shot, fed))
-    wrong = [line for one in (*shot.values(), *fed.values()) for line in one.wrong]
-    print(*wrong, sep="\n", file=sys.stderr)
+    asked = (options.sample, None, options.seed, options.jobs)
+    shot: dict[str, faults.Survived] = {}
+    fed: dict[str, fuzz.Found] = {}
+    whole = False
+    try:
+        for kind, found in fuzz.campaign(*asked):
+            fed[kind] = found
+        for fault, part in faults.campaign(*asked):
+            faults.add(shot, fault, part)
+        whole = True
+    finally:
+        head, changed = commit()
+        print(f"Commit {(head or 'unknown')[:7]}{', changed' if changed else ''}, "
+              f"seed {options.seed}, {cores()} cores, {options.jobs} parts at once"
+              f"{'' if whole else '; broken off: the parts that were done'}.\n")  # fmt: skip
+        print(table(shot, fed))
+        wrong = [line for one in (*shot.values(), *fed.values()) for line in one.wrong]
+        print(*wrong, sep="\n", file=sys.stderr)
     sys.exit(bool(wrong))
 
 

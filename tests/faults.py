@@ -1,12 +1,13 @@
 """What happens to a run that is shot at? A campaign on the real command line, not a test.
 
-    python tests/faults.py [--sample N] [--only NAME] [--seed S] [--json]
+    python tests/faults.py [--sample N] [--only NAME] [--seed S] [--jobs N] [--json]
 
 Each trial does one thing to a run of a tiny suite, then holds what is on disk against a run that
 nothing happened to: every byte that was there before is still there, no number is lost or double,
 `--resume` ends with the same numbers, exit code and message are right, and no process lives on.
-`--sample` bounds the trials of each fault. Full and read-only disks are a small tmpfs, for which
-the campaign must run as root on Linux; elsewhere these two are skipped, and it says so.
+`--sample` bounds the trials of each fault; `--jobs` tries so many parts at once, each with a folder
+and processes of its own. Full and read-only disks are a small tmpfs, for which the campaign must
+run as root on Linux; elsewhere these two are skipped, and it says so.
 """
 
 import argparse
@@ -16,11 +17,13 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import fault_children
+import fault_disks
+import side_by_side
 from fault_bench import (
     Bench,
     check_whole,
@@ -28,13 +31,11 @@ from fault_bench import (
     content,
     random_moment,
     run_file,
-    small_disk,
     values,
     wait_until,
 )
 
 MOST_KILLS = 8  # of one run
-FULL = "cannot be written: No space left on device"
 
 Fault = Callable[[Bench, random.Random], int]
 
@@ -97,48 +98,6 @@ def child_killed(bench: Bench, chance: random.Random) -> int:
     said = [line for line in done.err.splitlines() if line.startswith("failed ")]
     assert all("killed by signal 9" in line or "is gone" in line for line in said), done.err
     assert "Traceback" not in done.err, done.err
-    return 1
-
-
-def disk_full(bench: Bench, chance: random.Random) -> int:
-    """No space at some point: one line; no better on a second try; whole when there is room."""
-    suite, folder, size = bench.suite(), bench.new_folder(), chance.randrange(0, 24, 4)
-    wanted = bench.undisturbed(suite)
-    with small_disk(folder, max(size, 4)) as again:
-        if not size:
-            (folder / "other").write_bytes(bytes(4096))
-        bench.run(suite, folder).refused(FULL)
-        before = content(folder)
-        begun = bool(before)  # otherwise there was no room for the first line
-        bench.run(suite, folder, "--resume").refused(FULL if begun else "no run of 'tiny'")
-        assert content(folder).startswith(before)
-        again("size=4096k")
-        done = bench.run(suite, folder, *(["--resume"] if begun else []))
-        assert done.code == 0, done.err
-        check_whole(folder, before, wanted)
-    return 1
-
-
-def read_only(bench: Bench, chance: random.Random) -> int:
-    """A folder that cannot be written: one line, nothing changed, whole when it can be."""
-    suite, folder = bench.suite(), bench.new_folder()
-    wanted = bench.undisturbed(suite)
-    with small_disk(folder, 4096) as again:
-        again("ro")
-        bench.run(suite, folder).refused("cannot be written: Read-only file system")
-        again("rw")
-        process = bench.begin(suite, folder)
-        wait_until(process, lambda: complete_lines(content(folder)) > chance.randint(1, 6))
-        process.kill()
-        bench.ended(process)
-        before = content(folder)
-        again("ro")
-        bench.run(suite, folder, "--resume").refused("cannot be written: Read-only file system")
-        assert content(folder) == before
-        again("rw")
-        done = bench.run(suite, folder, "--resume")
-        assert done.code == 0, done.err
-        check_whole(folder, before, wanted)
     return 1
 
 
@@ -223,8 +182,8 @@ FAULTS: dict[str, tuple[Fault, int]] = {  # name -> what it does, trials of a wh
     "parent killed": (parent_killed, 200),
     "training killed": (training_killed, 12),
     "child killed": (child_killed, 20),
-    "disk full": (disk_full, 8),
-    "read-only folder": (read_only, 3),
+    "disk full": (fault_disks.disk_full, 8),
+    "read-only folder": (fault_disks.read_only, 3),
     "clock jump": (clock_jump, 6),
     "out of memory": (fault_children.out_of_memory, 2),
     "worker hangs": (fault_children.hangs, 2),
@@ -235,6 +194,8 @@ FAULTS: dict[str, tuple[Fault, int]] = {  # name -> what it does, trials of a wh
     "Ctrl-C twice": (ctrl_c_twice, 12),
 }
 AS_ROOT = ("disk full", "read-only folder")
+ALONE = ("worker hangs",)  # its short time limit must not be met by what is only slow
+PART = 25  # trials that are tried one after another, from a seed of their own
 
 
 @dataclass
@@ -247,31 +208,49 @@ class Survived:
     skipped: str = ""
 
 
-def campaign(sample: int | None, only: str | None, seed: int) -> dict[str, Survived]:
-    """Every fault, so many trials each."""
-    bench, found = Bench(), {}
-    try:
-        for name, (fault, trials) in FAULTS.items():
-            if only in (None, name):
-                found[name] = _tried(bench, name, fault, min(trials, sample or trials), seed)
-    finally:
-        bench.close()
-    return found
+def campaign(
+    sample: int | None, only: str | None, seed: int, jobs: int = 1
+) -> Iterator[tuple[str, Survived]]:
+    """Every fault, so many trials each: its name with what came of a part, as parts end."""
+    parts = [
+        (name, seed, number, min(PART, trials - PART * number))
+        for name, (_, most) in FAULTS.items() if only in (None, name)
+        for trials in [min(most, sample or most)]
+        for number in range(-(-trials // PART))
+    ]  # fmt: skip
+    alone = [part for part in parts if part[0] in ALONE]
+    beside = [part for part in parts if part[0] not in ALONE]
+    for now, at_once in ((beside, jobs), (alone, 1)):
+        for (name, *_), found in side_by_side.results(tried, now, at_once):
+            yield name, found
 
 
-def _tried(bench: Bench, name: str, fault: Fault, trials: int, seed: int) -> Survived:
-    found, chance = Survived(), random.Random(f"{seed} {name}")
+def add(to: dict[str, Survived], name: str, part: Survived) -> None:
+    """Put a part to what is known of its fault."""
+    one = to.setdefault(name, Survived(skipped=part.skipped))
+    one.survived += part.survived
+    one.trials += part.trials
+    one.wrong += part.wrong
+
+
+def tried(name: str, seed: int, number: int, trials: int) -> Survived:
+    """A part of the trials of a fault."""
+    found, chance = Survived(), random.Random(f"{seed} {name} {number}")
     if name in AS_ROOT and os.geteuid():
         return Survived(skipped="not root: no file system to fill")
-    while found.trials < trials:
-        try:
-            done = fault(bench, chance)
-            found.survived += done
-            found.trials += done
-        except AssertionError as error:
-            found.trials += 1
-            found.wrong.append(" ".join(str(error).split())[:2000])
-        print(f"{name}: {found.survived}/{found.trials}", file=sys.stderr)
+    bench = Bench()
+    try:
+        while found.trials < trials:
+            try:
+                done = FAULTS[name][0](bench, chance)
+                found.survived += done
+                found.trials += done
+            except AssertionError as error:
+                found.trials += 1
+                found.wrong.append(" ".join(str(error).split())[:2000])
+            print(f"{name} {number}: {found.survived}/{found.trials}", file=sys.stderr, flush=True)
+    finally:
+        bench.close()
     return found
 
 
@@ -281,9 +260,12 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="trials of each fault, at most")
     parser.add_argument("--only", choices=FAULTS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="parts that are tried at once")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = campaign(options.sample, options.only, options.seed)
+    found: dict[str, Survived] = {}
+    for name, part in campaign(options.sample, options.only, options.seed, options.jobs):
+        add(found, name, part)
     if options.json:
         print(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1))
     else:

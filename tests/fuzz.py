@@ -1,6 +1,6 @@
 """What do damaged and hostile files do? Thousands of them, not a test.
 
-    python tests/fuzz.py [--sample N] [--only KIND] [--seed S] [--case N] [--json]
+    python tests/fuzz.py [--sample N] [--only KIND] [--seed S] [--jobs N] [--case N] [--json]
 
 Real files of each kind are damaged from a seed and used as the project uses them, in a child with a
 limit of memory and processor time. Each is accepted, or refused in one line; anything else is
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import side_by_side
 from fuzz_kinds import KINDS, ROOT, Kind, seed_files
 from fuzz_mutate import damaged
 
@@ -42,16 +43,23 @@ class Found:
     wrong: list[str] = field(default_factory=list)
 
 
-def campaign(sample: int | None, only: str | None, seed: int) -> dict[str, Found]:
-    """Every kind, so many cases each."""
-    found = {}
+def campaign(
+    sample: int | None, only: str | None, seed: int, jobs: int = 1
+) -> Iterator[tuple[str, Found]]:
+    """Every kind, so many cases each: its name with what came of them, as kinds end."""
+    parts = [
+        (name, seed, min(kind.cases, sample or kind.cases))
+        for name, kind in KINDS.items() if only in (None, name)
+    ]  # fmt: skip
+    for (name, *_), found in side_by_side.results(tried, parts, jobs):
+        yield name, found
+
+
+def tried(name: str, seed: int, cases: int) -> Found:
+    """The first cases of a kind."""
     with tempfile.TemporaryDirectory(prefix="pks4-fuzz-") as home:
-        for name, kind in KINDS.items():
-            if only in (None, name):
-                cases = range(min(kind.cases, sample or kind.cases))
-                found[name] = _all(name, list(cases), seed, Path(home) / name)
-                told = found[name]
-                print(f"{name}: {told.cases} cases, {len(told.wrong)} wrong", file=sys.stderr)
+        found = _all(name, list(range(cases)), seed, Path(home) / name)
+    print(f"{name}: {found.cases} cases, {len(found.wrong)} wrong", file=sys.stderr, flush=True)
     return found
 
 
@@ -187,6 +195,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="cases of each kind, at most")
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="kinds at once")
     parser.add_argument("--case", type=int, help="repeat this case of --only")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)  # of a child
@@ -197,7 +206,7 @@ def main() -> None:
     if options.case is not None:
         repeat(options.only, options.seed, options.case)
         return
-    found = campaign(options.sample, options.only, options.seed)
+    found = dict(campaign(options.sample, options.only, options.seed, options.jobs))
     if options.json:
         print(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1))
     else:

@@ -3,14 +3,16 @@
 import pytest
 import torch
 from rivals import MODELS, every_variant, frames_that_fit, trial
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from pks4 import correlation
+from pks4.bench import memory_session
 from pks4.bench.kernels import declared_attention
-from pks4.bench.measure import saved_bytes
-from pks4.bench.paths import Fallback, forward_seen
+from pks4.bench.measure import macs, saved_bytes, step_memory, streaming
+from pks4.bench.paths import Fallback, Scans, forward_seen
 from pks4.cost import STAGES
-from pks4.scan import doors
+from pks4.scan import doors, scan_sites
 
 
 def measured(name, options=None, frames=4, **settings):
@@ -45,10 +47,58 @@ def test_fused_attention_that_is_materialised_in_silence_is_an_error(monkeypatch
         measured("timesformer", {"attention_type": "joint"})
 
 
-def test_another_scan_than_the_one_asked_for_is_an_error(monkeypatch):
+def peak_memory(asked):
+    """The part of the measure that runs in a process of its own."""
+    settings = {"device": "cpu", "dtype": "float32", "kernel": ""}
+    return memory_session.measured(trial("pks4", asked, 4, settings))["ran"]
+
+
+def evidence(measure, asked, **settings):
+    """Of the measure's last reading."""
+    settings = {**measure.SETTINGS, **settings}
+    return [*measure.measure(trial("pks4", asked, 4, settings))][-1].evidence
+
+
+MEASURES = {
+    "saved_bytes": lambda asked: evidence(saved_bytes, asked, check_up_to=0),
+    "macs": lambda asked: evidence(macs, asked, check_up_to=0),
+    "step_memory": lambda asked: evidence(step_memory, asked),
+    "streaming": lambda asked: evidence(streaming, asked, frames_total=20, rounds=5, calls=1),
+    "peak_memory": peak_memory,
+}
+every_measure = pytest.mark.parametrize("name", MEASURES)
+
+
+@every_measure
+def test_another_scan_than_the_one_asked_for_is_an_error(name, monkeypatch):
     monkeypatch.setitem(doors.OPERATORS, "numba", doors.OPERATORS["recompute"])
     with pytest.raises(Fallback, match="asked for scan backend numba, but recompute ran"):
-        measured("pks4", {"scan_backend": "numba"}, check_up_to=0)
+        MEASURES[name]({"scan_backend": "numba"})
+
+
+@every_measure
+def test_a_record_names_the_scan_that_ran(name):
+    assert MEASURES[name]({"scan_backend": "recompute"})["scan_backend"] == "recompute"
+
+
+def test_the_reference_has_no_operator_and_is_named_where_none_ran():
+    assert MEASURES["step_memory"]({"scan_backend": "reference"})["scan_backend"] == "reference"
+
+
+class Scanning(nn.Module):
+    """A model of somebody's own, which asks for no backend by a name of ours."""
+
+    def forward(self, u):
+        A, B = -torch.ones(3, 2), torch.ones(*u.shape[:3], 2)
+        return scan_sites(u, u, A, B, B, backend="recompute")
+
+
+def test_of_a_scan_that_no_layer_is_set_to_what_ran_is_said():
+    model = Scanning()
+    with Scans(model) as scans:
+        assert scans.backend() is None
+        model(torch.ones(1, 2, 1, 3))
+    assert scans.backend() == "recompute"
 
 
 def test_a_fake_kernel_of_another_dtype_than_the_real_one_is_an_error(monkeypatch):

@@ -58,9 +58,17 @@ def written(folder, records):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Chromium(tmp_path_factory.mktemp("profile")) as started:
+def chromium():
+    with Chromium() as started:
         yield started
+
+
+@pytest.fixture
+def browser(chromium):
+    if chromium.given_up:
+        pytest.skip(chromium.given_up)
+    yield chromium
+    chromium.close_pages()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pks4.bench import child
 from pks4.bench.plan import Cell
-from pks4.bench.trial import Trial, scan_backend
+from pks4.bench.trial import Trial
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,8 +41,9 @@ def main() -> None:
 
 def measured(trial: Trial) -> dict[str, Any]:
     """Peak bytes of the second training step on the device of the settings, and what ran."""
-    from pks4.bench.devices import target_of
+    from pks4.bench.devices import precision, target_of
     from pks4.bench.kernels import declared_attention
+    from pks4.bench.paths import forward_seen
 
     device, where = trial.settings["device"], target_of(trial.settings)
     with declared_attention(where.kernel) as calls:
@@ -51,12 +52,14 @@ def measured(trial: Trial) -> dict[str, Any]:
         _stepper(small.build(), small.clip(), device, where)()
         gc.collect()
         base = _resident("VmRSS") if device == "cpu" else 0
-        model = trial.build()
-        step = _stepper(model, trial.clip(), device, where)
+        model, clip = trial.build().to(device), trial.clip(device)
+        step = _stepper(model, clip, device, where)
         step()
         marks = _marks_of(step, device, base)
-    ran = {"kernel": calls.evidence(), "scan_backend": scan_backend(model, device)}
-    return {**marks, "ran": ran}
+        with precision(where):  # when all is measured: to look takes memory
+            ran = forward_seen(model, clip, calls)
+    ran.check(trial.asked_attention())
+    return {**marks, "ran": ran.evidence()}
 
 
 def _stepper(

@@ -25,12 +25,37 @@ class Fallback(Exception):
     """Something else ran than what was asked for."""
 
 
+class Scans(Observer):
+    """While open, notes the scans of a model that run."""
+
+    def __init__(self, model: nn.Module, device: str = "cpu") -> None:
+        super().__init__()
+        self.asked = scan_backend(model, device)
+        self.seen: set[str] = set()
+
+    def look(self, func: Any, args: tuple, out: Any) -> None:
+        """Note an operator, if it is a scan's."""
+        name = func.overloadpacket._qualified_op_name
+        if name.startswith(_SCAN) and not name.endswith("_backward"):
+            self.seen.add(name.removeprefix(_SCAN))
+
+    def backend(self) -> str | None:
+        """The backends that ran, as a record says it; None where there is no scan.
+
+        Raises Fallback where layers are set to others.
+        """
+        asked = set((self.asked or "").split("+")) - {""}
+        if asked and asked - {UNSEEN} != self.seen:
+            ran = ", ".join(sorted(self.seen)) or "none with an operator of its own"
+            raise Fallback(f"asked for scan backend {self.asked}, but {ran} ran")
+        return "+".join(sorted(self.seen | (asked & {UNSEEN}))) or None
+
+
 class Ran(NamedTuple):
     """What was seen."""
 
     kernel: str  # of fused attention
-    scan_backend: str | None  # that the layers are set to
-    scans: frozenset[str]  # operators of scans that ran
+    scan_backend: str | None
     materialised: tuple[str, ...]  # classes of modules whose attention kept its scores
 
     def evidence(self) -> dict[str, str | None]:
@@ -38,11 +63,7 @@ class Ran(NamedTuple):
         return {"kernel": self.kernel, "scan_backend": self.scan_backend}
 
     def check(self, asked_attention: str | None) -> None:
-        """Raise Fallback unless what ran is what was asked for."""
-        wanted = set((self.scan_backend or "").split("+")) - {"", UNSEEN}
-        if wanted != self.scans:
-            ran = ", ".join(sorted(self.scans)) or "none with an operator of its own"
-            raise Fallback(f"asked for scan backend {self.scan_backend}, but {ran} ran")
+        """Raise Fallback unless the attention that ran is what was asked for."""
         if asked_attention == "sdpa" and self.materialised:
             raise Fallback(
                 f"asked for fused attention, but {', '.join(self.materialised)} materialised its "
@@ -50,7 +71,7 @@ class Ran(NamedTuple):
             )
 
 
-class Paths(Observer):
+class Paths(Scans):
     """While open, notes scans, and attention whose scores were materialised.
 
     Which is a softmax that goes into a batched product; the declared kernel "math" has one by
@@ -60,30 +81,26 @@ class Paths(Observer):
     def __init__(
         self, model: nn.Module, calls: Calls, module: Callable[[], str], device: str = "cpu"
     ) -> None:
-        super().__init__()
+        super().__init__(model, device)
         self.calls, self.module = calls, module
-        self.scan_backend = scan_backend(model, device)
-        self.scans: set[str] = set()
         self.scores: dict[int, torch.UntypedStorage] = {}  # holding them keeps identities apart
         self.materialised: set[str] = set()
 
     def look(self, func: Any, args: tuple, out: Any) -> None:
         """Note an operator, if it is one of those."""
+        super().look(func, args, out)
         if func is aten._softmax.default or (func is LOWERS and self._is_scores(args[0])):
             self.scores[out.untyped_storage()._cdata] = out.untyped_storage()
         elif func is aten.bmm.default and self._is_scores(args[0]):
             self.materialised.add(self.module())
-        name = func.overloadpacket._qualified_op_name
-        if name.startswith(_SCAN) and not name.endswith("_backward"):
-            self.scans.add(name.removeprefix(_SCAN))
 
     def _is_scores(self, x: Tensor) -> bool:
         return x.untyped_storage()._cdata in self.scores
 
     def ran(self) -> Ran:
-        """What was seen so far."""
+        """What was seen so far; raises Fallback for scans as `Scans.backend` does."""
         found = () if self.calls.kernel == "math" else tuple(sorted(self.materialised))
-        return Ran(self.calls.evidence(), self.scan_backend, frozenset(self.scans), found)
+        return Ran(self.calls.evidence(), self.backend(), found)
 
 
 def forward_seen(model: nn.Module, clip: Tensor, calls: Calls) -> Ran:

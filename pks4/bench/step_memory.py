@@ -23,8 +23,8 @@ from torch.utils._pytree import tree_leaves
 from pks4.bench.kernels import declared_attention
 from pks4.bench.lowered import LOWERS
 from pks4.bench.observer import Observer
+from pks4.bench.paths import Scans
 from pks4.bench.targets import Target, standing_on
-from pks4.bench.trial import scan_backend
 from pks4.workspace import op_workspace
 
 RULE = "step_memory/v1"
@@ -42,7 +42,7 @@ class StepMemory:
 
 
 class Simulated(NamedTuple):
-    """A simulated step and which ways it took."""
+    """A simulated step and which ways it took, as seen."""
 
     memory: StepMemory
     kernel: str
@@ -50,9 +50,17 @@ class Simulated(NamedTuple):
 
 
 def simulate(model: nn.Module, clip: Tensor, where: Target) -> Simulated:
-    """A training step of `model` on `clip`, both on meta, as it would run on a target."""
-    with standing_on(where, model, clip) as there, declared_attention(where.kernel) as calls:
-        return Simulated(step_memory(model, there), calls.evidence(), scan_backend(model))
+    """A training step of `model` on `clip`, both on meta, as it would run on a target.
+
+    Raises Fallback where another scan ran than the one asked for.
+    """
+    with (
+        standing_on(where, model, clip) as there,
+        declared_attention(where.kernel) as calls,
+        Scans(model) as scans,
+    ):
+        memory = step_memory(model, there)
+        return Simulated(memory, calls.evidence(), scans.backend())
 
 
 def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:

@@ -12,7 +12,7 @@ batch, and `macs_train` is that of the declared kernel: a fused one multiplies q
 from collections.abc import Iterator
 
 from pks4.bench.record import Reading
-from pks4.bench.trial import Trial, scan_backend
+from pks4.bench.trial import Trial
 from pks4.cost import RULE
 
 METRICS = ("macs_forward", "macs_train", "macs_fvcore_plain")
@@ -46,9 +46,11 @@ def measure(trial: Trial) -> Iterator[Reading]:
 def _on_meta(trial: Trial) -> tuple[int, int, dict[str, int], dict]:
     """MACs of forward and training step, the closed form by stage, and the evidence."""
     from pks4.bench.counters import count_on_meta
+    from pks4.bench.paths import Scans
 
     model, clip = trial.build("meta"), trial.clip("meta", batch=1)
-    forward = count_on_meta(model, clip, backward=False)
+    with Scans(model, "meta") as scans:
+        forward = count_on_meta(model, clip, backward=False)
     closed = model.macs() if hasattr(model, "macs") else {}
     _agree(trial.cell.frames, {"torch on meta": forward, **_sum_of(closed)})
     train = count_on_meta(model, clip, backward=True)
@@ -57,7 +59,7 @@ def _on_meta(trial: Trial) -> tuple[int, int, dict[str, int], dict]:
         "rule": RULE,
         "device": "meta",
         "dtype": "float32",
-        "scan_backend": scan_backend(model),
+        "scan_backend": scans.backend(),
     }
     return forward, train, closed, evidence
 

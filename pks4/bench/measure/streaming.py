@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pks4.bench.record import Reading
-from pks4.bench.trial import Trial, scan_backend
+from pks4.bench.trial import Trial
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,21 +43,25 @@ def measure(trial: Trial) -> Iterator[Reading]:
     """Compare with the whole clip, count bytes, run the stream and time it."""
     import torch
 
+    from pks4.bench.paths import Scans
+
     total = trial.settings["frames_total"]
     if total < 2 * MARKS[0]:
         raise UserError(f"streaming: frames_total must be at least {2 * MARKS[0]}, got {total}")
     model = _opened(trial.build().eval(), trial.cell.model)
-    evidence = {
-        "how": "measured",
-        "rule": RULE,
-        "device": "cpu",
-        "dtype": "float32",
-        "scan_backend": scan_backend(model),
-        "step": "one frame after another, in plain PyTorch",
-        "threads": torch.get_num_threads(),
-    }
     with torch.no_grad():
-        yield _deviation(trial, model, evidence)
+        with Scans(model) as scans:
+            found, backwards = _compared(trial, model)
+        evidence = {
+            "how": "measured",
+            "rule": RULE,
+            "device": "cpu",
+            "dtype": "float32",
+            "scan_backend": scans.backend(),
+            "step": "one frame after another, in plain PyTorch",
+            "threads": torch.get_num_threads(),
+        }
+        yield _deviation(found, backwards, evidence)
         frames = trial.clip(frames=min(BANK, total))
         stream = _stream(trial, model, frames, total)
         yield from _bytes(stream, evidence)
@@ -80,10 +84,10 @@ def _opened(model: "nn.Module", name: str) -> "nn.Module":
     return model
 
 
-def _deviation(trial: Trial, model: Any, evidence: dict[str, Any]) -> Reading:
-    """The largest difference of a logit between stream and whole clip, of the largest logit.
+def _compared(trial: Trial, model: Any) -> tuple[dict[int, float], float]:
+    """How far the stream's logits are from those of the whole clip, of the largest, by frames.
 
-    Raises ValueError above 1e-5, and for a model to which the order of frames is all the same.
+    And how far those of the clip played backwards are.
     """
     last = min(trial.cell.frames, MOST_COMPARED)
     clip = trial.clip(frames=last)
@@ -92,14 +96,21 @@ def _deviation(trial: Trial, model: Any, evidence: dict[str, Any]) -> Reading:
         logits, state = model.step(clip[:, t - 1], state)
         whole = model(clip[:, :t])
         found[t] = float((logits - whole).abs().max() / whole.abs().max())
+    return found, float((model(clip.flip(1)) - whole).abs().max() / whole.abs().max())
+
+
+def _deviation(found: dict[int, float], backwards: float, evidence: dict[str, Any]) -> Reading:
+    """The largest difference of a logit between stream and whole clip, of the largest logit.
+
+    Raises ValueError above 1e-5, and for a model to which the order of frames is all the same.
+    """
     worst = max(found, key=found.__getitem__)
     if not found[worst] <= TOLERANCE:
         raise ValueError(
             f"the stream's logits differ from those of the whole clip by {found[worst]:.2e} after "
             f"{worst} frames; at most {TOLERANCE:g} is rounding"
         )
-    backwards = float((model(clip.flip(1)) - whole).abs().max() / whole.abs().max())
-    if last > 1 and backwards < 10 * TOLERANCE:
+    if len(found) > 1 and backwards < 10 * TOLERANCE:
         raise ValueError("the order of the frames makes no difference, so agreement shows nothing")
     return Reading(
         metric="streaming_deviation",
