@@ -5,7 +5,9 @@ Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use 
 """
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -42,13 +44,27 @@ app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 
 
+ONE_INTERRUPT_SECONDS = 2.0
+_interrupted = float("-inf")
+
+
 def main() -> None:
     """Run the command line; a UserError becomes one line and exit code 2."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except UserError as error:
         note.print(f"[bold red]error:[/] {escaped(visible(error, keep=''))}", soft_wrap=True)
         sys.exit(2)
+
+
+def _interrupt(*_: object) -> None:
+    """An interrupt, of which those close behind are the same one: it ends things in good order."""
+    global _interrupted
+    before, _interrupted = _interrupted, time.monotonic()
+    if _interrupted - before > ONE_INTERRUPT_SECONDS:
+        raise KeyboardInterrupt
 
 
 app.command()(run)

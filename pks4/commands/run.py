@@ -65,14 +65,14 @@ def run(
     if device:
         check_device(device, here=executor is None)
     given = Given.parse(parsed, data, weights or [])
-    if resume:
-        session = runner.resume(parsed, text, folder, device, given, part)
-    else:
-        session = runner.start(parsed, text, folder, device, given, part)
-    tell_notes(session.notes)
-    note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
-               f"{len(session.header.cells)} cells to do")  # fmt: skip
     try:
+        if resume:
+            session = runner.resume(parsed, text, folder, device, given, part)
+        else:
+            session = runner.start(parsed, text, folder, device, given, part)
+        tell_notes(session.notes)
+        note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
+                   f"{len(session.header.cells)} cells to do")  # fmt: skip
         if executor is None:
             cluster.refuse_if_at_work(session.path)
         prepare_data(session.cells(), note)
@@ -84,7 +84,7 @@ def run(
     except KeyboardInterrupt:
         again = shlex.join(["pks4-bench", *sys.argv[1:], *["--resume"] * (not resume)])
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-        note.print(f"interrupted; what was measured is kept in {session.path}. Go on with: "
+        note.print(f"interrupted; what was measured is kept in {folder}. Go on with: "
                    f"{escaped(again)}", soft_wrap=True)  # fmt: skip
         sys.exit(130)
     if not wait:
