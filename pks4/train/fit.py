@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pks4.data.errors import BadClipsError
-from pks4.data.videos import Bad, Batch, Tally
+from pks4.data.videos import Batch, Tally
 from pks4.train import batches, checkpoint, sharding
 from pks4.train.augment import Augment, Mix, seed_of
 from pks4.train.checkpoint import History
@@ -125,9 +125,8 @@ class _Training:
         if units is None:
             self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         else:
-            self.sharded = sharding.Sharded(
-                model, optimiser, recipe, units, self.accelerator.device
-            )
+            device = self.accelerator.device
+            self.sharded = sharding.Sharded(model, optimiser, recipe, units, device)
             self.model, self.optimiser = self.sharded.net, self.sharded.optimiser
         self.shares = batches.Shares(
             len(source), recipe.batch_size, recipe.seed, accumulate=recipe.accumulate,
@@ -164,14 +163,10 @@ class _Training:
 
     def _units(self, source: batches.Source) -> list[str]:
         """What is gathered one by one where the model lies in shards; it goes to the CPU."""
-        device = self.accelerator.device
         sharding.as_on_first([*self.bare.parameters(), *self.bare.buffers()])
-        items = (source.at(0, index) for index in range(len(source)))
-        clip = next((item[0] for item in items if not isinstance(item, Bad)), None)
-        if clip is None:
-            raise BadClipsError("no clip could be read", [])
+        clip = batches.first_clip(source).to(self.accelerator.device)
         with precision(self.recipe):
-            units = sharding.units(self.bare, pixels(clip[None].to(device)))
+            units = sharding.units(self.bare, pixels(clip))
         self.bare.to("cpu")
         return units
 

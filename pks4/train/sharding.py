@@ -80,12 +80,9 @@ class Sharded:
     def level(self, clips: list[Tensor | None]) -> "list[Level]":
         """How to pass each part of a step, of which `clips` are this rank's."""
         own = torch.tensor([0 if video is None else len(video) for video in clips])
-        every = [
-            own.new_empty(len(clips), device=self.device) for _ in range(dist.get_world_size())
-        ]
+        every = [torch.empty_like(own, device=self.device) for _ in range(dist.get_world_size())]
         dist.all_gather(every, own.to(self.device))
-        counts = torch.stack(every).cpu()  # (ranks, parts)
-        levels = []
+        counts, levels = torch.stack(every).cpu(), []  # (ranks, parts)
         for turn, video in enumerate(clips):
             most, holder = (int(x) for x in counts[:, turn].max(0))
             spare = [None if video is None else video[:1]]
@@ -164,10 +161,13 @@ def _running_alone(model: nn.Module, clip: Tensor) -> set[str]:
         entered.update({name[:i] for i, c in enumerate(name) if c == "."} - {*running})
         running.append(name)
 
+    def end(*_: Any) -> None:
+        running.pop()
+
     hooks = []
     for name, module in model.named_modules():
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: begin(name)))
-        hooks.append(module.register_forward_hook(lambda *_: running.pop() and None))
+        hooks.append(module.register_forward_hook(end))
     training = model.training
     model.eval()  # or batch norms would learn from it, and dropout draw from the seed
     try:
