@@ -64,7 +64,7 @@ def changed(**changes):
 
 
 KINDS = {
-    "tuned": lambda how: trained(how),
+    "tuned": trained,
     "frozen": lambda how: trained(how, Net(frozen=True)),
     "in parts": lambda how: trained(how, recipe=changed(accumulate=3)),
     "sgd, not clipped": lambda how: trained(how, recipe=changed(optimiser="sgd", clip_norm=0.0)),
