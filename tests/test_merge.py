@@ -7,7 +7,7 @@ from test_cli import invoke
 from pks4.bench.merge import merge
 from pks4.bench.shard import Shard
 from pks4.commands import listing
-from pks4.errors import UserError
+from pks4.errors import TRY_AGAIN, UserError
 
 
 def shard(number, total=2, text=None, **source):
@@ -47,6 +47,15 @@ def test_a_number_stands_before_a_failure_of_its_measure(tmp_path):
     broken = run_file([failed(COST, "saved_bytes", "cut")], CELLS)
     merged, _ = merge([broken, made()], tmp_path / "whole.jsonl")
     assert values(merged) == values(made())
+
+
+def test_a_failure_that_is_to_be_tried_again_gives_way_to_any_other(tmp_path):
+    full = run_file([failed(COST, "saved_bytes", "full", detail=TRY_AGAIN)], CELLS)
+    broken = run_file([failed(COST, "saved_bytes", "cut")], CELLS)
+    merged, _ = merge([full, broken], tmp_path / "whole.jsonl")
+    assert [r.reason for r in merged.records] == ["cut"]
+    again, _ = merge([full], tmp_path / "again.jsonl")
+    assert COST.id in again.missing()
 
 
 def test_what_does_not_belong_together_is_not_merged(tmp_path):

@@ -1,5 +1,6 @@
 """Runs: killed and resumed without a loss, failures kept as records, wrong use told in a line."""
 
+import errno
 import json
 import os
 import signal
@@ -9,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from test_ranks import LEARN
 
 from pks4.bench import run, store
 from pks4.bench.merge import merge
 from pks4.bench.suite import read_suite
-from pks4.errors import UserError
+from pks4.data.errors import CacheError
+from pks4.errors import TRY_AGAIN, UserError, detail_of
 
 LATE = """
 [[grids]]
@@ -141,6 +144,46 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
     assert late.status == "timeout"
     assert "time limit of 0.2 s" in late.reason
     assert store.read(session.path).missing() == {}
+
+
+def test_a_checkpoint_that_could_not_be_saved_is_tried_again_on_resume(suite_file, tmp_path):
+    text = suite_file(more=LEARN).read_text()
+    path = suite_file(text=text[: text.index("[[grids]]")] + text[text.rindex("[[grids]]") :])
+    session = start(path, tmp_path / "runs")
+    (cell,) = session.cells()
+    blocked = session.path.with_suffix(".partial") / cell.file_stem / "accuracy" / "training.part"
+    blocked.mkdir(parents=True)  # nothing can be written there
+    run.execute(session, 1, silent)
+    before = session.path.read_bytes()
+    (failure,) = store.read(session.path).records
+    assert failure.status == "failed"
+    assert "cannot write checkpoint" in failure.reason
+    assert "free some space and resume" in failure.reason
+    assert blocked.exists()  # what was kept is not given up
+    again = run.resume(*read_suite(path), tmp_path / "runs")
+    assert again.todo == {cell.id: ["accuracy"]}
+    blocked.rmdir()
+    run.execute(again, 1, silent)
+    found = store.read(session.path)
+    assert {r.status for r in found.records} == {"ok"}
+    assert found.missing() == {}
+    assert session.path.read_bytes().startswith(before)
+    lines = session.path.read_bytes().splitlines()
+    assert len(lines) == 1 + 1 + len(found.records)
+    assert not session.path.with_suffix(".partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (CacheError("cannot write x"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.ENOENT, "No such file"), False),
+        (UserError("a setting that cannot be"), False),
+    ],
+)
+def test_only_what_could_not_be_written_is_tried_again(error, again):
+    assert (detail_of(error) == TRY_AGAIN) == again
 
 
 def killed_at_birth(run_module, monkeypatch, warm):

@@ -11,7 +11,8 @@ from pks4.bench import store
 from pks4.bench.plan import plan
 from pks4.bench.record import Record, RunHeader, json_schema
 from pks4.bench.suite import read_suite
-from pks4.errors import UserError
+from pks4.bench.view import View
+from pks4.errors import TRY_AGAIN, UserError
 
 SOURCE = {"versions": {}, "commit": None, "dirty": None, "environment": {}}
 
@@ -77,6 +78,39 @@ def test_a_record_that_is_there_twice_counts_once(tmp_path, header):
     path = tmp_path / "run.jsonl"
     write(path, header, record(value=1), record(value=2))
     assert [r.value for r in store.read(path).records] == [1]
+
+
+def failure(second, reason, detail=TRY_AGAIN):
+    """The record of a measure that failed."""
+    return record(
+        metric="*", parts=1, value=None, unit=None, kind=None, status="failed", reason=reason,
+        detail=detail, created=f"2026-01-01T00:00:0{second}Z",
+    )  # fmt: skip
+
+
+def test_a_failure_that_is_to_be_tried_again_counts_until_it_was(tmp_path, header):
+    path = tmp_path / "run.jsonl"
+    write(path, header, failure(1, "full"), failure(1, "full"), failure(2, "full still"))
+    run = store.read(path)
+    assert [r.reason for r in run.records] == ["full still"]
+    assert run.missing()["cost/floor/t2"] == ["params", "macs", "saved_bytes"]
+    view = View(store.frame(run.records), run.header.model_dump(), run.missing())
+    assert ("cost/floor/t2", "params") not in view.missing  # it is told as a failure
+    assert ("cost/floor/t2", "macs") in view.missing
+    before = path.read_bytes()
+    write(path, record(), record(metric="params_trainable"))
+    run = store.read(path)
+    assert [r.metric for r in run.records] == ["params_total", "params_trainable"]
+    assert run.missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
+    assert path.read_bytes().startswith(before)
+
+
+def test_a_last_failure_stands_after_one_that_was_to_be_tried_again(tmp_path, header):
+    path = tmp_path / "run.jsonl"
+    write(path, header, failure(1, "full"), failure(2, "diverged", {}), failure(3, "late"))
+    run = store.read(path)
+    assert [r.reason for r in run.records] == ["diverged"]
+    assert run.missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
 
 
 def test_what_is_missing_is_known_by_parts(tmp_path, header):

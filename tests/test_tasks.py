@@ -16,7 +16,7 @@ from pks4.bench import dispatch, executors, run, status, store
 from pks4.bench.gathering import Gathering, Job, Tasks
 from pks4.bench.suite import read_suite
 from pks4.bench.task import CellTask
-from pks4.errors import UserError
+from pks4.errors import TRY_AGAIN, UserError
 
 LOCAL = ("--executor", "local", "--no-report")
 
@@ -146,6 +146,22 @@ def test_what_tasks_wrote_is_gathered_once_and_a_cut_line_when_it_is_whole(tmp_p
 def run_only(found):
     """The run with nothing measured."""
     return store.RunFile(found.path, found.header, [])
+
+
+def test_a_failure_that_a_task_tried_again_gives_way_to_what_it_found_then(tmp_path):
+    path = written(made(drop=("saved_bytes",)), tmp_path)
+    tasks, again = Tasks(path), {"detail": TRY_AGAIN, "created": "2026-01-01T00:00:01Z"}
+    tasks.begin(store.read(path), [COST])
+    for reason, more, left in (("full", again, {COST.id}), ("diverged", {}, set())):
+        writer = store.Writer(tasks.file(COST))
+        writer.append(failed(COST, "saved_bytes", reason, **more))
+        writer.close()
+        with Gathering(path) as gathering:
+            assert [r.reason for r in gathering.look()] == [reason]
+            assert gathering.look() == []
+        found = store.read(path)
+        assert [r.reason for r in found.records if r.status != "ok"] == [reason]
+        assert found.missing().keys() == left
 
 
 def test_every_state_of_a_cell_is_told_apart():

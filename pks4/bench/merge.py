@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pks4.bench import units
 from pks4.bench.plan import Cell
-from pks4.bench.record import Record, RunHeader
+from pks4.bench.record import Record, RunHeader, standing
 from pks4.bench.shard import Part
 from pks4.bench.store import RunFile, Writer, read
 from pks4.errors import UserError
@@ -35,7 +35,7 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
     part, notes = _joined(headers)
     if parts := [header.part for header in headers if header.part]:
         cells = {name: cells[name] for name in [*parts[0].plan, *cells] if name in cells}
-    kept, differing = _first_of_each([r for run in runs for r in run.records])
+    kept, differing = _first_of_each(standing([r for run in runs for r in run.records]))
     header = headers[0].model_copy(
         update={"run": path.stem, "cells": list(cells.values()), "part": part}
     )
@@ -78,7 +78,7 @@ def _joined(headers: Sequence[RunHeader]) -> tuple[Part | None, list[str]]:
 def _first_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """Each number once, and a line for each that differs."""
     done = {(r.cell, r.measure) for r in records if r.status == "ok"}
-    kept: dict[tuple[str, str, str], Record] = {}
+    kept: dict[tuple[str, ...], Record] = {}
     notes = []
     for r in records:
         if r.status != "ok" and (r.cell, r.measure) in done:

@@ -13,6 +13,7 @@ from pks4.bench.given import NOTHING, Given, filled, with_weights
 from pks4.bench.suite import Contestant, Grid, Settings, Suite
 from pks4.data.digits import MIN_FRAMES
 from pks4.errors import UserError, unknown_name
+from pks4.train.recipe import check_sharding
 
 
 class Cell(Settings):
@@ -163,6 +164,7 @@ def _cell(
     settings = {name: _settings(grid, contestant, measures[name]) for name in grid.measures}
     if "accuracy" in settings:
         _check_length(grid, settings["accuracy"])
+        _check_ranks(grid, settings["accuracy"])
         settings["accuracy"] = with_weights(
             contestant.label, entry.name, settings["accuracy"], given
         )
@@ -200,6 +202,14 @@ def _check_length(grid: Grid, accuracy: dict[str, Any]) -> None:
             f"grid {grid.name!r}: task {grid.task!r} needs clip_frames of "
             f"{MIN_FRAMES[grid.task]} or more, got {accuracy['clip_frames']}"
         )
+
+
+def _check_ranks(grid: Grid, accuracy: dict[str, Any]) -> None:
+    """Raise where a training is to be sharded in a way that there is not."""
+    try:
+        check_sharding(accuracy["sharding"], accuracy["processes"])
+    except UserError as error:
+        raise UserError(f"grid {grid.name!r}: {error}") from error
 
 
 def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from pks4.bench.plan import Cell
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
-from pks4.errors import UserError
+from pks4.errors import UserError, detail_of
 
 Work = Callable[[Trial], Iterable[Reading]]
 LINGER_SECONDS = 3.0  # for the reason behind the first failure, which may be another rank's
@@ -121,7 +121,7 @@ def _rank(number: int, processes: int, store: str, line: Connection, work: Work,
             line.send(("done", readings))
         dist.destroy_process_group()
     except Exception as error:  # told to the parent, which ends the others
-        line.send(("failed", _reason(error), getattr(error, "detail", {})))
+        line.send(("failed", _reason(error), detail_of(error)))
     line.close()
 
 

@@ -5,6 +5,7 @@ its value and unit, how it came about, and where. Schema version 1; `results/REA
 fields.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from pydantic import Field, TypeAdapter
 from pks4.bench.plan import Cell
 from pks4.bench.shard import Part
 from pks4.bench.suite import Settings
+from pks4.errors import TRY_AGAIN
 
 SCHEMA_VERSION = 1
 Kind = Literal["exact", "noisy", "sampled"]
@@ -85,9 +87,26 @@ class Record(Provenance):
     seconds: float  # that the measure took, all its parts together
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """What a run holds once: cell, measure, metric."""
-        return self.cell, self.measure, self.metric
+    def again(self) -> bool:
+        """Whether it is a failure that a resumed run tries again, such as for a full disk."""
+        return self.status != "ok" and TRY_AGAIN.items() <= self.detail.items()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What a run holds once: cell, measure, metric; each try where it is to be tried again."""
+        one = self.cell, self.measure, self.metric
+        return (*one, self.created) if self.again else one
+
+
+def standing(records: Sequence[Record]) -> list[Record]:
+    """The records without failures that were tried again since, in their order."""
+    settled = {(r.cell, r.measure) for r in records if not r.again}
+    last = {(r.cell, r.measure): r for r in records}
+    return [
+        r
+        for r in records
+        if not r.again or ((r.cell, r.measure) not in settled and last[r.cell, r.measure] is r)
+    ]
 
 
 def json_schema() -> dict[str, Any]:

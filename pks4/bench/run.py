@@ -241,7 +241,8 @@ class _Crew:
                 new = [r for r in records if r.key not in self.known]
                 self.writer.append(*new)
                 self.known |= {r.key for r in new}
-                self._clear(cell, event["measure"])
+                if not any(r.again for r in records):
+                    self._clear(cell, event["measure"])
         self.listen(cell, event)
 
     def scratch(self, cell: Cell) -> Path:

@@ -1,7 +1,8 @@
 """Runs on disk: one JSONL file a run, only ever appended to, read with tolerance for a torn end.
 
 A process may die in the middle of a line. The next writer ends that line and goes on below it; a
-reader reports it and keeps the rest. A record that is there twice counts once, the first.
+reader reports it and keeps the rest. A record that is there twice counts once, the first; a failure
+that was to be tried again does not count once it was.
 Several processes and hosts may use one folder: a file is made by one of them and written by one at
 a time.
 """
@@ -20,7 +21,7 @@ try:
 except ImportError:  # not on Windows; there two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-from pks4.bench.record import Record, RunHeader
+from pks4.bench.record import Record, RunHeader, standing
 from pks4.bench.suite import Settings
 from pks4.errors import UserError, unknown_of_many
 
@@ -41,10 +42,10 @@ class RunFile:
     torn: list[str] = field(default_factory=list)
 
     def missing(self) -> dict[str, list[str]]:
-        """Cell id -> measures that have not written all of their records."""
+        """Cell id -> measures that have not written all of their records, or are to try again."""
         seen: dict[tuple[str, str], int] = {}
         parts: dict[tuple[str, str], int] = {}
-        for r in self.records:
+        for r in (r for r in self.records if not r.again):
             seen[r.cell, r.measure] = seen.get((r.cell, r.measure), 0) + 1
             parts[r.cell, r.measure] = r.parts
         left = {}
@@ -88,7 +89,7 @@ def read(path: Path) -> RunFile:
             records.append(record)
     if header is None:
         raise UserError(f"{path}: empty; there is no run in it")
-    return RunFile(path, header, records, torn)
+    return RunFile(path, header, standing(records), torn)
 
 
 def entries(path: Path, kind: type[Line]) -> tuple[list[Line], list[str]]:

@@ -108,11 +108,14 @@ class View:
     ) -> None:
         """Read `frame` (one line a record, columns as in the record schema) and `header`.
 
-        `missing` names, for each cell, the planned measures without all of their records.
+        `missing` names, for each cell, the planned measures without all of their records; one that
+        failed and is to be tried again is a failure so far.
         """
         records = frame.to_dict("records")
         self.header = header
-        self.missing = [(cell, name) for cell, left in (missing or {}).items() for name in left]
+        failed = {(r["cell"], r["measure"]) for r in records if r["status"] != OK}
+        left = [(cell, name) for cell, names in (missing or {}).items() for name in names]
+        self.missing = [one for one in left if one not in failed]
         self.rows = tuple(_row(number, record) for number, record in enumerate(records, start=1))
         self.contestants = _contestants([*header.get("cells", []), *records])
 

@@ -13,7 +13,7 @@ from pks4.bench import catalogue, child, limits, units
 from pks4.bench.plan import Cell
 from pks4.bench.record import Reading
 from pks4.bench.trial import Trial
-from pks4.errors import UserError
+from pks4.errors import UserError, detail_of
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
 
@@ -62,7 +62,7 @@ def _run_measure(
             measure=name,
             status=status,
             reason=reason,
-            detail=getattr(error, "detail", {}),  # how far it came, where the error tells
+            detail=detail_of(error),
             seconds=time.perf_counter() - started,
         )
     else:

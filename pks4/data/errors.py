@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from pks4.errors import UserError
+from pks4.errors import CannotWrite, UserError
 
 VideoErrorKind = Literal[
     "missing", "open", "no_video", "no_frames", "truncated", "decode", "inexact", "backend"
@@ -19,7 +19,7 @@ class ManifestError(DataError):
     """A line of a manifest that cannot be used; the message starts with file:line."""
 
 
-class CacheError(UserError, OSError):
+class CacheError(CannotWrite, OSError):
     """A cache folder that cannot be written to."""
 
 

@@ -40,7 +40,7 @@ def _problem(inputs: Inputs, flags: Flags) -> "Problem":
         *_rows(B.float()),
         *_rows(C.float()),
         *(
-            _blocks(np.zeros(len(inputs.A)) if v is None else v.float().numpy()).ravel()
+            _blocks(np.zeros(len(inputs.A)) if v is None else _seen(v.float())).ravel()
             for v in (D, bias)
         ),
         tuple(u.shape),
@@ -58,6 +58,11 @@ def _blocks(x: np.ndarray) -> np.ndarray:
     out = np.zeros((blocks * LANES, *x.shape[1:]), np.float32)
     out[: len(x)] = x
     return out.reshape(blocks, LANES, *x.shape[1:])
+
+
+def _seen(x: Tensor) -> np.ndarray:
+    """x for a moment; after numpy() a weight's memory could not be given back, as shards ask."""
+    return np.from_dlpack(x.detach())
 
 
 def _rows(x: Tensor) -> tuple[np.ndarray, int]:

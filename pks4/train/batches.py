@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pks4.data.errors import BadClipsError
 from pks4.data.videos import Bad, collate
 from pks4.train.augment import seed_of
 
@@ -30,6 +31,15 @@ class Source(Protocol):
 
     def at(self, epoch: int, index: int) -> Item | Bad:
         """A clip as this epoch shows it."""
+
+
+def first_clip(source: Source) -> Tensor:
+    """The first clip (1, t, 3, h, w) of a source that can be read; BadClipsError if none can."""
+    items = (source.at(0, index) for index in range(len(source)))
+    clip = next((item[0] for item in items if not isinstance(item, Bad)), None)
+    if clip is None:
+        raise BadClipsError("no clip could be read", [])
+    return clip[None]
 
 
 class InMemory:

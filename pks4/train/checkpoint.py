@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pks4.errors import UserError
+from pks4.errors import CannotWrite, UserError
 
 VERSION = 1
 
@@ -46,7 +46,7 @@ class History:
 def save(
     path: Path, key: dict[str, str], model: nn.Module, optimiser: Any, history: History
 ) -> None:
-    """Replace the checkpoint; UserError, with the old one intact, if it cannot be written."""
+    """Replace the checkpoint; CannotWrite, with the old one intact, if it cannot be written."""
     content = io.BytesIO()
     state = {
         "version": VERSION,
@@ -68,7 +68,7 @@ def save(
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
+        raise CannotWrite(
             f"cannot write checkpoint {path}: {error.strerror}; free some space and resume"
         ) from error
 

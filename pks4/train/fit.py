@@ -23,17 +23,18 @@ from torch import Tensor, nn
 
 from pks4.data.errors import BadClipsError
 from pks4.data.videos import Batch, Tally
-from pks4.train import batches, checkpoint
+from pks4.train import batches, checkpoint, sharding
 from pks4.train.augment import Augment, Mix, seed_of
 from pks4.train.checkpoint import History
 from pks4.train.optimise import optimiser_of, set_rate
-from pks4.train.recipe import Recipe
+from pks4.train.recipe import Recipe, check_sharding
 
 MEAN, STD = 127.5, 63.75  # of uint8 pixels; about unit range for every model alike
 NAMED = 20  # bad clips that a history names
 
 Progress = Callable[[int, int, str], None]
 Loss = Callable[[Any, Tensor], Tensor]
+Net = nn.Module | sharding.Level
 
 
 class Diverged(Exception):
@@ -54,6 +55,8 @@ class Options:
     clip_macs: MACs of one clip, backward included; what `training_macs` is divided by.
     classes: how many there are, for mixup and cutmix.
     max_bad: share of the clips that may be unreadable in an epoch.
+    sharding: "none", every process has the whole model (DDP), or "full", parameters, gradients and
+        the optimiser's state lie in shards over the processes (FSDP2).
     """
 
     loss: Loss | None = None  # of outputs and labels; None: cross-entropy
@@ -63,6 +66,7 @@ class Options:
     clip_macs: float | None = None
     classes: int = 0
     max_bad: float = 0.01
+    sharding: str = "none"
 
 
 def pixels(video: Tensor) -> Tensor:
@@ -88,7 +92,7 @@ def fit(
     A clip that cannot be read is left out of its batch, whose mean is then over the others.
 
     Raises Diverged when a loss is not finite, BadClipsError when more than `max_bad` of the clips
-    cannot be read, UserError for a checkpoint that does not fit.
+    cannot be read, UserError for a checkpoint that does not fit or shards of one process.
     """
     return _Training(model, source, recipe, options).run(progress)
 
@@ -106,16 +110,24 @@ class _Training:
                 f"recipe asks for device {recipe.device!r}, this process runs on "
                 f"{self.accelerator.device.type!r}"
             )
+        check_sharding(options.sharding, self.accelerator.num_processes)
         self.bare, self.clips = model, len(source)
         self.key = {"model": _digest_of(model), "recipe": recipe.digest, **options.about}
         model.to(self.accelerator.device)
+        units = self._units(source) if options.sharding == "full" else None
         optimiser = optimiser_of(model, recipe)
         self.history = History()
         if options.saved:
             self.history = (
                 checkpoint.load(options.saved, self.key, model, optimiser) or self.history
             )
-        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        self.sharded: sharding.Sharded | None = None
+        if units is None:
+            self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        else:
+            device = self.accelerator.device
+            self.sharded = sharding.Sharded(model, optimiser, recipe, units, device)
+            self.model, self.optimiser = self.sharded.net, self.sharded.optimiser
         self.shares = batches.Shares(
             len(source), recipe.batch_size, recipe.seed, accumulate=recipe.accumulate,
             process=self.accelerator.process_index, processes=self.accelerator.num_processes,
@@ -137,17 +149,34 @@ class _Training:
         while self.history.steps < self.total:
             self._epoch(len(self.history.losses))
             done = len(self.history.losses)
+            if self.sharded:
+                self.sharded.collect()
             if self.options.after_epoch:
-                with precision(self.recipe):
-                    self.history.val_top1.append(self.options.after_epoch(self.bare))
+                self.history.val_top1.append(self._validated(self.options.after_epoch))
             if self.options.saved and self.accelerator.is_main_process:
-                checkpoint.save(
-                    self.options.saved, self.key, self.bare, self.optimiser, self.history
-                )
+                optimiser = self.sharded.kept if self.sharded else self.optimiser
+                checkpoint.save(self.options.saved, self.key, self.bare, optimiser, self.history)
             self.accelerator.wait_for_everyone()
             progress(done, epochs, f"loss {self.history.losses[-1]:.3f}")
         self.bare.to(self.origin)
         return self.history
+
+    def _units(self, source: batches.Source) -> list[str]:
+        """What is gathered one by one where the model lies in shards; it goes to the CPU."""
+        sharding.as_on_first([*self.bare.parameters(), *self.bare.buffers()])
+        clip = batches.first_clip(source).to(self.accelerator.device)
+        with precision(self.recipe):
+            units = sharding.units(self.bare, pixels(clip))
+        self.bare.to("cpu")
+        return units
+
+    def _validated(self, validate: Callable[[nn.Module], float]) -> float:
+        rests = _device_of(self.bare)
+        self.bare.to(self.accelerator.device)
+        with precision(self.recipe):
+            top1 = validate(self.bare)
+        self.bare.to(rests)
+        return top1
 
     def _epoch(self, epoch: int) -> None:
         self.shares.epoch = epoch
@@ -196,23 +225,30 @@ class _Training:
     def _gradients(self, parts: list[Batch], size: int, lacking: bool) -> float:
         """Gradients of a batch of `size` clips, the same in all processes; its mean loss."""
         loss, last = 0.0, len(parts) - 1
-        # The parallel model meets the others in its passes, which who has no clip cannot make.
-        net = self.bare if lacking else self.model
-        for turn, part in enumerate(parts):
+        if self.sharded:
+            nets = self.sharded.level([part.video for part in parts])
+        else:
+            # The parallel model meets the others in its passes, which who has no clip cannot make.
+            nets = [self.bare if lacking else self.model] * len(parts)
+        for turn, (net, part) in enumerate(zip(nets, parts, strict=True)):
             with contextlib.nullcontext() if turn == last else self.accelerator.no_sync(net):
                 loss += self._part(net, part, size, turn)
         if self.accelerator.num_processes > 1:
             told = torch.tensor(loss, device=self.accelerator.device)
             loss = self.accelerator.reduce(told, "sum").item()
-            if lacking:
+            if lacking and not self.sharded:
                 self._average()
         return loss
 
-    def _part(self, net: nn.Module, part: Batch, size: int, turn: int) -> float:
+    def _part(self, net: Net, part: Batch, size: int, turn: int) -> float:
         """Gradients of one part of a batch of `size` clips; its share of the mean loss."""
-        if part.video is None:
-            return 0.0
         accelerator = self.accelerator
+        if part.video is None:
+            if isinstance(net, sharding.Level) and net.spare is not None:
+                with precision(self.recipe):
+                    value = net.nothing(pixels(net.spare.to(accelerator.device)))
+                accelerator.backward(value)
+            return 0.0
         video, label = pixels(part.video.to(accelerator.device)), part.label.to(accelerator.device)
         share = len(video) / size
         with precision(self.recipe):
@@ -228,7 +264,7 @@ class _Training:
                 own = torch.zeros_like(weight) if weight.grad is None else weight.grad
                 weight.grad = self.accelerator.reduce(own, "mean")
 
-    def _loss(self, net: nn.Module, video: Tensor, label: Tensor, turn: int) -> Tensor:
+    def _loss(self, net: Net, video: Tensor, label: Tensor, turn: int) -> Tensor:
         if self.options.loss:
             return self.options.loss(net(video), label)
         if self.mix.active:

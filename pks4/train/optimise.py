@@ -31,6 +31,12 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["lr_scale"]
 
 
+def block_of(name: str) -> str | None:
+    """The block of a parameter, by its name: all up to the first whole number in it."""
+    number = _NUMBER.search(f".{name}")
+    return name[: number.end() - 2] if number else None
+
+
 def depths(names: list[str]) -> dict[str, int]:
     """Depth of each parameter, 0 for what stands before the first block."""
     found: dict[str, int | None] = {}

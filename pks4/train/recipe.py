@@ -21,6 +21,7 @@ CHOICES = {
 }
 ABOVE_ZERO = ("learning_rate", "epochs", "batch_size", "accumulate", "layer_decay")
 BELOW_ONE = ("label_smoothing", "erasing", "jitter", "momentum", "step_factor")
+SHARDING = ("none", "full")
 WAYS = ("device", "workers")  # where and with how many processes; not what is computed
 
 
@@ -131,3 +132,14 @@ class Recipe:
             return 1 - (1 - self.final_factor) * fallen
 
         return factor
+
+
+def check_sharding(sharding: str, processes: int) -> None:
+    """Raise UserError for a sharding that is not there, or that one process cannot have."""
+    if sharding not in SHARDING:
+        raise UserError(unknown_name("sharding", sharding, SHARDING))
+    if sharding == "full" and processes == 1:
+        raise UserError(
+            'sharding = "full" spreads a model over several processes, and processes is 1; '
+            "raise processes, or leave sharding out"
+        )

@@ -5,7 +5,8 @@ names), is trained by its recipe on the train split, and is scored on `split`: t
 class, and within reversal pairs, where a bag of frames can only guess. Seeded; per-clip predictions
 are kept. Training compute is counted, not timed: MACs of a training step, backward included, times
 clips seen. With `curve` the validation split is scored after each epoch. A training that was cut
-goes on at its last epoch. With `processes` above 1 it is done by so many ranks, scoring included.
+goes on at its last epoch. With `processes` above 1 it is done by so many ranks, scoring included;
+with `sharding` "full" their weights, gradients and optimiser lie in shards (`pks4.train.sharding`).
 """
 
 import platform
@@ -61,6 +62,7 @@ SETTINGS = {
     "device": "cpu",
     "workers": 0,
     "processes": 1,
+    "sharding": "none",
     "training_macs": 0.0,
     "seed": 0,
     "split": "test",
@@ -131,7 +133,7 @@ def in_this_process(trial: Trial) -> Iterator[Reading]:
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
-        **_ran(recipe),
+        **_ran(recipe, _sharding(trial)),
         **ran.evidence(),
         **data.evidence(),
         "image_weights": image.facts.get("weights", "stills"),
@@ -180,6 +182,7 @@ def _train(
         clip_macs=clip_macs,
         classes=len(data.classes),
         max_bad=trial.settings["max_bad"],
+        sharding=_sharding(trial),
     )
     if data.mirrors:
         recipe = replace(recipe, flip=False)  # a second mirror would not ask for the class
@@ -197,17 +200,23 @@ def _recipe(trial: Trial, data: Data) -> "Recipe":
     return recipe
 
 
-def _ran(recipe: "Recipe") -> dict[str, Any]:
+def _sharding(trial: Trial) -> str:
+    """The setting; a run that began before there was one resumes without."""
+    return str(trial.settings.get("sharding", SETTINGS["sharding"]))
+
+
+def _ran(recipe: "Recipe", sharding: str) -> dict[str, Any]:
     """Where and how the training ran."""
     import torch
     from accelerate import PartialState
 
-    state = PartialState()
+    state, parallel = PartialState(), "fsdp2" if sharding == "full" else "ddp"
     on_gpu = state.device.type == "cuda"
     return {
         "device": state.device.type,
         "processor": torch.cuda.get_device_name() if on_gpu else platform.machine(),
         "processes": state.num_processes,
+        "parallel": parallel if state.num_processes > 1 else "one process",
         "dtype": "bfloat16 autocast" if recipe.precision == "bf16" else "float32",
         "threads": torch.get_num_threads(),
         "workers": recipe.workers,
