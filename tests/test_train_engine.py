@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -181,21 +182,25 @@ def same():
     return recipe(epochs=20, batch_size=CLIPS, mixup=0.0)
 
 
-def test_two_processes_are_one_with_the_double_batch(tmp_path):
-    out = tmp_path / "losses.pt"
-    code = PROCESS.format(tests=str(Path(__file__).parent), out=str(out))
-    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29617", "WORLD_SIZE": "2"}
-    children = [
+def test_two_machines_of_torchrun_are_one_with_the_double_batch(tmp_path):
+    """Two agents of torchrun, each with a process of its own, as on two machines."""
+    script, out = tmp_path / "training.py", tmp_path / "losses.pt"
+    script.write_text(PROCESS.format(tests=str(Path(__file__).parent), out=str(out)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    agents = [
         subprocess.Popen(
-            [sys.executable, "-c", code], stderr=subprocess.PIPE,
-            env={**os.environ, **world, "RANK": str(i), "LOCAL_RANK": str(i),
-                 "ACCELERATE_USE_CPU": "true"},
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", str(i),
+             "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port,
+             str(script)],
+            stderr=subprocess.PIPE, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
         )
         for i in range(2)
     ]  # fmt: skip
-    for child in children:
-        _, err = child.communicate(timeout=120)
-        assert child.returncode == 0, err.decode()
+    for agent in agents:
+        _, err = agent.communicate(timeout=240)
+        assert agent.returncode == 0, err.decode()
     alone = trained(model=plain(), wanted=same())[1].losses
     both = torch.load(out, weights_only=True)
     assert len(both) == 20
