@@ -1,20 +1,35 @@
 """The paired bootstrap over clips and seeds: which clips were right, and intervals by formula."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from pks4.bench import resampling
+from pks4.errors import UserError
+
+
+def record(**detail):
+    return SimpleNamespace(cell="learn/pks4/t8", metric="top1", detail=detail)
 
 
 def test_what_was_right_is_read_from_predictions_or_from_what_is_said_to_be_right():
-    predicted = {"label": [0, 1, 2], "predicted": [0, 1, 1]}
+    predicted = record(label=[0, 1, 2], predicted=[0, 1, 1])
     assert resampling.right_by_clip(predicted).tolist() == [True, True, False]
-    assert resampling.right_by_clip({"label": [4, 5], "right": [0, 1]}).tolist() == [False, True]
+    told = record(label=[4, 5], right=[0, 1])
+    assert resampling.right_by_clip(told).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("detail", [{}, {"predicted": [0]}, {"right": [1]}, {"label": [0]}])
 def test_without_labels_or_answers_nothing_is_known_of_clips(detail):
-    assert resampling.right_by_clip(detail) is None
+    assert resampling.right_by_clip(record(**detail)) is None
+
+
+@pytest.mark.parametrize("key", ["predicted", "right"])
+@pytest.mark.parametrize("answers", [[0, 1], [0, 1, 1, 0], [[0], [1], [1, 2]], 1, "011"])
+def test_more_or_fewer_answers_than_clips_are_a_damaged_record(key, answers):
+    with pytest.raises(UserError, match="learn/pks4/t8 top1: its record is damaged"):
+        resampling.right_by_clip(record(label=[0, 1, 2], **{key: answers}))
 
 
 def test_one_seed_has_the_spread_of_a_mean_of_clips():

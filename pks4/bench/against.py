@@ -97,7 +97,7 @@ def difference(view: View, row: Row, base: Row, draws: int = resampling.DRAWS) -
 
 def same_clips(one: Row, other: Row) -> bool:
     """Whether both keep, for each clip, if they were right, and of the same clips."""
-    marks = [resampling.right_by_clip(row.detail) for row in (one, other)]
+    marks = [resampling.right_by_clip(row) for row in (one, other)]
     if any(mark is None or len(mark) < 2 for mark in marks):
         return False
     facts = [
@@ -109,7 +109,7 @@ def same_clips(one: Row, other: Row) -> bool:
 def bootstrap(pairs: Sequence[tuple[Row, Row]], draws: int) -> resampling.Estimate | None:
     """First minus second over clips and seeds; None where they never differ on any clip."""
     first, second = (
-        np.array([resampling.right_by_clip(pair[side].detail) for pair in pairs]) for side in (0, 1)
+        np.array([resampling.right_by_clip(pair[side]) for pair in pairs]) for side in (0, 1)
     )
     if (first == second).all():
         return None

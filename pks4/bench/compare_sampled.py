@@ -50,13 +50,13 @@ def difference(base: Records, head: Records, *, level: float = 0.95) -> Differen
 
 def _same_clips(base: Record, head: Record) -> bool:
     """Whether both keep what they said of each clip, and of the same clips."""
-    kept = all(resampling.right_by_clip(r.detail) is not None for r in (base, head))
+    kept = all(resampling.right_by_clip(r) is not None for r in (base, head))
     return kept and base.detail["label"] == head.detail["label"]
 
 
 def _bootstrap(pairs: list[tuple[Record, Record]], level: float) -> Difference:
     base, head = (
-        np.array([resampling.right_by_clip(pair[side].detail) for pair in pairs]) for side in (0, 1)
+        np.array([resampling.right_by_clip(pair[side]) for pair in pairs]) for side in (0, 1)
     )
     found = resampling.paired_bootstrap(head, base, level=level)
     return Difference(value=found.value, interval=found.interval, p=found.p, method=found.method)

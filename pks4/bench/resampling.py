@@ -9,9 +9,11 @@ explain, and the whole is spread as Student's t with the degrees of freedom that
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+
+from pks4.errors import UserError
 
 DRAWS = 50_000  # so that the ends of an interval for many comparisons at once stand still
 
@@ -26,15 +28,38 @@ class Estimate:
     method: str
 
 
-def right_by_clip(detail: Mapping[str, Any]) -> np.ndarray | None:
-    """(c,) whether each clip was right, as a record's detail keeps it; None where it does not."""
-    if "label" not in detail:
+class OfClips(Protocol):
+    """A record, or a row of a report, of a number over clips."""
+
+    @property
+    def cell(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def detail(self) -> Mapping[str, Any]: ...
+
+
+def right_by_clip(one: OfClips) -> np.ndarray | None:
+    """(c,) whether each clip was right, as a record's detail keeps it; None where it does not.
+
+    Raises UserError for a record with more or fewer answers than clips.
+    """
+    kept = next((key for key in ("right", "predicted") if key in one.detail), None)
+    if kept is None or "label" not in one.detail:
         return None
-    if "right" in detail:
-        return np.asarray(detail["right"], dtype=bool)
-    if "predicted" in detail:
-        return np.equal(detail["predicted"], detail["label"])
-    return None
+    answers, label = one.detail[kept], one.detail["label"]
+    lists = isinstance(answers, list) and isinstance(label, list)
+    if not lists or len(answers) != len(label) or not _whole_numbers([*answers, *label]):
+        raise UserError(
+            f"{one.cell} {one.metric}: its record is damaged: {kept!r} and 'label' in its detail "
+            "are not a number for each clip; measure it again"
+        )
+    found = np.asarray(answers)
+    return found.astype(bool) if kept == "right" else found == np.asarray(label)
+
+
+def _whole_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, int) for value in values)
 
 
 def paired_bootstrap(
