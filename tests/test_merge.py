@@ -110,7 +110,8 @@ def test_the_command_says_what_it_made_and_what_is_left(tmp_path):
     )
     assert "pks4-bench run made --shard 4/4" in said.stderr
     written(part, tmp_path / "listed")
-    (line,) = listing.runs([tmp_path / "listed"])[1]
+    written(part, tmp_path / "twice")
+    (line,) = listing.runs([tmp_path / "listed", tmp_path / "twice"])[1]
     assert line[-1] == "shard 1 of 4, complete"
 
 

@@ -6,7 +6,9 @@ import time
 import pytest
 import torch
 from test_run import command, silent
+from typer.testing import CliRunner
 
+from pks4 import cli
 from pks4.bench import catalogue, recipes, run, search, store
 from pks4.bench.accuracy_readings import Costs, scores
 from pks4.bench.measure.accuracy import SETTINGS
@@ -152,6 +154,13 @@ def test_a_run_without_a_search_has_nothing_to_choose(suite_file, tmp_path):
     session = run.start(*read_suite(suite_file()), tmp_path)
     with pytest.raises(UserError, match="0 grids with a search"):
         search.choose(store.read(session.path))
+
+
+def test_a_suite_without_a_search_is_told_before_anything_is_measured(monkeypatch):
+    monkeypatch.setattr(run, "start", lambda *_: pytest.fail("it was measured"))
+    refused = CliRunner().invoke(cli.app, ["search", "smoke"]).exception
+    assert isinstance(refused, UserError)
+    assert str(refused) == "suite smoke: there are 0 grids with a search; need one"
 
 
 def trainings(path):

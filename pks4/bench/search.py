@@ -26,10 +26,16 @@ def choose(run: store.RunFile) -> dict[str, dict[str, Any]]:
     Raises UserError for a run without a search, or where something was not measured.
     """
     suite = parse_suite(run.header.suite_text, str(run.path))
+    grid = searched(suite, str(run.path))
+    return {c.label: _best(run, grid, c) for c in _contestants(suite, grid)}
+
+
+def searched(suite: Suite, where: str) -> Grid:
+    """The grid of a suite that has a search; raises UserError unless there is one, and one only."""
     grids = [grid for grid in suite.grids if grid.search]
     if len(grids) != 1:
-        raise UserError(f"{run.path}: its suite has {len(grids)} grids with a search; need one")
-    return {c.label: _best(run, grids[0], c) for c in _contestants(suite, grids[0])}
+        raise UserError(f"{where}: there are {len(grids)} grids with a search; need one")
+    return grids[0]
 
 
 def as_toml(chosen: dict[str, dict[str, Any]], run: str) -> str:

@@ -44,11 +44,14 @@ def measures() -> Listing:
 
 
 def runs(folders: Iterable[Path]) -> Listing:
-    """Every run in these folders, the latest first in each."""
+    """Every run in these folders, once, the latest first in each."""
     from pks4.bench import store
 
     rows: list[tuple[Any, ...]] = []
+    paths: dict[str, Path] = {}
     for path in (path for folder in folders for path in store.runs(folder)):
+        paths.setdefault(path.name, path)
+    for path in paths.values():
         try:
             run = store.read(path)
         except UserError as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pks4.commands import places
-from pks4.commands.terminal import Out, escaped, note, tell_notes
+from pks4.commands.terminal import escaped, note, tell_notes
 from pks4.errors import UserError
 
 
@@ -16,7 +16,9 @@ def report(
     run: Annotated[
         str | None, typer.Argument(help="A run's name, its .jsonl file, or 'latest', the default.")
     ] = None,
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the report; default: reports/RUN.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     references: Annotated[
         bool,

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,12 +14,15 @@ from pks4.bench.units import bytes_of
 from pks4.commands import cluster
 from pks4.commands.places import runs_folder, suite_named
 from pks4.commands.report import write_report
-from pks4.commands.terminal import Data, Fast, OfShard, Out, Own, Weights, escaped, note, tell_notes
+from pks4.commands.terminal import Data, Fast, OfShard, Own, Weights, escaped, note, tell_notes
 
 
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the records; the report goes to reports/."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with this suite's latest run.")
     ] = False,

@@ -33,6 +33,7 @@ def search(
     if run:
         source = store.find_run(run, run_folders())
     else:
+        searching.searched(parsed, f"suite {suite}")  # before anything is measured
         given = Given.parse(parsed, data, weights or [])
         source = _run(parsed, text, resume, jobs or cores(), given)
     found = store.read(source)

@@ -34,7 +34,6 @@ Own = Annotated[
     ),
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="The suite's short form, as its file says.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for results (or the report).")]
 OfShard = Annotated[
     str | None,
     typer.Option("--shard", help="i/n: only the i-th of n shards, dealt by cell id."),
