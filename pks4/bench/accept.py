@@ -59,7 +59,7 @@ def ledger(results: Path) -> tuple[list[Acceptance], list[str]]:
 def gaps(run: RunFile) -> list[str]:
     """What a run measured without a number to hold to: failed measures, times of void sessions."""
     failed = [f"{r.cell} {r.measure}: {r.status}" for r in run.records if r.status != "ok"]
-    void = [f"{r.cell} {r.metric}: void" for r in run.records if r.detail.get("verdict") == "void"]
+    void = [f"{r.cell} {r.metric}: void" for r in run.records if r.void]
     return [*failed, *void]
 
 

@@ -177,8 +177,7 @@ def _value(entry: Entry, value: float | int | None) -> str:
         return units.percent(value)
     if entry.unit == "s":
         return units.quantity(value, "s")
-    unit = "" if entry.unit in (None, "1") else f" {entry.unit}"
-    return f"{value:,}{unit}" if isinstance(value, int) else f"{value:.4g}{unit}"
+    return units.short(value, entry.unit)
 
 
 def plain(text: str) -> str:

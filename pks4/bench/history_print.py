@@ -78,8 +78,7 @@ def _short(one: Series, value: float) -> str:
         return units.quantity(value, one.unit)
     if _is_share(one):
         return units.percent(value)
-    unit = "" if one.unit in ("", "1") else f" {one.unit}"
-    return f"{value:,}{unit}" if isinstance(value, int) else f"{value:.4g}{unit}"
+    return units.short(value, one.unit)
 
 
 def _change(one: Series) -> str:

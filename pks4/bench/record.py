@@ -92,6 +92,11 @@ class Record(Provenance):
         return self.status != "ok" and TRY_AGAIN.items() <= self.detail.items()
 
     @property
+    def void(self) -> bool:
+        """Whether it is a time of a session whose control failed."""
+        return self.detail.get("verdict") == "void"
+
+    @property
     def key(self) -> tuple[str, ...]:
         """What a run holds once: cell, measure, metric; each try where it is to be tried again."""
         one = self.cell, self.measure, self.metric

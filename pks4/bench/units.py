@@ -88,6 +88,12 @@ def in_full(value: float, unit: str | None, share: bool = False) -> str:
     return f"{raw} ({quantity(value, str(unit))})" if scaled else raw
 
 
+def short(value: float, unit: str | None) -> str:
+    """A whole number to its last digit, another to four, with its unit unless that is 1."""
+    told = "" if unit in (None, "", "1") else f" {unit}"
+    return f"{value:,}{told}" if isinstance(value, int) else f"{value:.4g}{told}"
+
+
 def _pick(size: float, unit: str) -> Scale:
     ladder = _LADDERS[unit]
     fitting = [scale for scale in ladder if size >= scale.factor]
