@@ -104,15 +104,9 @@ def selective_scan(
 
     Raises ValueError as `scan_sites` does.
     """
-    if u.ndim != 3:
-        raise ValueError(f"selective_scan: u must be (b, d, l), got {tuple(u.shape)}")
-    d = u.shape[1]
     B, C = (_grouped(name, x) for name, x in (("B", B), ("C", C)))
-    groups = B.shape[1]
-    if d % groups or C.shape[1] != groups:
-        raise ValueError(
-            f"selective_scan: d = {d} channels do not fit {groups} groups of B, {C.shape[1]} of C"
-        )
+    _check_sequences(u, delta, A, B, C, D, z, delta_bias)
+    d, groups = u.shape[1], B.shape[1]
     results = []
     for i in range(groups):
         own = slice(i * d // groups, (i + 1) * d // groups)
@@ -144,6 +138,32 @@ def _grouped(name: str, x: Tensor) -> Tensor:
             f"selective_scan: {name} must be (b, n, l) or (b, g, n, l), got {tuple(x.shape)}"
         )
     return x[:, None] if x.ndim == 3 else x
+
+
+def _check_sequences(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    bias: Tensor | None,
+) -> None:  # fmt: skip
+    """Check each shape as a whole: a group takes a slice, which would hide what is too long."""
+    if u.ndim != 3:
+        raise ValueError(f"selective_scan: u must be (b, d, l), got {tuple(u.shape)}")
+    if A.ndim != 2:
+        raise ValueError(f"selective_scan: A must be (d, n), got {tuple(A.shape)}")
+    (b, d, length), n, groups = u.shape, A.shape[1], B.shape[1]
+    if not groups or d % groups or C.shape[1] != groups:
+        raise ValueError(
+            f"selective_scan: d = {d} channels do not fit {groups} groups of B, {C.shape[1]} of C"
+        )
+    per_group = (b, groups, n, length)
+    shapes = {"delta": (delta, (b, d, length)), "A": (A, (d, n)), "B": (B, per_group)}
+    shapes |= {"C": (C, per_group), "D": (D, (d,)), "z": (z, (b, d, length))}
+    for name, (x, shape) in {**shapes, "delta_bias": (bias, (d,))}.items():
+        if x is not None and tuple(x.shape) != shape:
+            raise ValueError(f"selective_scan: {name} must be {shape}, got {tuple(x.shape)}")
+    if z is not None and (z.device, z.dtype) != (u.device, u.dtype):
+        raise ValueError(
+            f"selective_scan: z is {z.dtype} on {z.device}, u {u.dtype} on {u.device}; cast z"
+        )
 
 
 def _check(

@@ -11,7 +11,6 @@ grey levels.
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.orientation import Orientation, orientation_of_file
 from pks4.data.readers.packets import index, leading_pictures, opened
 
 EXACT_CODECS = ("h264", "vp9", "mjpeg", "mpeg4")
@@ -97,17 +97,11 @@ def _exact_packets(path: Path | str) -> int:
         wrong = "leading pictures (open GOP)"
     elif any(packet.key and not packet.afresh for packet in packets):
         wrong = "key frames that do not start afresh (intra refresh)"
-    elif _turned(path):
-        wrong = "a rotation noted in the file"
+    elif orientation_of_file(path) != Orientation():
+        wrong = "a turn or mirror noted in the file"
     if wrong:
         raise VideoError(path, "inexact", f"{wrong}: decord is not exact on such files; {_REMEDY}")
     return len(packets)
-
-
-def _turned(path: Path | str) -> bool:
-    """Whether the file says that its pictures are to be turned, which decord gets wrong by 90°."""
-    with opened(path) as (container, stream):
-        return any(frame.rotation for frame in islice(container.decode(stream), 1))
 
 
 def _gist(error: Exception) -> str:

@@ -14,6 +14,8 @@ from av.video.stream import VideoStream
 
 from pks4.data.errors import VideoError, wrong_count
 
+CUT_SECONDS = 0.1  # what a duration may exceed the packets by, for a last frame without one
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -65,23 +67,53 @@ def reason_of(error: Exception) -> str:
 def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
     """All packets that will be shown, in the order they are decoded.
 
-    Raises VideoError for a stream without any, or with fewer packets than its header declares.
-    Packets that an edit list hides (a clip trimmed without encoding) count as declared, not shown.
+    Raises VideoError for a stream without any, with fewer packets than its header declares, or in a
+    Matroska file that ends before its declared duration. Packets that an edit list hides (a clip
+    trimmed without encoding) count as declared, not shown; so do hidden pictures of VP8 and VP9.
     """
     context = stream.codec_context
-    extra = context.extradata if context.codec.canonical_name == "h264" else None
-    packets, found = [], 0
-    for packet in container.demux(stream):
+    codec = context.codec.canonical_name
+    extra = context.extradata if codec == "h264" else None
+    # Only Matroska declares a duration and no number of frames; that of all streams counts.
+    timed = "matroska" in container.format.name and container.duration
+    packets, found, end = [], 0, 0.0
+    for packet in container.demux(*([] if timed else [stream])):
+        if packet.pts is not None and packet.time_base:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
         found += packet.dts is not None or packet.pts is not None  # else the end's empty packet
-        if packet.size and not packet.is_discard:
+        if packet.size and not packet.is_discard and not is_hidden(codec, bytes(packet)):
             key = packet.is_keyframe
             afresh = key and (extra is None or has_idr(bytes(packet), extra))
             packets.append(Packet(packet.pts, packet.dts, key, afresh))
     if found < stream.frames:
         raise wrong_count(path, found, stream.frames)
+    if timed and end + CUT_SECONDS < container.duration / av.time_base:
+        message = (
+            f"its packets end at {end:.2f} s where {container.duration / av.time_base:.2f} s were "
+            "declared; restore the file"
+        )
+        raise VideoError(path, "truncated", message)
     if not packets:
         raise VideoError(path, "no_frames", "the video stream holds no frame")
     return packets
+
+
+def is_hidden(codec: str, content: bytes) -> bool:
+    """Whether a packet of VP8 or VP9 holds only a picture that is not shown (an alt-ref frame).
+
+    Sources: the frame tag of VP8 (RFC 6386, 9.1), the uncompressed header of VP9 (its bitstream
+    specification, 6.2) and its superframes (annex B), whose last picture is shown.
+    """
+    if codec == "vp8":
+        return not content[0] & 0x10
+    if codec != "vp9" or content[-1] & 0xE0 == 0xC0:  # a superframe ends with its index
+        return False
+    bits = f"{int.from_bytes(content[:2].ljust(2, b'0'), 'big'):016b}"
+    profile_three = bits[2:4] == "11"
+    existing, _, shown = bits[4 + profile_three : 7 + profile_three]
+    return existing == "0" and shown == "0"
 
 
 def has_idr(content: bytes, extra: bytes) -> bool:

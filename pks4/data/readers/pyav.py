@@ -8,8 +8,9 @@ to no intra picture) or decoding does not meet it, the file is decoded once from
 which is what defines the frames' numbers.  Both ways give the same pixels; only the time differs.
 
 Colour goes through swscale, which differs from decord's filter chain by a few grey levels.
-A rotation noted in the file is applied, as players do.  A frame that the decoder marks as damaged,
-or that is predicted from one, is an error; damage that it does not notice only a hash can tell.
+Turns and mirrors noted in the file are applied, as players do.  A frame that the decoder marks as
+damaged, or that is predicted from one, is an error; damage that it does not notice only a hash can
+tell.
 """
 
 from bisect import bisect_right
@@ -26,6 +27,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.orientation import SkewedError, orientation
 from pks4.data.readers.packets import Packet, index, opened
 
 Frames = dict[int, NDArray[np.uint8]]
@@ -64,6 +66,9 @@ def read_frames(
         frames, found = _frames(path, indices)
     except _DamagedError:
         raise VideoError(path, "decode", "the file is damaged; restore it") from None
+    except SkewedError:
+        message = "its display matrix is no quarter turn or mirror; encode it upright"
+        raise VideoError(path, "decode", message) from None
     if num_frames is not None and found != num_frames:
         raise wrong_count(path, found, num_frames)
     for wanted in indices:
@@ -145,4 +150,4 @@ def _by_decoding_all(
 def _rgb(frame: av.VideoFrame, colour: VideoReformatter) -> NDArray[np.uint8]:
     """(h, w, 3), turned upright; `colour` is shared, as making one costs more than using it."""
     image = colour.reformat(frame, format="rgb24").to_ndarray()
-    return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
+    return orientation(frame).upright(image)

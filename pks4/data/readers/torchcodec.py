@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.orientation import orientation_of_file
 from pks4.data.readers.packets import index, leading_pictures, opened
 
 EXACT_CONTAINERS = ("mp4", "matroska", "avi")
@@ -85,6 +86,9 @@ def _video(path: Path | str) -> tuple[Any, list[float], bool]:
     if not set(containers) & set(EXACT_CONTAINERS) or len(set(times)) != len(packets):
         wrong = f"container {containers[0]}, or packets without a time of their own"
         raise VideoError(path, "inexact", f"{wrong}: torchcodec may not be exact; {_REMEDY}")
+    turned = orientation_of_file(path)
+    if turned is None or turned.is_mirrored:
+        raise VideoError(path, "inexact", f"a mirror noted in the file is not applied; {_REMEDY}")
     try:
         video = decoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
     except (RuntimeError, ValueError) as error:
