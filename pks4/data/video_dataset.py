@@ -3,7 +3,7 @@
 A reader lives one call, so nothing of it is shared between threads or carried over a fork.  What is
 drawn depends on (seed, epoch, index) alone, whatever worker draws it.  A clip that cannot be read
 exactly comes as a `Bad` item; `collate` leaves it out of the batch and hands it over beside the
-batch, and `Tally` counts over workers and stops when too many are bad.
+batch, and `BadClipCounter` counts over workers and stops when too many are bad.
 
 Letters: b clips of a batch, v views, t frames, h w rows and columns.
 """
@@ -121,7 +121,7 @@ def collate(items: Sequence[tuple[torch.Tensor, Any, int] | Bad]) -> Batch:
 
 
 @dataclass
-class Tally:
+class BadClipCounter:
     """Bad clips of an epoch of `total` clips; raises BadClipsError above a share of `max_bad`."""
 
     total: int
