@@ -22,7 +22,7 @@ class CannotWrite(UserError):
 
 
 def detail_of(error: Exception) -> dict[str, Any]:
-    """The detail of a failed record: the error's own `detail`, and whether to try again."""
+    """The detail of a failed record: the error's `detail`, and whether to try again."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return TRY_AGAIN
     return getattr(error, "detail", {})

@@ -174,11 +174,11 @@ def test_taking_image_weights_is_all_or_nothing():
         with pytest.raises(ValueError, match=one_line.format(f"nothing was loaded; {said}")):
             take(net, broken, "in.")
     with pytest.raises(ValueError, match="missing: norm"):
-        take(net, state, "in.", without=("norm",))
+        take(net, state, "in.", unused=("norm",))
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     take(net, {**state, "in.norm": torch.ones(1), "out.bias": torch.ones(1)}, "in.", ("norm",))
     assert net.weight.eq(1).all()
-    take(net, {"in.weight": torch.zeros(2, 3)}, "in.", stay=("bias",))
+    take(net, {"in.weight": torch.zeros(2, 3)}, "in.", keep=("bias",))
     assert net.weight.eq(0).all()
     assert net.bias.eq(1).all()
 

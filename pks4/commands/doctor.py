@@ -1,4 +1,9 @@
-"""`pks4-bench doctor`: what is here and works."""
+"""`pks4-bench doctor`: what is installed and works on this machine.
+
+Every finding is in one of three states: "ok"; "absent" for a missing optional part, such as a GPU
+or a reader, with the reason; "wrong" for a part that is there and gives wrong results. Exit code 1
+if any finding is wrong, else 0. `pks4.bench.doctor` makes the findings.
+"""
 
 import json
 import sys
@@ -9,7 +14,7 @@ from pks4.commands.parts.terminal import AsJson, note, print_table
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is here and works: versions, backends, kernels, readers, the counters' agreement."""
+    """Report what works: versions, backends, kernels, readers, and whether the counters agree."""
     from pks4.bench.doctor import examine
 
     with note.status("examining"):

@@ -80,8 +80,7 @@ def load_entries(
         raise DataError(f"frames is {frames}; {shortest.path} has {most}, give 1..{most}")
     video: torch.Tensor | None = None
     errors: list[Exception] = []
-    # Threads, not processes: decoding releases the interpreter lock; each call opens its own
-    # reader.
+    # Threads, not processes: decoding releases the interpreter lock, and each call opens a reader.
     with (
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         closing(pool.map(lambda entry: _read(entry, frames, reader), entries)) as clips,

@@ -1,6 +1,6 @@
 """A split on disk, decoded clip by clip; bad clips are counted and never replaced.
 
-Each item opens and closes its own reader, so threads and forks share none.  Random choices depend
+Each item opens and closes a reader, so threads and forks share none.  Random choices depend
 on (seed, epoch, index) alone, whatever worker makes them.  A clip that cannot be read exactly
 becomes a `Bad` item.  `collate` moves it from the batch's tensors to the batch's list `bad`;
 `BadClipCounter` counts over workers and raises an error when too many are bad.

@@ -125,7 +125,7 @@ def plug_in(
         backbone_name: a timm model name, or "vit" and "vit_clip" (ViT-B/16).
         num_classes: logits.
         frozen, insert_after, frame_chunk: as in `PerFrameBackbone`.
-        image_size: side or (h, w) of a frame in pixels; None: the backbone's own.
+        image_size: side or (h, w) of a frame in pixels; None: the backbone's default.
         weights: a local checkpoint of the image model, see `load_weights`; None: random ones.
         options: fields of `pks4.method.options.Options`.
 
@@ -158,7 +158,7 @@ class PKS4Video(nn.Module):
         at_least_one(num_classes=num_classes)
         self.frames = frames
         self.backbone = backbone
-        self.temporal = PKS4(backbone.place[2], options)
+        self.temporal = PKS4(backbone.insertion_shape[2], options)
         self.head = nn.Linear(backbone.dim, num_classes)
 
     def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
@@ -169,7 +169,7 @@ class PKS4Video(nn.Module):
 
     def initial_state(self, b: int) -> VideoState:
         """The state before the first frame of b clips. Raises ValueError as `PKS4.step` does."""
-        h, w, _ = self.backbone.place
+        h, w, _ = self.backbone.insertion_shape
         total = self.head.weight.new_zeros(b, self.backbone.dim)
         return VideoState(self.temporal.initial_state(b, h, w), total)
 
@@ -192,7 +192,7 @@ class PKS4Video(nn.Module):
         frames = frames or self.frames
         if frames is None:
             raise ValueError("macs: this model takes any number of frames; give macs(frames=…)")
-        h, w, _ = self.backbone.place
+        h, w, _ = self.backbone.insertion_shape
         return {
             "backbone": self.backbone.macs(batch * frames),
             "temporal": self.temporal.macs(batch, frames, h, w),

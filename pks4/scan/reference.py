@@ -5,7 +5,7 @@ Equation (Mamba, arXiv 2312.00752, with the zero-order hold on A and Euler's rul
     h_t = exp(delta_t A) * h_{t-1} + (delta_t u_t) B_t        h in (d, n), h_{-1} = 0
     y_t = h_t C_t + D u_t
 
-Every site has its own scanner; sites exchange nothing. Plain autograd keeps every state for
+Every site has a scanner; sites exchange nothing. Plain autograd keeps every state for
 backward, so this backend is exact, slow and large.
 """
 

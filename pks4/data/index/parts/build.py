@@ -103,7 +103,7 @@ def _locate(listing: Listing, files: VideoFiles) -> list[LocatedClip]:
 
 def _open_all(located: list[LocatedClip], videos: Path, log: Path, exact: bool, workers: int | None,
               progress: Callable[[int, int], None] | None) -> list[LocatedClip]:  # fmt: skip
-    """Count the frames of every file, in threads; each call opens its own reader."""
+    """Count the frames of every file, in threads; each call opens a reader."""
     known = _counted_before(log)
 
     def count(item: LocatedClip) -> tuple[LocatedClip, str]:
