@@ -74,7 +74,8 @@ def _print_card(
     print()
     over = f", {_options_line(configuration.options)}" if configuration.options else ""
     print(
-        f"{configuration.scale} scale, {configuration.frames} frames, {configuration.num_classes} classes{over}:"
+        f"{configuration.scale} scale, {configuration.frames} frames, "
+        f"{configuration.num_classes} classes{over}:"
     )
     print(f"parameters    {counted.params_total:,}, trained {counted.params_trainable:,}")
     stages = [f"{stage} {units.quantity(macs, 'MAC')}" for stage, macs in counted.macs.items()]
