@@ -144,7 +144,7 @@ class HFTimeSformer(Wrapped):
         weights = renamed(self.sizes.image_vit(state), NAMES)
         if self.attention_type == "divided":
             weights = {**_along_time(weights), **weights}
-        self.take(
+        self.load_part(
             {f"timesformer.{k}": v for k, v in weights.items()},
             keep=("classifier.", "time_embeddings", ".temporal_dense."),
         )

@@ -115,4 +115,4 @@ class HFVideoMAE(Wrapped):
         dropped = ("cls_token", "pos_embed", ".k.bias", "norm.weight", "norm.bias")
         weights = {k: v for k, v in vit.items() if not k.endswith(dropped)}
         last = {f"fc_norm.{part}": vit[f"norm.{part}"] for part in ("weight", "bias")}
-        self.take({**renamed(weights, NAMES), **last}, keep=("classifier.",))
+        self.load_part({**renamed(weights, NAMES), **last}, keep=("classifier.",))

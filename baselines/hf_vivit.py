@@ -107,4 +107,4 @@ class HFViViT(Wrapped):
         vit[KERNEL] = inflate_centre(vit[KERNEL], self.sizes.tubelet)
         cls, places = vit["pos_embed"][:, :1], vit["pos_embed"][:, 1:]
         vit["pos_embed"] = torch.cat([cls, places.repeat(1, self.sizes.steps, 1)], 1)
-        self.take(renamed(vit, NAMES), keep=("classifier.",))
+        self.load_part(renamed(vit, NAMES), keep=("classifier.",))

@@ -29,7 +29,7 @@ from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import build_vit, check_video
 from pks4.models.bidirectional_mamba import Mixer, start_steps
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official, on_square
 
 FAMILY = "video Mamba"
@@ -181,8 +181,8 @@ class TimeMamba(nn.Module):
         z = torch.cat([cls[:, None].expand(-1, t, -1, -1), patches], 2)
         r = block.attn(block.norm1(z.flatten(0, 1))).unflatten(0, (b, t))  # (b, t, 1 + n, d)
         cls = cls + r[:, :, 0].mean(1, keepdim=True)
-        kept = patches if self.style == "timesformer-div" else entered
-        x = torch.cat([cls, (kept + r[:, :, 1:]).flatten(1, 2)], 1)
+        residual = patches if self.style == "timesformer-div" else entered
+        x = torch.cat([cls, (residual + r[:, :, 1:]).flatten(1, 2)], 1)
         return x + block.drop_path2(block.mlp(block.norm2(x)))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
@@ -200,4 +200,4 @@ class TimeMamba(nn.Module):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Load the whole ViT of the image twin; the mixers keep their initial weights."""
-        take(self.trunk, state)
+        load_part(self.trunk, state)

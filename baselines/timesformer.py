@@ -20,7 +20,7 @@ from pks4.errors import unknown_name
 from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import check_video
-from pks4.weights.files import IMAGE_PREFIX, take, under
+from pks4.weights.files import IMAGE_PREFIX, load_part, under
 from pks4.weights.official import Official, along
 
 FAMILY = "temporal attention"
@@ -212,4 +212,4 @@ class TimeSformer(nn.Module):
                 temporal = name.replace(".attn.", ".temporal_attn.")
                 temporal = temporal.replace(".norm1.", ".temporal_norm1.")
                 image.setdefault(temporal, image[name])
-        take(self, image, prefix="", keep=("head.", "time_embed", ".temporal_fc."))
+        load_part(self, image, prefix="", keep=("head.", "time_embed", ".temporal_fc."))

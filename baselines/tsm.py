@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pks4.models.resnet import PerFrameResNet, build_resnet, stages
 from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official
 
 FAMILY = "2D floor"
@@ -86,4 +86,4 @@ class TSM(PerFrameResNet):
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Load the whole ResNet of the image twin, but not new_fc."""
         names = {k.replace(".conv1.net.", ".conv1."): k for k in self.state_dict()}
-        take(self.base_model, {names.get(k, k): v for k, v in state.items()}, "base_model.")
+        load_part(self.base_model, {names.get(k, k): v for k, v in state.items()}, "base_model.")

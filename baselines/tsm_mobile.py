@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pks4.macs import linear_macs
 from pks4.models.backbone import PerFrameBackbone, check_video
 from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import take, under
+from pks4.weights.files import load_part, under
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
@@ -60,7 +60,7 @@ def _shifts(block: nn.Module) -> bool:
 
 
 class Shifted(nn.Module):
-    """A layer `net` on frames x (b*t, c, h, w) of which some channels were shifted in time."""
+    """A layer `net` on frames x (b*t, c, h, w) after a temporal shift."""
 
     def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
         super().__init__()
@@ -96,5 +96,5 @@ class TSMMobile(nn.Module):
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Load the backbone of the image twin, all of it or nothing, without its head."""
         names = {k.replace(".conv_pw.net.", ".conv_pw."): k for k in self.backbone.state_dict()}
-        given = under(state, "backbone.")
-        take(self.backbone, {names.get(k, k): v for k, v in given.items()}, prefix="")
+        weights = under(state, "backbone.")
+        load_part(self.backbone, {names.get(k, k): v for k, v in weights.items()}, prefix="")

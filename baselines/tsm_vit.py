@@ -18,7 +18,7 @@ from pks4.models.attention import declare_attention
 from pks4.models.backbone import build_vit, check_video, vit_macs
 from pks4.models.frozen_vit import embed
 from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
@@ -106,4 +106,4 @@ class TSMViT(nn.Module):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Load the whole ViT of the image twin, but not the head."""
-        take(self.trunk, state)
+        load_part(self.trunk, state)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pks4.models.resnet import PerFrameResNet, build_resnet
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official
 
 FAMILY = "2D floor"
@@ -58,4 +58,4 @@ class TSN(PerFrameResNet):
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Load the whole ResNet of the image twin, but not new_fc."""
-        take(self.base_model, state, "base_model.")
+        load_part(self.base_model, state, "base_model.")

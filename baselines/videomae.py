@@ -25,7 +25,7 @@ from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import check_video
 from pks4.models.frozen_vit import inflate_mean
-from pks4.weights.files import IMAGE_PREFIX, take, under
+from pks4.weights.files import IMAGE_PREFIX, load_part, under
 from pks4.weights.official import Official
 
 FAMILY = "temporal attention"
@@ -169,16 +169,16 @@ class VideoMAE(nn.Module):
         """
         image = under(state, IMAGE_PREFIX)
         width, _, tubelet, _, _ = self.patch_embed.proj.weight.shape
-        given = {}
+        weights = {}
         for name, x in image.items():
             if name == "patch_embed.proj.weight":
-                given[name] = inflate_mean(x, tubelet)
+                weights[name] = inflate_mean(x, tubelet)
             elif name.endswith(".attn.qkv.bias"):
-                given[name.replace(".bias", ".q_bias")] = x[:width]
-                given[name.replace(".bias", ".v_bias")] = x[2 * width :]
+                weights[name.replace(".bias", ".q_bias")] = x[:width]
+                weights[name.replace(".bias", ".v_bias")] = x[2 * width :]
             else:
-                given["fc_" + name if name.startswith("norm.") else name] = x
-        take(self, given, prefix="", unused=IMAGE_ONLY, keep=("head.",))
+                weights["fc_" + name if name.startswith("norm.") else name] = x
+        load_part(self, weights, prefix="", unused=IMAGE_ONLY, keep=("head.",))
 
 
 def sine_table(n: int, d: int) -> Tensor:

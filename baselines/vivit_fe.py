@@ -24,7 +24,7 @@ from pks4.macs import linear_macs, vit_block_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import check_video
 from pks4.models.frozen_vit import inflate_centre
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official, along, on_square
 
 FAMILY = "temporal attention"
@@ -197,10 +197,10 @@ class ViViT(nn.Module):
 
         Raises ValueError that lists what does not fit; then nothing is loaded.
         """
-        given = {_ours(k): v for k, v in state.items() if k.startswith("backbone.net.")}
-        if KERNEL in given:
-            given[KERNEL] = inflate_centre(given[KERNEL], self.patch_embed.weight.shape[2])
-        take(self, given, prefix="", keep=NOT_IN_AN_IMAGE)
+        weights = {_ours(k): v for k, v in state.items() if k.startswith("backbone.net.")}
+        if KERNEL in weights:
+            weights[KERNEL] = inflate_centre(weights[KERNEL], self.patch_embed.weight.shape[2])
+        load_part(self, weights, prefix="", keep=NOT_IN_AN_IMAGE)
 
 
 def _behind(cls: Tensor, x: Tensor) -> Tensor:

@@ -110,12 +110,12 @@ def build(
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     trunk = build_vit(clip=clip, image_size=image_size, **sizes)
     declare_attention(trunk, attention)
-    kept = () if merged else tuple(PLACES)[:adapters_per_block]
+    places = () if merged else tuple(PLACES)[:adapters_per_block]
     adapters = [
         nn.ModuleDict(
             {
                 place: LinearAdapter(width, adapter_width, scale, adapter_dropout)
-                if place in kept
+                if place in places
                 else nn.Identity()
                 for place in PLACES
             }

@@ -53,7 +53,7 @@ def data_index(
     annotations: Annotated[Path, typer.Option(help="Folder of the official annotations.")],
     videos: Annotated[Path, typer.Option(help="Folder of the videos.")],
     out: Annotated[Path, typer.Option(help="Where the index goes.")],
-    fold: Annotated[int, typer.Option(min=1, help="Fold, where there are several.")] = 1,
+    fold: Annotated[int, typer.Option(min=1, help="Fold, if the data set has several.")] = 1,
     exact: Annotated[bool, typer.Option(help="Decode every frame to count; slow.")] = False,
     max_bad: Annotated[float, typer.Option(help="Share of bad clips to go on with.")] = 0.01,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads.")] = None,

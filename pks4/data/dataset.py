@@ -91,8 +91,8 @@ def read_description(
         return model(root=root, **fields)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path}: {place}: {first['msg']}; {remedy}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: {field}: {first['msg']}; {remedy}") from None
 
 
 def cache_root(cache: Path | str | None = None) -> Path:

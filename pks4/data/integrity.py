@@ -72,7 +72,7 @@ def _check_files(entries: Iterable[Entry]) -> None:
                 raise DataError(
                     f"{entry.path}: this file was changed, its sha256 is {sha256[:12]}... where "
                     f"the manifest says {(entry.file_sha256 or 'none')[:12]}; delete it and make "
-                    "the data set again, which renders what is missing"
+                    "the data set again, which renders the missing clips"
                 )
             _verified.add(state)
 

@@ -175,8 +175,8 @@ def _whole_number(where: str, column: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        given = shortened(text)
-        raise ManifestError(f"{where}: {column} {given!r} is not a whole number") from None
+        value = shortened(text)
+        raise ManifestError(f"{where}: {column} {value!r} is not a whole number") from None
 
 
 def _check_label(where: str, entry: Entry, names: dict[int, str], *, mapped: bool) -> None:

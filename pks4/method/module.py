@@ -220,8 +220,8 @@ class PKS4(nn.Module):
         self._check_causal()
         b, sites, *_ = state.scan.shape
         if x.ndim != 4 or x.shape[::3] != (b, self.dim) or x.shape[1] * x.shape[2] != sites:
-            wanted = f"({b}, h, w, {self.dim}) with h * w = {sites}"
-            raise ValueError(f"PKS4.step: x must be {wanted}, got {tuple(x.shape)}")
+            shape = f"({b}, h, w, {self.dim}) with h * w = {sites}"
+            raise ValueError(f"PKS4.step: x must be {shape}, got {tuple(x.shape)}")
         normed, priors, features = self.norm(x), None, state.last_frame
         if self.prior is not None:
             features = self.prior.frame_features(normed)

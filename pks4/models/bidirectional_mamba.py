@@ -28,7 +28,7 @@ from pks4.macs import linear_macs, scan_macs, stage
 from pks4.models.backbone import check_video
 from pks4.models.frozen_vit import inflate_centre
 from pks4.scan import inverse_softplus, scan_sites
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official, along, on_square
 
 INITS = ("official", "mamba")
@@ -257,7 +257,7 @@ class VideoMamba(nn.Module):
             image[kernel] = inflate_centre(
                 _flat(image[kernel]), self.patch_embed.proj.kernel_size[0]
             )
-        take(self, image, prefix="", keep=ours)
+        load_part(self, image, prefix="", keep=ours)
 
 
 def _flat(kernel: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 
 END = ("norm.weight", "norm.bias")
 
@@ -45,7 +45,7 @@ class FrozenTrunk(nn.Module):
         The twin must have a final norm even if the trunk has none. Raises ValueError that lists
         what is missing, unknown or of another shape; then nothing is loaded.
         """
-        take(self.trunk, state, unused=END if isinstance(self.trunk.norm, nn.Identity) else ())
+        load_part(self.trunk, state, unused=END if isinstance(self.trunk.norm, nn.Identity) else ())
 
 
 def inflate_centre(kernel: Tensor, tubelet: int) -> Tensor:

@@ -19,7 +19,7 @@ from pks4.errors import unknown_name
 from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import ATTENTION
 from pks4.models.backbone import build_vit, check_video
-from pks4.weights.files import IMAGE_PREFIX, require_fit, take, under
+from pks4.weights.files import IMAGE_PREFIX, load_part, require_fit, under
 from pks4.weights.official import Official
 
 Names = tuple[tuple[str, str], ...]
@@ -119,13 +119,13 @@ class Wrapped(nn.Module):
         """The logits of transformers' model for clips of the right shape."""
         return self.net(video).logits
 
-    def take(self, weights: Mapping[str, Tensor], keep: tuple[str, ...]) -> None:
+    def load_part(self, weights: Mapping[str, Tensor], keep: tuple[str, ...]) -> None:
         """Load weights by transformers' names; weights with a name part in `keep` stay.
 
         Raises ValueError that lists what is missing, unknown or of another shape in this
         transformers; then nothing is loaded.
         """
-        take(self.net, weights, prefix="", keep=keep)
+        load_part(self.net, weights, prefix="", keep=keep)
 
 
 def known_attention(attention: str) -> str:

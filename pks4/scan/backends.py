@@ -42,9 +42,9 @@ AUTO = {"cpu": "numba", "meta": "numba", "cuda": "mamba_ssm"}  # if it can run; 
 
 @contextmanager
 def assuming_device(device: str) -> Iterator[None]:
-    """While open, backends are chosen as on this device, with every package there.
+    """Inside this context, choose backends as on this device with every package installed.
 
-    For shapes without values, as in a simulation; a real tensor would meet what is not there.
+    For shapes without values, as in a simulation; real tensors would need the packages.
     """
     token = _assumed.set(device)
     try:

@@ -66,13 +66,14 @@ def within_pair(logits: Tensor, label: Tensor, kind: str | None = None) -> Score
     or the "order" pairs.
     """
     names = class_names("temporal")
-    kept, hit = torch.zeros_like(label, dtype=torch.bool), torch.zeros_like(label, dtype=torch.bool)
+    hit = torch.zeros_like(label, dtype=torch.bool)
+    in_pairs = hit.clone()
     for pair in PAIRS:
         if kind not in (None, pair.kind):
             continue
         both = torch.tensor([names.index(pair.first), names.index(pair.second)])
         of_pair = (label[:, None] == both).any(1)
         predicted = both[logits[of_pair][:, both].argmax(1)]
-        kept |= of_pair
+        in_pairs |= of_pair
         hit[of_pair] = predicted == label[of_pair]
-    return Score(hit[kept], label[kept], 0.5)
+    return Score(hit[in_pairs], label[in_pairs], 0.5)

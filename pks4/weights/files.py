@@ -38,7 +38,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     net.load_state_dict(given)
 
 
-def take(
+def load_part(
     net: nn.Module,
     state: Mapping[str, Tensor],
     prefix: str = IMAGE_PREFIX,
@@ -71,7 +71,7 @@ def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def load_backbone(backbone: nn.Module, state: dict[str, Tensor]) -> None:
     """Load the entries `backbone.*` of an image model's state dict, all of them or none."""
-    take(backbone, state, "backbone.")
+    load_part(backbone, state, "backbone.")
 
 
 def read_weights(source: Mapping[str, object] | str | Path) -> Mapping[str, Tensor]:

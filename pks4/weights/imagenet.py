@@ -43,13 +43,13 @@ def lite0_state() -> dict[str, Tensor]:
     """
     path = weights_file()
     given = read_weights(path)
-    wanted = timm.create_model(BACKBONES["imagenet_lite0"]).state_dict()
-    pairs = list(zip(wanted.items(), given.items(), strict=False))
+    expected = timm.create_model(BACKBONES["imagenet_lite0"]).state_dict()
+    pairs = list(zip(expected.items(), given.items(), strict=False))
     agree = all(
         ours.rsplit(".")[-1] == theirs.rsplit(".")[-1] and a.shape == b.shape
         for (ours, a), (theirs, b) in pairs
     )
-    if len(given) != len(wanted) or not agree:
+    if len(given) != len(expected) or not agree:
         raise ValueError(f"{path} does not fit timm's {BACKBONES['imagenet_lite0']}; update timm")
     return {ours: weight for (ours, _), (_, weight) in pairs}
 

@@ -93,16 +93,16 @@ def load_official(model: nn.Module, source: State | str | Path) -> Loaded:
     """
     official = _official(model)
     source_name = str(source) if isinstance(source, str | Path) else "the dictionary"
-    wanted = official_state_dict(model)
-    given = _given(official, read_weights(source), wanted)
-    resized = [k for k in given if _is_resized(official, k, given[k], wanted)]
+    expected = official_state_dict(model)
+    given = _given(official, read_weights(source), expected)
+    resized = [k for k in given if _is_resized(official, k, given[k], expected)]
     for k in resized:
-        given[k] = official.resize[k](given[k], wanted[k].shape)
-    left = _may_stay(official, model, wanted, given)
-    required = {k: v for k, v in wanted.items() if k not in left}
+        given[k] = official.resize[k](given[k], expected[k].shape)
+    left = _may_stay(official, model, expected, given)
+    required = {k: v for k, v in expected.items() if k not in left}
     require_fit(required, given, f"{source_name} does not fit {type(model).__name__}")
     loaded = tuple(given)
-    model.load_state_dict(_ours(official, model, {**wanted, **given}))
+    model.load_state_dict(_ours(official, model, {**expected, **given}))
     return Loaded(loaded, tuple(resized), tuple(left))
 
 
@@ -167,27 +167,27 @@ def _bare(official: Official, name: str, x: Tensor) -> Tensor:
     return x.squeeze() if name in official.squeezed else x
 
 
-def _given(official: Official, content: State, wanted: State) -> dict[str, Tensor]:
+def _given(official: Official, content: State, expected: State) -> dict[str, Tensor]:
     """The weights of a checkpoint by official name; names that fit stay as they are."""
     prefixes = (*official.prefixes, *PREFIXES)
-    named = official.accept(unprefixed(content, prefixes, wanted, official.first))
-    return {k: v for k, v in named.items() if k in wanted or not k.startswith(official.ignored)}
+    named = official.accept(unprefixed(content, prefixes, expected, official.first))
+    return {k: v for k, v in named.items() if k in expected or not k.startswith(official.ignored)}
 
 
-def _is_resized(official: Official, name: str, x: Tensor, wanted: State) -> bool:
+def _is_resized(official: Official, name: str, x: Tensor, expected: State) -> bool:
     """Whether a weight differs only in its number of tokens, and the authors resize it."""
-    if name not in official.resize or name not in wanted:
+    if name not in official.resize or name not in expected:
         return False
-    shape = wanted[name].shape
+    shape = expected[name].shape
     return x.ndim == len(shape) == 3 and x.shape != shape and x.shape[-1] == shape[-1]
 
 
-def _may_stay(official: Official, model: nn.Module, wanted: State, given: State) -> list[str]:
+def _may_stay(official: Official, model: nn.Module, expected: State, given: State) -> list[str]:
     """Official names that a checkpoint of only trained weights may lack."""
     if not official.trained_only:
         return []
     trained = {official.name(k) for k, p in model.named_parameters() if p.requires_grad}
-    frozen = [k for k in wanted if k not in trained]
+    frozen = [k for k in expected if k not in trained]
     return [] if any(k in given for k in frozen) else frozen
 
 

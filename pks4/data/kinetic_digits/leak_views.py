@@ -137,8 +137,8 @@ def _centred(grey: Floats, y: Floats, x: Floats) -> Floats:
         np.rint(at / (2 * np.pi) * n).astype(int)[:, None] + np.arange(-n // 4, n // 4)
         for at, n in ((y, height), (x, width))
     )
-    every = np.arange(frames)[:, None, None]
-    return grey[every, rows[:, :, None] % height, columns[:, None, :] % width]
+    frame = np.arange(frames)[:, None, None]
+    return grey[frame, rows[:, :, None] % height, columns[:, None, :] % width]
 
 
 def _displacements(clip: Track) -> Floats:

@@ -27,7 +27,7 @@ def sprites() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 def sprite_indices(split: str, digit: int | None = None) -> NDArray[np.int64]:
     """Indices into `sprites()` of one split, for one digit or all ten, ascending."""
     if digit is None:
-        return np.sort(np.concatenate([sprite_indices(split, each) for each in range(10)]))
+        return np.sort(np.concatenate([sprite_indices(split, shown) for shown in range(10)]))
     of_digit = np.flatnonzero(sprites()[1] == digit)
     low, high = (round(edge * len(of_digit)) for edge in SPLIT_EDGES[split])
     return of_digit[low:high]

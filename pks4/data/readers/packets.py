@@ -87,15 +87,15 @@ def index(path: Path | str, container: InputContainer, stream: VideoStream) -> l
     """
     context = stream.codec_context
     extra = context.extradata if context.codec.canonical_name == "h264" else None
-    packets, found = [], 0
+    packets, count = [], 0
     for packet in container.demux(stream):
-        found += packet.dts is not None or packet.pts is not None  # else the end's empty packet
+        count += packet.dts is not None or packet.pts is not None  # else the end's empty packet
         if packet.size and not packet.is_discard:
             key = packet.is_keyframe
             restarts = key and (extra is None or has_idr(bytes(packet), extra))
             packets.append(Packet(packet.pts, packet.dts, key, restarts))
-    if found < stream.frames:
-        raise wrong_count(path, found, stream.frames)
+    if count < stream.frames:
+        raise wrong_count(path, count, stream.frames)
     if not packets:
         raise VideoError(path, "no_frames", "the video stream holds no frame")
     return packets

@@ -50,10 +50,10 @@ def count_frames(path: Path | str) -> int:
     with opened(path) as (container, stream):
         index(path, container, stream)
     with opened(path) as (container, stream):
-        found = sum(1 for _ in container.decode(stream))
-    if not found:
+        count = sum(1 for _ in container.decode(stream))
+    if not count:
         raise VideoError(path, "no_frames", "no frame of the video stream can be decoded")
-    return found
+    return count
 
 
 def read_frames(
@@ -61,14 +61,14 @@ def read_frames(
 ) -> NDArray[np.uint8]:
     """Frames `indices` (t, h, w, 3) RGB; see the package's `read_frames`."""
     try:
-        frames, found = _frames(path, indices)
+        frames, count = _frames(path, indices)
     except _DamagedError:
         raise VideoError(path, "decode", "the file is damaged; restore it") from None
-    if num_frames is not None and found != num_frames:
-        raise wrong_count(path, found, num_frames)
+    if num_frames is not None and count != num_frames:
+        raise wrong_count(path, count, num_frames)
     for wanted in indices:
         if wanted not in frames:
-            message = f"frame {wanted} was asked for but the file holds {found}"
+            message = f"frame {wanted} was asked for but the file holds {count}"
             raise VideoError(path, "truncated", message)
     if len({frame.shape for frame in frames.values()}) > 1:
         raise VideoError(path, "decode", "the frame size changes within the file")
@@ -130,16 +130,16 @@ def _by_decoding_all(
     container: InputContainer, stream: VideoStream, indices: Sequence[int]
 ) -> tuple[Frames, int]:
     """One pass from the start: the requested frames that exist, and the number of frames."""
-    wanted, frames, found, colour = set(indices), {}, 0, VideoReformatter()
+    wanted, frames, count, colour = set(indices), {}, 0, VideoReformatter()
     damaged = False  # since the last key frame
     for position, frame in enumerate(container.decode(stream)):
-        found = position + 1
+        count = position + 1
         damaged = frame.is_corrupt or (damaged and not frame.key_frame)
         if position in wanted:
             if damaged:
                 raise _DamagedError
             frames[position] = _rgb(frame, colour)
-    return frames, found
+    return frames, count
 
 
 def _rgb(frame: av.VideoFrame, colour: VideoReformatter) -> NDArray[np.uint8]:

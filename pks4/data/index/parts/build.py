@@ -122,7 +122,7 @@ def _open_all(located: list[LocatedClip], videos: Path, log: Path, exact: bool, 
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        closing(pool.map(count, located)) as counted,  # closed early, it drops what is queued
+        closing(pool.map(count, located)) as counted,  # if closed early, it drops the queue
         log.open("a", encoding="utf-8") as file,
     ):
         for done, (item, key) in enumerate(counted, 1):
