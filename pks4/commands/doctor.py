@@ -1,8 +1,10 @@
-"""`pks4-bench doctor`: what is installed and works on this machine.
+"""`pks4-bench doctor`: checks of this installation.
 
-Every finding is in one of three states: "ok"; "absent" for a missing optional part, such as a GPU
-or a reader, with the reason; "wrong" for a part that is there and gives wrong results. Exit code 1
-if any finding is wrong, else 0. `pks4.bench.doctor` makes the findings.
+    ok       it is here and works
+    absent   something optional is not installed, or does not run on this device; no fault
+    wrong    it is here and gives a wrong result; the exit code is then 1, else 0
+
+`pks4.bench.doctor` does the checks.
 """
 
 import json
@@ -12,9 +14,11 @@ from rich.text import Text
 
 from pks4.commands.parts.terminal import AsJson, note, print_table
 
+COLOURS = {"ok": "green", "absent": "yellow", "wrong": "red"}
+
 
 def doctor(as_json: AsJson = False) -> None:
-    """Report what works: versions, backends, kernels, readers, and whether the counters agree."""
+    """Say what is here and works: versions, backends, kernels, readers, the counters' agreement."""
     from pks4.bench.doctor import examine
 
     with note.status("examining"):
@@ -22,7 +26,6 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([vars(f) for f in findings], indent=1))
     else:
-        colours = {"ok": "green", "absent": "yellow", "wrong": "red"}
-        rows = [(f.what, Text(f.state, colours[f.state]), f.text) for f in findings]
+        rows = [(f.what, Text(f.state, COLOURS[f.state]), f.text) for f in findings]
         print_table(("what", "state", "finding"), rows)
     sys.exit(1 if any(f.state == "wrong" for f in findings) else 0)
