@@ -1,11 +1,11 @@
 """Data: the embedded data set, users' data sets, video readers, clips in memory.
 
-    from pks4.data import Dataset, make
+    from pks4.data import Dataset, make_dataset
 
-    dataset = make.make("temporal", counts={"train": 1800, "val": 180, "test": 360})
+    dataset: Dataset = make_dataset("temporal", counts={"train": 1800, "val": 180, "test": 360})
 
-`make` is the module `kinetic_digits/make_dataset.py`; its function `make` renders a data set.
-Importing this package imports none of torch, av, scikit-learn; each file imports what it needs.
+`make_dataset` is the function `make` of `kinetic_digits/make_dataset.py`. Importing this package
+imports none of torch, av, scikit-learn; each file imports what it needs.
 
     kinetic_digits/  the embedded data set: rendering, encoding, leak probes
     index/           official annotations of real data sets -> manifests of a user's videos
@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pks4.data.dataset import Dataset
-    from pks4.data.kinetic_digits import make_dataset as make
+    from pks4.data.kinetic_digits.make_dataset import make as make_dataset
 
-__all__ = ["Dataset", "make"]
+__all__ = ["Dataset", "make_dataset"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Dataset` and `make` on first use, so that the package stays light."""
+    """Import `Dataset` and `make_dataset` on first use, so that the package stays light."""
     if name == "Dataset":
         return import_module("pks4.data.dataset").Dataset
-    if name == "make":
-        return import_module("pks4.data.kinetic_digits.make_dataset")
+    if name == "make_dataset":
+        return import_module("pks4.data.kinetic_digits.make_dataset").make
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -56,10 +56,10 @@ def load_part(
     Raises ValueError with one line that lists what is missing, unknown or of another shape; then
     nothing is loaded.
     """
-    given, own = under(state, prefix), net.state_dict()
-    kept = {k: v for k, v in own.items() if any(part in k for part in keep)}
+    given, current = under(state, prefix), net.state_dict()
+    kept = {k: v for k, v in current.items() if any(part in k for part in keep)}
     dropped = {k: given.get(k) for k in unused}
-    expected = {k: v for k, v in own.items() if k not in kept} | dropped
+    expected = {k: v for k, v in current.items() if k not in kept} | dropped
     require_fit(expected, given, f"image weights do not fit {type(net).__name__}")
     net.load_state_dict({**kept, **{k: v for k, v in given.items() if k not in dropped}})
 
