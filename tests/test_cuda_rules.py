@@ -8,7 +8,7 @@ from rivals import clip, every_variant, frames_that_fit, tiny
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pks4.scan.backends import assumed
+from pks4.scan.backends import assuming_device
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.simulate.targets import TARGETS, standing_on
 
@@ -40,7 +40,7 @@ def kept_on_fake_cuda(model, video, target):
                 if x is not None:
                     m._buffers[key] = torch.empty(x.shape, dtype=x.dtype, device="cuda")
         video = torch.empty(video.shape, device="cuda")
-    with autocast_without_a_gpu(target.dtype), mode, assumed("cuda"):
+    with autocast_without_a_gpu(target.dtype), mode, assuming_device("cuda"):
         return saved_bytes(model, video, target.kernel).by_class
 
 

@@ -63,12 +63,12 @@ def standing_on(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator[
 
     Scans take the backend that "auto" is there, installed here or not.
     """
-    from pks4.scan.backends import assumed
+    from pks4.scan.backends import assuming_device
     from pks4.simulate.cuda_rules import cuda_rules
     from pks4.simulate.fake_device import pretended
 
     with ExitStack() as stack:
-        stack.enter_context(assumed(target.rules))
+        stack.enter_context(assuming_device(target.rules))
         if target.rules == "cuda":
             stack.enter_context(cuda_rules())
         yield stack.enter_context(pretended(model, clip, target.rules, target.dtype))

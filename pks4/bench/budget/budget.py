@@ -150,13 +150,13 @@ def _counted(cell: Cell, classes: int) -> tuple[int, int, str]:
 
 def _trained(cell: Cell, size: DataSize, clip_macs: int) -> tuple[int, int]:
     """Clips that the recipe trains on, and the epochs in which it does, as the engine has them."""
-    from pks4.train.batches import Shares
+    from pks4.train.batches import EpochBatches
     from pks4.train.recipe import Recipe
 
     settings = cell.settings["accuracy"]
     recipe = Recipe.of({field.name: settings[field.name] for field in fields(Recipe)})
     try:
-        shares = Shares(
+        shares = EpochBatches(
             size.of("train", cell.id), recipe.batch_size, recipe.seed,
             accumulate=recipe.accumulate, processes=settings["processes"],
         )  # fmt: skip
