@@ -7,14 +7,14 @@ from torch import nn
 
 from pks4.simulate import fake_device
 from pks4.simulate.attention_kernels import declared_attention
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.step_memory import step_memory
-from pks4.simulate.targets import TARGETS, standing_on
+from pks4.simulate.targets import TARGETS, on_target
 
 
 def simulated(model, video, target="cpu-fp32"):
     """The step's memory on a target; model and video on meta."""
-    with standing_on(TARGETS[target], model, video) as there:
+    with on_target(TARGETS[target], model, video) as there:
         return step_memory(model, there)
 
 
@@ -64,7 +64,7 @@ def test_a_simulated_step_equals_a_real_one(name, options):
     with declared_attention("flash_cpu"):
         real = step_memory(tiny(name, options, frames).train(), clip(frames))
         fake = tiny(name, options, frames, device="meta").train()
-        with pretended(fake, clip(frames, device="meta")) as video:
+        with on_fake_device(fake, clip(frames, device="meta")) as video:
             assert step_memory(fake, video) == real
 
 

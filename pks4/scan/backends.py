@@ -36,21 +36,21 @@ BACKENDS = {
     "triton": Backend(("cuda", "meta"), CUDA_DTYPES, "triton", "pip install triton"),
 }
 INSTALLED = frozenset(b.package for b in BACKENDS.values() if b.package and find_spec(b.package))
-_assumed: ContextVar[str] = ContextVar("assumed", default="")
+_assumed_device: ContextVar[str] = ContextVar("assumed_device", default="")
 AUTO = {"cpu": "numba", "meta": "numba", "cuda": "mamba_ssm"}  # where it applies; else recompute
 
 
 @contextmanager
-def assumed(device: str) -> Iterator[None]:
+def assuming_device(device: str) -> Iterator[None]:
     """While open, backends are chosen as on this device, with every package there.
 
     For shapes without values, as in a simulation; a real tensor would meet what is not there.
     """
-    token = _assumed.set(device)
+    token = _assumed_device.set(device)
     try:
         yield
     finally:
-        _assumed.reset(token)
+        _assumed_device.reset(token)
 
 
 def resolve(backend: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> str:
@@ -61,7 +61,7 @@ def resolve(backend: str, device: str = "cpu", dtype: torch.dtype = torch.float3
 
     Raises ValueError for an unknown name and for a backend that cannot run here, with the remedy.
     """
-    device = _assumed.get() or device
+    device = _assumed_device.get() or device
     if backend == "auto":
         name = AUTO.get(device, "recompute")
         return "recompute" if _obstacle(name, device, dtype) else name
@@ -82,7 +82,7 @@ def _obstacle(name: str, device: str, dtype: torch.dtype) -> str:
         return f"does not run on {device}, only on {', '.join(devices)}; take 'recompute'"
     if backend.dtypes and dtype not in backend.dtypes:
         return f"does not take {dtype}; take 'recompute'"
-    there = device == "meta" or _assumed.get() or backend.package in INSTALLED
+    there = device == "meta" or _assumed_device.get() or backend.package in INSTALLED
     if backend.package and not there:
         return f"is not installed; {backend.remedy}"
     return ""

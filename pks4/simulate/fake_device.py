@@ -23,7 +23,7 @@ DTYPES = ("float32", "bfloat16")
 
 
 @contextmanager
-def pretended(
+def on_fake_device(
     model: nn.Module, clip: Tensor, rules: str = "cpu", dtype: str = "float32"
 ) -> Iterator[Tensor]:
     """While open, `model` (built on meta) stands on a fake CPU; gives the clip that stands there.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Stages = Mapping[str, Sequence[str]]  # stage -> parts of module names, as `STAGES` of a file
 
 
-class Whereabouts:
+class CurrentModule:
     """While open, `module` is the class of the innermost module that runs and `stage` its stage.
 
     The outermost module with a part of `stages` in its name decides for all that runs inside. With
@@ -34,7 +34,7 @@ class Whereabouts:
         """The stage that it belongs to."""
         return self._running[-1][1]
 
-    def __enter__(self) -> "Whereabouts":
+    def __enter__(self) -> "CurrentModule":
         for name, module in self.model.named_modules():
             if name:
                 own = self._stage_of(name)

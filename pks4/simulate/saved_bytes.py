@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pks4.simulate.modules import Stages, Whereabouts
+from pks4.simulate.modules import CurrentModule, Stages
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from pks4.simulate.what_ran import Ran
+    from pks4.simulate.what_ran import ObservedPath
 
 
 class Kept(NamedTuple):
@@ -20,7 +20,7 @@ class Kept(NamedTuple):
     by_class: Counter[str]
     by_stage: Counter[str]
     weight_copies: int
-    ran: "Ran"
+    ran: "ObservedPath"
 
 
 def saved_bytes(
@@ -34,11 +34,11 @@ def saved_bytes(
     from pks4.macs import open_stage
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.operators import LoweredWeights
-    from pks4.simulate.what_ran import Paths
+    from pks4.simulate.what_ran import PathObserver
 
     by_class: Counter[str] = Counter()
     by_stage: Counter[str] = Counter()
-    where = Whereabouts(model, stages)
+    where = CurrentModule(model, stages)
     copies = LoweredWeights(model)
     copied = 0
 
@@ -52,7 +52,7 @@ def saved_bytes(
         where,
         declared_attention(kernel) as calls,
         copies,
-        Paths(model, calls, lambda: where.module) as paths,
+        PathObserver(model, calls, lambda: where.module) as paths,
         noted_storages([*model.parameters(), *model.buffers(), clip], note),
     ):
         output = model(clip)

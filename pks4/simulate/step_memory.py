@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.operators import LOWERS, Observer
-from pks4.simulate.targets import Target, standing_on
-from pks4.simulate.what_ran import Scans
+from pks4.simulate.targets import Target, on_target
+from pks4.simulate.what_ran import ScanObserver
 from pks4.simulate.workspace import op_workspace
 
 RULE = "step_memory/v1"
@@ -54,9 +54,9 @@ def simulate(model: nn.Module, clip: Tensor, where: Target) -> Simulated:
     Raises Fallback where another scan ran than the one asked for.
     """
     with (
-        standing_on(where, model, clip) as there,
+        on_target(where, model, clip) as there,
         declared_attention(where.kernel) as calls,
-        Scans(model) as scans,
+        ScanObserver(model) as scans,
     ):
         memory = step_memory(model, there)
         return Simulated(memory, calls.evidence(), scans.backend())

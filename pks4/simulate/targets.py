@@ -58,20 +58,20 @@ def target(name: str, kernel: str = "") -> Target:
 
 
 @contextmanager
-def standing_on(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator["Tensor"]:
+def on_target(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator["Tensor"]:
     """While open, `model` (built on meta) stands on the target; gives the clip that does too.
 
-    Scans take the backend that "auto" is there, installed here or not.
+    ScanObserver take the backend that "auto" is there, installed here or not.
     """
-    from pks4.scan.backends import assumed
+    from pks4.scan.backends import assuming_device
     from pks4.simulate.cuda_rules import cuda_rules
-    from pks4.simulate.fake_device import pretended
+    from pks4.simulate.fake_device import on_fake_device
 
     with ExitStack() as stack:
-        stack.enter_context(assumed(target.rules))
+        stack.enter_context(assuming_device(target.rules))
         if target.rules == "cuda":
             stack.enter_context(cuda_rules())
-        yield stack.enter_context(pretended(model, clip, target.rules, target.dtype))
+        yield stack.enter_context(on_fake_device(model, clip, target.rules, target.dtype))
 
 
 DEVICES = ("cpu", "cuda")

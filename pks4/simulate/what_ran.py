@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pks4.simulate.attention_kernels import Calls
-from pks4.simulate.modules import Whereabouts
+from pks4.simulate.modules import CurrentModule
 from pks4.simulate.operators import LOWERS, Observer
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Fallback(Exception):
     """Something else ran than what was asked for."""
 
 
-class Scans(Observer):
+class ScanObserver(Observer):
     """While open, notes the scans of a model that run."""
 
     def __init__(self, model: nn.Module, device: str = "cpu") -> None:
@@ -52,7 +52,7 @@ class Scans(Observer):
         return "+".join(sorted(self.seen | (asked & {UNSEEN}))) or None
 
 
-class Ran(NamedTuple):
+class ObservedPath(NamedTuple):
     """What was seen."""
 
     kernel: str  # of fused attention
@@ -72,7 +72,7 @@ class Ran(NamedTuple):
             )
 
 
-class Paths(Scans):
+class PathObserver(ScanObserver):
     """While open, notes scans, and attention whose scores were materialised.
 
     Which is a softmax that goes into a batched product; the declared kernel "math" has one by
@@ -98,21 +98,21 @@ class Paths(Scans):
     def _is_scores(self, x: Tensor) -> bool:
         return x.untyped_storage()._cdata in self.scores
 
-    def ran(self) -> Ran:
-        """What was seen so far; raises Fallback for scans as `Scans.backend` does."""
+    def ran(self) -> ObservedPath:
+        """What was seen so far; raises Fallback for scans as `ScanObserver.backend` does."""
         found = () if self.calls.kernel == "math" else tuple(sorted(self.materialised))
-        return Ran(self.calls.evidence(), self.backend(), found)
+        return ObservedPath(self.calls.evidence(), self.backend(), found)
 
 
-def forward_seen(model: nn.Module, clip: Tensor, calls: Calls) -> Ran:
+def observe_forward(model: nn.Module, clip: Tensor, calls: Calls) -> ObservedPath:
     """What runs in one forward of a model on a clip of its device, which leaves the model as is."""
     training = model.training
     model.eval()  # or batch norms would learn from it, and dropout draw from the seed
     try:
         with (
             torch.no_grad(),
-            Whereabouts(model, None) as where,
-            Paths(model, calls, lambda: where.module, clip.device.type) as paths,
+            CurrentModule(model, None) as where,
+            PathObserver(model, calls, lambda: where.module, clip.device.type) as paths,
         ):
             model(clip)
     finally:

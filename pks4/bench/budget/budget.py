@@ -136,11 +136,11 @@ def _kernel(cell: Cell) -> str:
 
 def _counted(cell: Cell, classes: int) -> tuple[int, int, str]:
     """MACs of a training step and of a forward of one clip, and the attention kernel."""
-    from pks4.bench.measure.parts.input import Trial, build
+    from pks4.bench.measure.parts.input import MeasureInput, build
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.count_macs import count_on_meta
 
-    clip = Trial(cell, {}).clip("meta", batch=1)
+    clip = MeasureInput(cell, {}).clip("meta", batch=1)
     with declared_attention(_kernel(cell)) as calls:
         model = build(cell, "meta", num_classes=classes)
         train = count_on_meta(model, clip, backward=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
@@ -26,20 +26,20 @@ SETTINGS = {
 CLASSES = 5
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Insert into each backbone in turn; a backbone that does not take it fails the measure."""
     import torch
 
     from pks4.method.options import Options
 
-    if trial.cell.model != "pks4":
-        raise UserError(f"model {trial.cell.model!r} is no module to insert; only pks4 is")
+    if inputs.cell.model != "pks4":
+        raise UserError(f"model {inputs.cell.model!r} is no module to insert; only pks4 is")
     known = {field.name for field in fields(Options)}
-    options = {k: v for k, v in trial.cell.options.items() if k in known}
-    found, names = {}, trial.settings["backbones"]
+    options = {k: v for k, v in inputs.cell.options.items() if k in known}
+    found, names = {}, inputs.settings["backbones"]
     for number, name in enumerate(names, 1):
-        found[name] = _difference(name, trial.cell.frames, options)
-        trial.progress(number, len(names), name)
+        found[name] = _difference(name, inputs.cell.frames, options)
+        inputs.progress(number, len(names), name)
     yield Reading(
         metric="insertion_difference",
         value=max(found.values()),

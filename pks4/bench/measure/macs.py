@@ -11,7 +11,7 @@ batch, and `macs_train` is that of the declared kernel: a fused one multiplies q
 
 from collections.abc import Iterator
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.macs import RULE
 
@@ -23,14 +23,14 @@ class Disagreement(Exception):
     """Counters that should agree do not."""
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Count, cross-check, and yield forward, training step and, where it ran, plain fvcore."""
     from pks4.simulate.attention_kernels import declared_attention
 
-    checked = trial.cell.frames <= trial.settings["check_up_to"]
-    with declared_attention(trial.settings["kernel"]) as calls:
-        forward, train, stages, evidence = _on_meta(trial)
-        check = _cross_check(trial) if checked else None
+    checked = inputs.cell.frames <= inputs.settings["check_up_to"]
+    with declared_attention(inputs.settings["kernel"]) as calls:
+        forward, train, stages, evidence = _on_meta(inputs)
+        check = _cross_check(inputs) if checked else None
     evidence |= {"kernel": calls.evidence(), "batch": 1, "agreed": []}
     agreed = ["torch on meta", *(["closed form"] if stages else [])]
     if check:
@@ -43,16 +43,16 @@ def measure(trial: Trial) -> Iterator[Reading]:
         yield _reading("macs_fvcore_plain", check["fvcore_plain"], {**evidence, **plain}, check)
 
 
-def _on_meta(trial: Trial) -> tuple[int, int, dict[str, int], dict]:
+def _on_meta(inputs: MeasureInput) -> tuple[int, int, dict[str, int], dict]:
     """MACs of forward and training step, the closed form by stage, and the evidence."""
     from pks4.simulate.count_macs import count_on_meta
-    from pks4.simulate.what_ran import Scans
+    from pks4.simulate.what_ran import ScanObserver
 
-    model, clip = trial.build("meta"), trial.clip("meta", batch=1)
-    with Scans(model, "meta") as scans:
+    model, clip = inputs.build("meta"), inputs.clip("meta", batch=1)
+    with ScanObserver(model, "meta") as scans:
         forward = count_on_meta(model, clip, backward=False)
     closed = model.macs() if hasattr(model, "macs") else {}
-    _agree(trial.cell.frames, {"torch on meta": forward, **_sum_of(closed)})
+    _agree(inputs.cell.frames, {"torch on meta": forward, **_sum_of(closed)})
     train = count_on_meta(model, clip, backward=True)
     evidence = {
         "how": "simulated",
@@ -64,16 +64,16 @@ def _on_meta(trial: Trial) -> tuple[int, int, dict[str, int], dict]:
     return forward, train, closed, evidence
 
 
-def _cross_check(trial: Trial) -> dict:
+def _cross_check(inputs: MeasureInput) -> dict:
     """Three counters at a small number of frames, one of them on real tensors."""
     from pks4.simulate.count_macs import count_on_meta, count_with_fvcore
 
-    frames = min(trial.cell.frames, trial.settings["check_frames"])
-    model = trial.build("cpu", frames)
-    fvcore = count_with_fvcore(model, trial.clip("cpu", frames, batch=1))
+    frames = min(inputs.cell.frames, inputs.settings["check_frames"])
+    model = inputs.build("cpu", frames)
+    fvcore = count_with_fvcore(model, inputs.clip("cpu", frames, batch=1))
     closed = model.macs() if hasattr(model, "macs") else {}
-    clip = trial.clip("meta", frames, batch=1)
-    on_meta = count_on_meta(trial.build("meta", frames), clip, backward=False)
+    clip = inputs.clip("meta", frames, batch=1)
+    on_meta = count_on_meta(inputs.build("meta", frames), clip, backward=False)
     _agree(frames, {"fvcore": fvcore.macs, "torch on meta": on_meta, **_sum_of(closed)})
     return {
         "frames": frames,

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
 METRICS = ("params_total", "params_trainable")
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Count on meta tensors; a parameter used twice counts once."""
-    parameters = list(trial.build("meta").parameters())
+    parameters = list(inputs.build("meta").parameters())
     evidence = {"how": "counted", "rule": "unique parameters", "device": "meta"}
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     yield Reading(

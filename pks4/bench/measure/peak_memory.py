@@ -6,7 +6,7 @@ libraries, on CUDA what PyTorch allocated at most. See `pks4.bench.measure.parts
 
 from collections.abc import Iterator
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.process import child
 from pks4.bench.records.record import Reading
 
@@ -17,25 +17,25 @@ SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the
 THREADS = 1
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Measure, simulate the same step, and put both side by side."""
     from pks4.bench.measure.parts.real_memory import TAMED
     from pks4.simulate.step_memory import simulate
     from pks4.simulate.targets import target_of
 
-    where = target_of(trial.settings)
+    where = target_of(inputs.settings)
     job = {
-        "cell": trial.cell.model_dump(),
-        "settings": trial.settings,
+        "cell": inputs.cell.model_dump(),
+        "settings": inputs.settings,
         "threads": THREADS,
     }
     (found,) = child.session("pks4.bench.measure.parts.real_memory", job, TAMED)
-    simulated = simulate(trial.build("meta"), trial.clip("meta"), where).memory.peak
+    simulated = simulate(inputs.build("meta"), inputs.clip("meta"), where).memory.peak
     evidence = {
         **where.evidence(),
         "how": "measured",
         "rule": "peak_memory/v1",
-        "device": trial.settings["device"],
+        "device": inputs.settings["device"],
         "threads": THREADS,
         **found.pop("ran"),
     }

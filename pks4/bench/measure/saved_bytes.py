@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.simulate.saved_bytes import Kept, saved_bytes
 
@@ -32,7 +32,7 @@ class Disagreement(Exception):
     """A simulated run keeps other bytes than a real one."""
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Run one forward on fake tensors and add up what is kept; check a small one against reality.
 
     In cells of up to `check_up_to` frames, where the target is a CPU, the same contestant is run
@@ -40,11 +40,11 @@ def measure(trial: Trial) -> Iterator[Reading]:
     """
     from pks4.simulate.targets import target
 
-    where = target(trial.settings["target"], trial.settings["kernel"])
-    kept = simulated(trial, where)
-    kept.ran.check(trial.asked_attention())
-    checked = where.rules == "cpu" and trial.cell.frames <= trial.settings["check_up_to"]
-    check = _cross_check(trial, where) if checked else None
+    where = target(inputs.settings["target"], inputs.settings["kernel"])
+    kept = simulated(inputs, where)
+    kept.ran.check(inputs.asked_attention())
+    checked = where.rules == "cpu" and inputs.cell.frames <= inputs.settings["check_up_to"]
+    check = _cross_check(inputs, where) if checked else None
     yield Reading(
         metric="saved_bytes",
         value=kept.by_class.total(),
@@ -66,20 +66,22 @@ def measure(trial: Trial) -> Iterator[Reading]:
     )
 
 
-def simulated(trial: Trial, where: "Target") -> Kept:
-    """A forward of the trial's model on a target, on fake tensors."""
-    from pks4.simulate.targets import standing_on
+def simulated(inputs: MeasureInput, where: "Target") -> Kept:
+    """A forward of a cell's contestant on a target, on fake tensors."""
+    from pks4.simulate.targets import on_target
 
-    model = trial.build("meta")
-    with standing_on(where, model, trial.clip("meta")) as clip:
-        return saved_bytes(model, clip, where.kernel, trial.stages())
+    model = inputs.build("meta")
+    with on_target(where, model, inputs.clip("meta")) as clip:
+        return saved_bytes(model, clip, where.kernel, inputs.stages())
 
 
-def _cross_check(trial: Trial, where: "Target") -> dict[str, Any]:
+def _cross_check(inputs: MeasureInput, where: "Target") -> dict[str, Any]:
     """A contestant simulated and real, side by side; raises Disagreement where they differ."""
     import torch
 
-    small = trial if trial.settings["check_whole"] else trial.small(trial.settings["check_frames"])
+    small = (
+        inputs if inputs.settings["check_whole"] else inputs.small(inputs.settings["check_frames"])
+    )
     fake, model, clip = simulated(small, where), small.build(), small.clip()
     with torch.autocast("cpu", torch.bfloat16, enabled=where.dtype == "bfloat16"):
         real = saved_bytes(model, clip, where.kernel, small.stages())

@@ -7,20 +7,20 @@ on top (`workspace/v1` says what this project's own operators need).
 
 from collections.abc import Iterator
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
 METRICS = ("step_peak_bytes",)
 SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Simulate one step."""
     from pks4.simulate.step_memory import RULE, simulate
     from pks4.simulate.targets import target
 
-    where = target(trial.settings["target"], trial.settings["kernel"])
-    found, kernel, scan = simulate(trial.build("meta"), trial.clip("meta"), where)
+    where = target(inputs.settings["target"], inputs.settings["kernel"])
+    found, kernel, scan = simulate(inputs.build("meta"), inputs.clip("meta"), where)
     yield Reading(
         metric="step_peak_bytes",
         value=found.peak,
@@ -36,6 +36,6 @@ def measure(trial: Trial) -> Iterator[Reading]:
             "parts": found.parts,
             "phase": found.phase,
             "after_forward": found.after_forward,
-            "batch": trial.cell.batch,
+            "batch": inputs.cell.batch,
         },
     )

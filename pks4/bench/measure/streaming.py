@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
@@ -39,19 +39,19 @@ MARKS = (10, 100, 1_000, 10_000)
 BANK = 32  # frames that the stream repeats: it holds no more than these
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Compare with the whole clip, count bytes, run the stream and time it."""
     import torch
 
-    from pks4.simulate.what_ran import Scans
+    from pks4.simulate.what_ran import ScanObserver
 
-    total = trial.settings["frames_total"]
+    total = inputs.settings["frames_total"]
     if total < 2 * MARKS[0]:
         raise UserError(f"streaming: frames_total must be at least {2 * MARKS[0]}, got {total}")
-    model = _opened(trial.build().eval(), trial.cell.model)
+    model = _opened(inputs.build().eval(), inputs.cell.model)
     with torch.no_grad():
-        with Scans(model) as scans:
-            found, backwards = _compared(trial, model)
+        with ScanObserver(model) as scans:
+            found, backwards = _compared(inputs, model)
         evidence = {
             "how": "measured",
             "rule": RULE,
@@ -62,10 +62,10 @@ def measure(trial: Trial) -> Iterator[Reading]:
             "threads": torch.get_num_threads(),
         }
         yield _deviation(found, backwards, evidence)
-        frames = trial.clip(frames=min(BANK, total))
-        stream = _stream(trial, model, frames, total)
+        frames = inputs.clip(frames=min(BANK, total))
+        stream = _stream(inputs, model, frames, total)
         yield from _bytes(stream, evidence)
-        yield from _seconds(trial, model, frames, stream, evidence)
+        yield from _seconds(inputs, model, frames, stream, evidence)
 
 
 def _opened(model: "nn.Module", name: str) -> "nn.Module":
@@ -84,13 +84,13 @@ def _opened(model: "nn.Module", name: str) -> "nn.Module":
     return model
 
 
-def _compared(trial: Trial, model: Any) -> tuple[dict[int, float], float]:
+def _compared(inputs: MeasureInput, model: Any) -> tuple[dict[int, float], float]:
     """How far the stream's logits are from those of the whole clip, of the largest, by frames.
 
     And how far those of the clip played backwards are.
     """
-    last = min(trial.cell.frames, MOST_COMPARED)
-    clip = trial.clip(frames=last)
+    last = min(inputs.cell.frames, MOST_COMPARED)
+    clip = inputs.clip(frames=last)
     state, found = model.initial_state(clip.shape[0]), {}
     for t in range(1, last + 1):
         logits, state = model.step(clip[:, t - 1], state)
@@ -149,7 +149,7 @@ def _bytes(stream: "Stream", evidence: dict[str, Any]) -> Iterator[Reading]:
 
 
 def _seconds(
-    trial: Trial, model: Any, frames: "Tensor", stream: "Stream", evidence: dict[str, Any]
+    inputs: MeasureInput, model: Any, frames: "Tensor", stream: "Stream", evidence: dict[str, Any]
 ) -> Iterator[Reading]:
     """Seconds of a frame late in the stream, and their ratio to an early one's."""
     import numpy as np
@@ -158,7 +158,7 @@ def _seconds(
 
     states = stream.states
     early, late = min(states), max(states)
-    samples = _rounds(model, frames, states, trial.settings)
+    samples = _rounds(model, frames, states, inputs.settings)
     ratio = compare(samples[late], samples[early], samples[0])
     by_mark = {str(t): float(np.median(samples[t])) for t in states}
     yield Reading(
@@ -203,7 +203,7 @@ class Stream(NamedTuple):
     alive: dict[int, int]
 
 
-def _stream(trial: Trial, model: Any, frames: "Tensor", total: int) -> Stream:
+def _stream(inputs: MeasureInput, model: Any, frames: "Tensor", total: int) -> Stream:
     import numpy as np
     import torch
     from torch.utils._pytree import tree_map_only
@@ -220,7 +220,7 @@ def _stream(trial: Trial, model: Any, frames: "Tensor", total: int) -> Stream:
                 kept[t] = tree_map_only(torch.Tensor, _as_array, state)
             if t % 100 == 0:
                 live.total()  # forgets the dead
-                trial.progress(t, total, "frames")
+                inputs.progress(t, total, "frames")
     back = torch.from_numpy
     return Stream({t: tree_map_only(np.ndarray, back, one) for t, one in kept.items()}, alive)
 

@@ -10,7 +10,7 @@ On CUDA the clock is read when the device is idle, and its own time is kept besi
 from collections.abc import Iterator
 from typing import Any
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.process import child
 from pks4.bench.records.record import Reading
 
@@ -30,33 +30,33 @@ SETTINGS = {
 THREADS = 1
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Time both operations of the candidate against the reference contestant."""
     from pks4.simulate.targets import target_of
 
-    where = target_of(trial.settings)
-    sessions = [_session(trial, i) for i in range(trial.settings["processes"])]
+    where = target_of(inputs.settings)
+    sessions = [_session(inputs, i) for i in range(inputs.settings["processes"])]
     evidence = {
         **where.evidence(),
         "how": "measured",
         "rule": "paired/v2",
-        "device": trial.settings["device"],
+        "device": inputs.settings["device"],
         "threads": THREADS,
         "processes": len(sessions),
-        "reference": trial.settings["reference"],
+        "reference": inputs.settings["reference"],
     }
     for operation in sessions[0]:
         found = [session[operation] for session in sessions]
         yield from _readings(operation, found, {**evidence, **found[0]["ran"]})
 
 
-def _session(trial: Trial, number: int) -> dict[str, dict[str, Any]]:
+def _session(inputs: MeasureInput, number: int) -> dict[str, dict[str, Any]]:
     """Operation -> samples and what ran, from one fresh process."""
-    rounds = trial.settings["rounds"]
-    total = 2 * rounds * trial.settings["processes"]
+    rounds = inputs.settings["rounds"]
+    total = 2 * rounds * inputs.settings["processes"]
     job = {
-        "cell": trial.cell.model_dump(),
-        "settings": trial.settings,
+        "cell": inputs.cell.model_dump(),
+        "settings": inputs.settings,
         "seed": number,
         "threads": THREADS,
     }
@@ -66,7 +66,7 @@ def _session(trial: Trial, number: int) -> dict[str, dict[str, Any]]:
             found[said.pop("operation")] = said
         else:
             done = rounds * (2 * number + len(found)) + said["rounds"]
-            trial.progress(done, total, f"process {number + 1}")
+            inputs.progress(done, total, f"process {number + 1}")
     return found
 
 

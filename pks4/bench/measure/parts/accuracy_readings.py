@@ -1,4 +1,4 @@
-"""The numbers of an accuracy trial: scores of its predictions, costs of its training, its curve."""
+"""The numbers of an accuracy cell: scores of its predictions, costs of its training, its curve."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

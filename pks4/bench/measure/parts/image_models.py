@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial, build
+from pks4.bench.measure.parts.input import MeasureInput, build
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,15 +42,15 @@ def image_twin(model: str) -> Any:
     return catalogue.find("image twin", twin, models)
 
 
-def image_model(trial: Trial, twin: Any) -> "ImageModel":
+def image_model(inputs: MeasureInput, twin: Any) -> "ImageModel":
     """The image model as the settings ask for it."""
     from pks4.train.engine import MEAN, STD
     from pks4.train.image_pretraining import ImageModel
     from pks4.weights.imagenet import BACKBONES, image_weights
 
-    cell, name = trial.cell, trial.settings["image_weights"]
+    cell, name = inputs.cell, inputs.settings["image_weights"]
     if name == STILLS:
-        return _from_stills(trial, twin)
+        return _from_stills(inputs, twin)
     if name in BACKBONES:
         state = image_weights(name, cell.options.get("backbone"), mean=MEAN, std=STD)
         return ImageModel(state, {"weights": name, "digest": name})
@@ -59,27 +59,27 @@ def image_model(trial: Trial, twin: Any) -> "ImageModel":
             f"image_weights {name!r} is neither {STILLS!r}, nor one of {', '.join(BACKBONES)}, "
             "nor a file here"
         )
-    return _from_file(trial, twin, Path(name))
+    return _from_file(inputs, twin, Path(name))
 
 
-def _twin_cell(trial: Trial, twin: Any) -> tuple[Any, dict[str, Any]]:
+def _twin_cell(inputs: MeasureInput, twin: Any) -> tuple[Any, dict[str, Any]]:
     """The cell of the twin at one frame, and its options."""
-    given = trial.cell.options
+    given = inputs.cell.options
     kept = [k for k in given if k in twin.options and k not in NOT_OF_THE_IMAGE_MODEL]
     options = {k: given[k] for k in kept}
     change = {"model": twin.name, "options": options, "frames": 1}
-    return trial.cell.model_copy(update=change), options
+    return inputs.cell.model_copy(update=change), options
 
 
-def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
+def _from_stills(inputs: MeasureInput, twin: Any) -> "ImageModel":
     """The twin trained on still digits, or taken from the cache."""
     from pks4.data.dataset import cache_root
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.train.image_pretraining import image_model
     from pks4.train.recipe import Recipe
 
-    settings = trial.settings
-    twin_cell, options = _twin_cell(trial, twin)
+    settings = inputs.settings
+    twin_cell, options = _twin_cell(inputs, twin)
     recipe = Recipe(
         learning_rate=settings["image_learning_rate"],
         epochs=settings["image_epochs"],
@@ -89,22 +89,22 @@ def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
     key = {"model": twin.name, "options": options}
     with declared_attention(kernel_on(recipe.device, recipe.precision, settings)):
         return image_model(
-            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
+            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), inputs.progress
         )
 
 
-def _from_file(trial: Trial, twin: Any, path: Path) -> "ImageModel":
+def _from_file(inputs: MeasureInput, twin: Any, path: Path) -> "ImageModel":
     """The twin with the weights of a local file, all of them or none."""
     from pks4.data.integrity import file_sha256
     from pks4.train.image_pretraining import ImageModel
     from pks4.weights.files import load_weights, read_weights
 
-    model = build(_twin_cell(trial, twin)[0])
+    model = build(_twin_cell(inputs, twin)[0])
     if hasattr(model, "backbone"):
         load_weights(model.backbone.net, path)
     else:
         model.load_image_weights(read_weights(path))
-    mean, std = trial.settings["image_mean"], trial.settings["image_std"]
+    mean, std = inputs.settings["image_mean"], inputs.settings["image_std"]
     expect_pixels(model, mean, std)
     facts = {"weights": path.name, "digest": file_sha256(path), "mean": mean, "std": std}
     return ImageModel(model.state_dict(), facts)

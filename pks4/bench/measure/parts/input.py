@@ -18,7 +18,7 @@ def _quiet(done: float, total: float, text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Trial:
+class MeasureInput:
     """One cell as a measure sees it."""
 
     cell: Cell
@@ -45,7 +45,7 @@ class Trial:
             return torch.empty(shape, device="meta")
         return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
 
-    def small(self, frames: int) -> "Trial":
+    def small(self, frames: int) -> "MeasureInput":
         """The same contestant at tiny scale and so many frames, where it has such a scale."""
         entry, cell = self._entry(), self.cell
         step = entry.frames_step(cell.options)
@@ -55,7 +55,7 @@ class Trial:
             sizes = scales[cell.scale]
             own = {k: v for k, v in cell.options.items() if k not in sizes or sizes[k] != v}
             change |= {"options": {**scales["tiny"], **own}, "scale": "tiny"}
-        return Trial(cell.model_copy(update=change), self.settings)
+        return MeasureInput(cell.model_copy(update=change), self.settings)
 
     def stages(self) -> dict[str, tuple[str, ...]] | None:
         """`STAGES` of the contestant's file: stage -> parts of module names; None if not stated."""

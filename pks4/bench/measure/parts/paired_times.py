@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial, build
+from pks4.bench.measure.parts.input import MeasureInput, build
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
 
@@ -32,41 +32,45 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(job["threads"])
-    trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    for operation, found in session(trial, job["seed"], events):
+    inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
+    for operation, found in session(inputs, job["seed"], events):
         _say(events, operation=operation, **found)
 
 
-def session(trial: Trial, seed: int, events: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def session(
+    inputs: MeasureInput, seed: int, events: IO[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Samples of both operations, seconds a call of each arm (see `SAMPLERS`), and what ran."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import target_of
-    from pks4.simulate.what_ran import Paths
+    from pks4.simulate.what_ran import PathObserver
 
-    settings, where = trial.settings, target_of(trial.settings)
+    settings, where = inputs.settings, target_of(inputs.settings)
     device = settings["device"]
-    clip = trial.clip(device)
-    models = {"candidate": trial.build(device), "reference": _reference(trial)}
-    models["again"] = _reference(trial)
+    clip = inputs.clip(device)
+    models = {"candidate": inputs.build(device), "reference": _reference(inputs)}
+    models["again"] = _reference(inputs)
     for operation in OPERATIONS:
         arms = {arm: _operation(operation, models[arm], clip, where) for arm in ARMS}
         with declared_attention(where.kernel) as calls:
             # alone, to see which ways it takes
-            with Paths(models["candidate"], calls, lambda: trial.cell.model, device) as paths:
+            with PathObserver(
+                models["candidate"], calls, lambda: inputs.cell.model, device
+            ) as paths:
                 arms["candidate"]()
             ran = paths.ran()
-            ran.check(trial.asked_attention())
+            ran.check(inputs.asked_attention())
             samples = _rounds(settings, seed, arms, lambda n: _say(events, rounds=n))
         yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
-def _reference(trial: Trial) -> "nn.Module":
+def _reference(inputs: MeasureInput) -> "nn.Module":
     """The reference contestant at this cell's scale and frames."""
-    name = trial.settings["reference"]
+    name = inputs.settings["reference"]
     entry = catalogue.find("reference model", name, catalogue.models())
-    options = entry.facts["SCALES"][trial.cell.scale]
-    cell = trial.cell.model_copy(update={"model": name, "options": options})
-    return build(cell, trial.settings["device"])
+    options = entry.facts["SCALES"][inputs.cell.scale]
+    cell = inputs.cell.model_copy(update={"model": name, "options": options})
+    return build(cell, inputs.settings["device"])
 
 
 def _operation(name: str, model: "nn.Module", clip: "Tensor", where: "Target") -> Callable[[], Any]:

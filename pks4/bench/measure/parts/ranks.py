@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError, detail_of
 
-Work = Callable[[Trial], Iterable[Reading]]
+Work = Callable[[MeasureInput], Iterable[Reading]]
 LINGER_SECONDS = 3.0  # for the reason behind the first failure, which may be another rank's
 
 
@@ -31,17 +31,17 @@ class RankFailed(UserError):
         self.detail = detail
 
 
-def run(work: Work, trial: Trial, processes: int) -> list[Reading]:
+def run(work: Work, inputs: MeasureInput, processes: int) -> list[Reading]:
     """What the first of `processes` ranks gives; `work` is a function that can be imported."""
     import torch
 
-    if trial.settings["device"] == "cuda" and torch.cuda.device_count() < processes:
+    if inputs.settings["device"] == "cuda" and torch.cuda.device_count() < processes:
         raise UserError(f"processes is {processes}; this machine has {torch.cuda.device_count()} "
                         "GPUs, and each process takes one")  # fmt: skip
     context = multiprocessing.get_context("spawn")
     ranks: dict[Connection, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        job = (work, trial.cell, trial.settings, trial.scratch, torch.get_num_threads())
+        job = (work, inputs.cell, inputs.settings, inputs.scratch, torch.get_num_threads())
         world = (processes, os.path.join(folder, "store"))
         try:
             for number in range(processes):
@@ -49,14 +49,14 @@ def run(work: Work, trial: Trial, processes: int) -> list[Reading]:
                 ranks[ours] = context.Process(target=_rank, args=(number, *world, theirs, *job))
                 ranks[ours].start()
                 theirs.close()  # so that its end is seen here
-            return _listen(ranks, trial)
+            return _listen(ranks, inputs)
         finally:
             for process in ranks.values():
                 process.kill()
                 process.join()
 
 
-def _listen(ranks: dict[Connection, Any], trial: Trial) -> list[Reading]:
+def _listen(ranks: dict[Connection, Any], inputs: MeasureInput) -> list[Reading]:
     """Follow the ranks to their end."""
     left, readings = list(ranks), []
     faults: list[tuple[int, str, dict[str, Any]]] = []  # (0 for a death, reason, detail)
@@ -75,7 +75,7 @@ def _listen(ranks: dict[Connection, Any], trial: Trial) -> list[Reading]:
                     faults.append((0, _death(list(ranks).index(line), ranks[line].exitcode), {}))
                 continue
             if kind == "progress":
-                trial.progress(*told)
+                inputs.progress(*told)
             elif kind == "done":
                 readings = told[0]
             else:
@@ -115,7 +115,7 @@ def _rank(number: int, processes: int, store: str, line: Connection, work: Work,
             if number == 0:
                 line.send(("progress", done, total, text))
 
-        readings = list(work(Trial(cell, settings, progress, scratch)))
+        readings = list(work(MeasureInput(cell, settings, progress, scratch)))
         dist.barrier()
         if number == 0:
             line.send(("done", readings))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
 
@@ -34,31 +34,31 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(job["threads"])
-    trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    found = measured(trial)
+    inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
+    found = measured(inputs)
     events.write(json.dumps(found) + "\n")
 
 
-def measured(trial: Trial) -> dict[str, Any]:
+def measured(inputs: MeasureInput) -> dict[str, Any]:
     """Peak bytes of the second training step on the device of the settings, and what ran."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import precision, target_of
-    from pks4.simulate.what_ran import forward_seen
+    from pks4.simulate.what_ran import observe_forward
 
-    device, where = trial.settings["device"], target_of(trial.settings)
+    device, where = inputs.settings["device"], target_of(inputs.settings)
     with declared_attention(where.kernel) as calls:
-        small = trial.small(trial.cell.frames)
+        small = inputs.small(inputs.cell.frames)
         # loads what libraries load late, kernels included
         _stepper(small.build(), small.clip(), device, where)()
         gc.collect()
         base = _resident("VmRSS") if device == "cpu" else 0
-        model, clip = trial.build().to(device), trial.clip(device)
+        model, clip = inputs.build().to(device), inputs.clip(device)
         step = _stepper(model, clip, device, where)
         step()
         marks = _marks_of(step, device, base)
         with precision(where):  # when all is measured: to look takes memory
-            ran = forward_seen(model, clip, calls)
-    ran.check(trial.asked_attention())
+            ran = observe_forward(model, clip, calls)
+    ran.check(inputs.asked_attention())
     return {**marks, "ran": ran.evidence()}
 
 
