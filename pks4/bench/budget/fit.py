@@ -20,7 +20,7 @@ from pks4.bench.process import warm_start
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 from pks4.simulate.targets import target as find_target
-from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, _secant, count, growth_to, largest
+from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, secant, count, growth_to, largest
 
 CHUNK_FRAMES = 64  # of a frozen PKS4 backbone
 MOST_FRAMES, MOST_CLIPS = 1024, 256  # beyond it, "at least" is the answer
@@ -133,7 +133,7 @@ def answer(question: Question) -> Fit:
     known = {question.batch: first.peak}
     if few > 1:  # many chunks take their time: two small steps tell where the answer is
         known |= {b: step_of(CLIP_FRAMES, b)[0].peak for b in (few, 4 * few)}
-        guess = _secant(known, limit, guess)
+        guess = secant(known, limit, guess)
     clips = largest(
         lambda b: step_of(CLIP_FRAMES, b)[0].peak,
         limit,

@@ -53,12 +53,10 @@ def session(
     for operation in OPERATIONS:
         arms = {arm: _operation(operation, models[arm], clip, where) for arm in ARMS}
         with declared_attention(where.kernel) as calls:
-            # alone, to see which ways it takes
-            with PathObserver(
-                models["candidate"], calls, lambda: inputs.cell.model, device
-            ) as paths:
+            # One call alone, to observe its code path.
+            with PathObserver(models["candidate"], calls, device) as observer:
                 arms["candidate"]()
-            ran = paths.ran()
+            ran = observer.path()
             ran.check(inputs.asked_attention())
             samples = _rounds(settings, seed, arms, lambda n: _say(events, rounds=n))
         yield operation, {"samples": samples, "ran": ran.evidence()}
