@@ -122,7 +122,7 @@ def _print_loaded(entry: Entry, weights: Path, loaded: Any, as_json: bool) -> No
 def _plain(pair: Pair) -> dict[str, Any]:
     """A pair as JSON has it, with what follows from it."""
     return {
-        **vars(pair.figure),
+        **pair.figure.model_dump(),
         "ours": pair.ours,
         "difference": pair.difference,
         "alike": pair.alike,

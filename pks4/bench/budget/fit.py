@@ -20,7 +20,7 @@ from pks4.bench.process import warm_start
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 from pks4.simulate.targets import target as find_target
-from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, secant, count, growth_to, largest
+from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, count, growth_to, largest, secant
 
 CHUNK_FRAMES = 64  # of a frozen PKS4 backbone
 MOST_FRAMES, MOST_CLIPS = 1024, 256  # beyond it, "at least" is the answer
