@@ -1,4 +1,4 @@
-"""What is here and works, and why the rest does not."""
+"""Checks of this installation: what works, and why the rest does not."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 from pks4.bench.records import environment
 from pks4.errors import UserError
 
-State = Literal["ok", "absent", "wrong"]  # absent is no fault, wrong is
+State = Literal["ok", "absent", "wrong"]  # only "wrong" is a fault
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     state: State
@@ -23,7 +23,7 @@ def _right(condition: bool) -> State:
 
 
 def examine() -> list[Finding]:
-    """Look at everything; takes some seconds, since a ViT-B is really run."""
+    """Run all checks; takes some seconds, since a ViT-B computes one frame."""
     source = environment.provenance()
     versions = ", ".join(f"{name} {version}" for name, version in source.versions.items())
     machine = ", ".join(f"{k} {v}" for k, v in source.environment.items())

@@ -40,7 +40,7 @@ def model(
         _print_loaded(entry, weights, loaded, as_json)
         return
     with note.status("counting on meta"):
-        counted, pairs = card.counted(entry, wanted), card.beside(entry)
+        counted, pairs = card.counted(entry, wanted), card.published_pairs(entry)
     if as_json:
         configured = {**vars(wanted), "counts": vars(counted)}
         print(json.dumps(

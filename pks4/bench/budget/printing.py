@@ -1,4 +1,4 @@
-"""A cost on paper for people and for programs: the table, its remarks, the JSON."""
+"""A cost on paper, for people (table and remarks) and for programs (JSON)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,8 +13,8 @@ GIGABYTE = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assumed:
-    """What a cost rests on beside its counts."""
+class Assumptions:
+    """The assumptions of a cost: speed of a GPU, and times of readers."""
 
     speed: Speed
     sources: tuple[str, ...]  # of peak and utilisation
@@ -22,8 +22,10 @@ class Assumed:
     readers_file: str = ""
 
 
-def table(found: Sequence[Cost], assumed: Assumed) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows, one a training, and their sum."""
+def table(
+    found: Sequence[Cost], assumed: Assumptions
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows: one row a training, and their sum."""
     speed = assumed.speed
     step = scale_for((cost.clip_macs_train for cost in found), "MAC")
     whole = scale_for((cost.training_macs + cost.scoring_macs for cost in found), "MAC")
@@ -57,8 +59,8 @@ def table(found: Sequence[Cost], assumed: Assumed) -> tuple[tuple[str, ...], lis
     return columns, [*rows, (*total, *[""] * (len(columns) - len(total)))]
 
 
-def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) -> list[str]:
-    """What the table does not say by itself: data, speed, what was counted and what was not."""
+def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions) -> list[str]:
+    """The remarks below the table: data, speed, what was counted and what was not."""
     speed = assumed.speed
     lines = []
     for size in sizes:
@@ -75,22 +77,24 @@ def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) 
     views = ", ".join(dict.fromkeys(str(cost.views) for cost in found))
     lines.append(
         f"MACs: {RULE}, on meta; attention: {kernels}; views of a scored clip: {views}. "
-        "GPU hours are of one GPU; clips/s is what one trains on, and what must be decoded for it."
+        "GPU hours are of one GPU; clips/s are those that it trains on, and must be decoded for it."
     )
     lines.append(
-        "One utilisation stands for all: a scan leaves tensor cores idle where a matrix product "
-        "does not, so the hours of PKS4 and video Mamba are the most hopeful."
+        "One utilisation is used for all: a scan leaves tensor cores idle where a matrix product "
+        "does not, so the hours of PKS4 and video Mamba are the most optimistic."
     )
     if assumed.readers:
         lines.append(
-            f"Decoders: processes a GPU, each as fast as {assumed.readers_file} says of its video."
+            f"Decoders: processes a GPU, each as fast as the times in {assumed.readers_file}."
         )
     lines.append(f"Not counted: {'; '.join(NOT_COUNTED)}.")
     return lines
 
 
-def document(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) -> dict[str, Any]:
-    """The same in base units, for a program."""
+def document(
+    found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions
+) -> dict[str, Any]:
+    """The same for programs, in base units."""
     speed = assumed.speed
     return {
         "rule": RULE,

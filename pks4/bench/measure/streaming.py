@@ -1,21 +1,22 @@
 """Frame after frame with a state that does not grow: equal to the whole clip, bytes, seconds.
 
-For contestants that have `initial_state(b)` and `step(frame, state)`, as a causal PKS4 has. Three
-things are asked, each of a fresh state, in eval mode, from a fixed seed:
+For contestants with `initial_state(b)` and `step(frame, state)`, such as a causal PKS4. Three
+questions, each from a fresh state, in eval mode, from a fixed seed:
 
-* is the result after t frames that of `forward` on the same t frames? At every t up to the cell's
-  last frame, but at most 64. Weights that start at 0, such as the gate, are drawn first: with a
-  closed gate both ways would agree whatever the state holds. The measure fails above 1e-5 of the
-  largest logit, and where the order of the frames makes no difference to the model.
-* how many bytes live more, for each frame that is added? Counted over all live storages, from the
-  tenth frame to the last.
-* does a frame take longer late in the stream? A stream runs to `frames_total`; states of early and
+* Is the result after t frames that of `forward` on the same t frames? Compared at every t up to the
+  cell's last frame, but at most 64. Weights that start at 0, such as the gate, are drawn first:
+  with a closed gate both results agree whatever the state holds. The measure fails above 1e-5 of
+  the largest logit, and where the order of the frames makes no difference to the model.
+* How many more bytes live with each added frame? Counted over all live storages, from the tenth
+  frame to the last.
+* Does a frame take longer late in the stream? A stream runs to `frames_total`. States of early and
   late frames are kept, and the next frame of each is timed in interleaved rounds, so that a drift
   of the machine cancels.
 """
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pks4.bench.measure.parts.input import MeasureInput
@@ -36,7 +37,7 @@ RULE = "streaming/v1"
 MOST_COMPARED = 64  # frames of the comparison with the whole clip
 TOLERANCE = 1e-5  # of logits, relative to the largest
 MARKS = (10, 100, 1_000, 10_000)
-BANK = 32  # frames that the stream repeats: it holds no more than these
+BANK = 32  # different frames, which the stream repeats
 
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:
@@ -51,7 +52,7 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
     model = _opened(inputs.build().eval(), inputs.cell.model)
     with torch.no_grad():
         with ScanObserver(model) as scans:
-            found, backwards = _compared(inputs, model)
+            differences, backwards = _compared(inputs, model)
         evidence = {
             "how": "measured",
             "rule": RULE,
@@ -61,7 +62,7 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
             "step": "one frame after another, in plain PyTorch",
             "threads": torch.get_num_threads(),
         }
-        yield _deviation(found, backwards, evidence)
+        yield _deviation(differences, backwards, evidence)
         frames = inputs.clip(frames=min(BANK, total))
         stream = _stream(inputs, model, frames, total)
         yield from _bytes(stream, evidence)
@@ -85,41 +86,43 @@ def _opened(model: "nn.Module", name: str) -> "nn.Module":
 
 
 def _compared(inputs: MeasureInput, model: Any) -> tuple[dict[int, float], float]:
-    """How far the stream's logits are from those of the whole clip, of the largest, by frames.
+    """Differences of logits between stream and whole clip by frames, and of the reversed clip.
 
-    And how far those of the clip played backwards are.
+    Each is the largest difference over the largest logit.
     """
     last = min(inputs.cell.frames, MOST_COMPARED)
     clip = inputs.clip(frames=last)
-    state, found = model.initial_state(clip.shape[0]), {}
+    state, differences = model.initial_state(clip.shape[0]), {}
     for t in range(1, last + 1):
         logits, state = model.step(clip[:, t - 1], state)
         whole = model(clip[:, :t])
-        found[t] = float((logits - whole).abs().max() / whole.abs().max())
-    return found, float((model(clip.flip(1)) - whole).abs().max() / whole.abs().max())
+        differences[t] = float((logits - whole).abs().max() / whole.abs().max())
+    return differences, float((model(clip.flip(1)) - whole).abs().max() / whole.abs().max())
 
 
-def _deviation(found: dict[int, float], backwards: float, evidence: dict[str, Any]) -> Reading:
+def _deviation(
+    differences: dict[int, float], backwards: float, evidence: dict[str, Any]
+) -> Reading:
     """The largest difference of a logit between stream and whole clip, of the largest logit.
 
-    Raises ValueError above 1e-5, and for a model to which the order of frames is all the same.
+    Raises ValueError above 1e-5, and for a model that ignores the order of frames.
     """
-    worst = max(found, key=found.__getitem__)
-    if not found[worst] <= TOLERANCE:
+    worst = max(differences, key=differences.__getitem__)
+    if not differences[worst] <= TOLERANCE:
         raise ValueError(
-            f"the stream's logits differ from those of the whole clip by {found[worst]:.2e} after "
-            f"{worst} frames; at most {TOLERANCE:g} is rounding"
+            "the stream's logits differ from those of the whole clip by "
+            f"{differences[worst]:.2e} after {worst} frames; at most {TOLERANCE:g} is rounding"
         )
-    if len(found) > 1 and backwards < 10 * TOLERANCE:
+    if len(differences) > 1 and backwards < 10 * TOLERANCE:
         raise ValueError("the order of the frames makes no difference, so agreement shows nothing")
     return Reading(
         metric="streaming_deviation",
-        value=found[worst],
+        value=differences[worst],
         unit="1",
         kind="noisy",
         evidence=evidence,
         detail={
-            "by_frame": {str(t): d for t, d in found.items()},
+            "by_frame": {str(t): d for t, d in differences.items()},
             "played_backwards": backwards,
             "tolerance": TOLERANCE,
         },
@@ -127,23 +130,15 @@ def _deviation(found: dict[int, float], backwards: float, evidence: dict[str, An
 
 
 def _bytes(stream: "Stream", evidence: dict[str, Any]) -> Iterator[Reading]:
-    """Bytes of the state, and bytes that live more for each added frame."""
-    evidence = {**evidence, "counted": "live storages, seen at every operator"}
+    """Bytes of the state, and more live bytes for each added frame."""
+    counted = {**evidence, "counted": "live storages, seen at every operator"}
+    reading = partial(Reading, unit="B", kind="exact", evidence=counted)
     early, late = min(stream.states), max(stream.states)
-    yield Reading(
-        metric="streaming_state_bytes",
-        value=_nbytes(stream.states[late]),
-        unit="B",
-        kind="exact",
-        evidence=evidence,
-    )
+    yield reading(metric="streaming_state_bytes", value=_nbytes(stream.states[late]))
     more, frames = stream.alive[late] - stream.alive[early], late - early
-    yield Reading(
+    yield reading(
         metric="streaming_bytes_per_frame",
         value=more // frames if more % frames == 0 else more / frames,
-        unit="B",
-        kind="exact",
-        evidence=evidence,
         detail={"live_bytes_by_frame": {str(t): n for t, n in stream.alive.items()}},
     )
 
@@ -154,6 +149,7 @@ def _seconds(
     """Seconds of a frame late in the stream, and their ratio to an early one's."""
     import numpy as np
 
+    from pks4.bench.measure.parts.paired_times import ratio_reading
     from pks4.bench.stats.paired_times import compare
 
     states = stream.states
@@ -173,37 +169,24 @@ def _seconds(
             "frames_total": late,
         },
     )
-    yield Reading(
-        metric="streaming_late_ratio",
-        value=ratio.value,
-        unit="1",
-        kind="noisy",
-        evidence=evidence,
-        detail={
-            "interval": ratio.interval,
-            "aa_ratio": ratio.control,
-            "aa_interval": ratio.control_interval,
-            "least_effect": ratio.least_effect,
-            "verdict": _word(ratio.verdict),
-            "early_frame": early,
-            "late_frame": late,
-        },
-    )
+    detail = {"verdict": _verdict(ratio.verdict), "early_frame": early, "late_frame": late}
+    yield ratio_reading("streaming_late_ratio", ratio, evidence, detail)
 
 
-def _word(verdict: str) -> str:
-    """What the verdict on late against early says of the stream."""
+def _verdict(verdict: str) -> str:
+    """The verdict on late against early, in words for a stream."""
     return {"same": "constant", "slower": "growing"}.get(verdict, verdict)
 
 
 class Stream(NamedTuple):
-    """What a long stream left: at each mark and at the end the state, and the bytes alive."""
+    """The state and the live bytes at each mark and at the end of a long stream."""
 
     states: dict[int, Any]
     alive: dict[int, int]
 
 
 def _stream(inputs: MeasureInput, model: Any, frames: "Tensor", total: int) -> Stream:
+    """Run `total` frames through the model, repeating `frames`."""
     import numpy as np
     import torch
     from torch.utils._pytree import tree_map_only
@@ -219,14 +202,15 @@ def _stream(inputs: MeasureInput, model: Any, frames: "Tensor", total: int) -> S
                 alive[t] = live.total()
                 kept[t] = tree_map_only(torch.Tensor, _as_array, state)
             if t % 100 == 0:
-                live.total()  # forgets the dead
+                live.total()  # forgets storages that were freed
                 inputs.progress(t, total, "frames")
-    back = torch.from_numpy
-    return Stream({t: tree_map_only(np.ndarray, back, one) for t, one in kept.items()}, alive)
+    tensor = torch.from_numpy
+    states = {t: tree_map_only(np.ndarray, tensor, state) for t, state in kept.items()}
+    return Stream(states, alive)
 
 
 def _as_array(x: "Tensor") -> Any:
-    """A copy that is no storage of PyTorch's."""
+    """A copy outside PyTorch's storages."""
     return x.numpy().copy()
 
 
@@ -244,7 +228,7 @@ def _nbytes(state: Any) -> int:
 def _rounds(
     model: Any, frames: "Tensor", states: dict[int, Any], settings: dict[str, Any]
 ) -> dict[int, Any]:
-    """Seconds of the next frame after each state, by round; 0 is the earliest state once more."""
+    """Seconds of the next frame after each state, by round; key 0 is the earliest state again."""
     import gc
 
     import numpy as np

@@ -1,8 +1,8 @@
 """The image weights that a contestant starts from: its twin trained on stills, a package, a file.
 
-`image_weights` says which: "stills", a name of `weights.imagenet.BACKBONES`, or a local file. What
-a file expects of its pixels (`image_mean`, `image_std`, of values from 0 to 1) is worked into the
-first convolution, since every contestant is shown the same pixels.
+`image_weights` is "stills", a name of `weights.imagenet.BACKBONES`, or a local file. Every
+contestant gets the same pixels; so the normalisation that a file was trained with (`image_mean`,
+`image_std`, of values from 0 to 1) is folded into the first convolution.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pks4.train.image_pretraining import ImageModel
 
 STILLS = "stills"
-# Options of the cell that a twin may have too, and that must not make another image model of it.
+# Options that cell and twin may share, but that do not change the image model.
 NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
 
 
 def kernel_on(device: str, precision: str, settings: Mapping[str, Any]) -> str:
-    """The attention kernel of the settings; on a GPU its own in place of the CPU's default."""
+    """The attention kernel of the settings; on a GPU the CPU's default becomes the GPU's."""
     if device == "cuda" and settings["kernel"] == "flash_cpu":
         return "flash" if precision == "bf16" else "efficient"
     return str(settings["kernel"])
@@ -43,7 +43,7 @@ def image_twin(model: str) -> Any:
 
 
 def image_model(inputs: MeasureInput, twin: Any) -> "ImageModel":
-    """The image model as the settings ask for it."""
+    """The image model that the settings name."""
     from pks4.train.engine import MEAN, STD
     from pks4.train.image_pretraining import ImageModel
     from pks4.weights.imagenet import BACKBONES, image_weights
@@ -111,10 +111,10 @@ def _from_file(inputs: MeasureInput, twin: Any, path: Path) -> "ImageModel":
 
 
 def expect_pixels(model: "nn.Module", mean: list[float], std: list[float]) -> None:
-    """Let a model that was trained on pixels (x - mean) / std, x from 0 to 1, take this project's.
+    """Adapt a model trained on pixels (x - mean) / std, x from 0 to 1, to this project's pixels.
 
-    Exact: the first convolution takes the scale, its bias the shift. UserError where there is a
-    shift and the convolution has no bias, or pads with zeros, which are then no longer the mean.
+    Exact: the scale goes into the first convolution, the shift into its bias. UserError where there
+    is a shift and the convolution has no bias, or pads with zeros, which no longer are the mean.
     """
     import torch
     from torch import nn

@@ -1,7 +1,8 @@
-"""One session of paired times in a process of its own: candidate, reference, reference again.
+"""One session of paired times in a fresh process: candidate, baseline, and the baseline again.
 
-The job comes as a line of JSON on standard input, progress and samples go out as lines of JSON. A
-sample is a loop long enough for `sample_ms`; arms are sampled once a round, in random order.
+The job comes as a line of JSON on standard input; progress and samples are written as lines of
+JSON. A sample is a loop that takes at least `sample_ms`. Each round samples every arm once, in
+random order. In settings and records the baseline is called `reference`.
 """
 
 import gc
@@ -15,10 +16,12 @@ from pks4.bench.contestants import catalogue
 from pks4.bench.measure.parts.input import MeasureInput, build
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
+from pks4.bench.records.record import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from pks4.bench.stats.paired_times import Ratio
     from pks4.simulate.targets import Target
 
 ARMS = ("reference", "candidate", "again")
@@ -40,7 +43,7 @@ def main() -> None:
 def session(
     inputs: MeasureInput, seed: int, events: IO[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Samples of both operations, seconds a call of each arm (see `SAMPLERS`), and what ran."""
+    """Of both operations: seconds per call of each arm (see `SAMPLERS`), and the path that ran."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import target_of
     from pks4.simulate.what_ran import PathObserver
@@ -48,8 +51,8 @@ def session(
     settings, where = inputs.settings, target_of(inputs.settings)
     device = settings["device"]
     clip = inputs.clip(device)
-    models = {"candidate": inputs.build(device), "reference": _reference(inputs)}
-    models["again"] = _reference(inputs)
+    models = {"candidate": inputs.build(device), "reference": _baseline(inputs)}
+    models["again"] = _baseline(inputs)
     for operation in OPERATIONS:
         arms = {arm: _operation(operation, models[arm], clip, where) for arm in ARMS}
         with declared_attention(where.kernel) as calls:
@@ -62,8 +65,8 @@ def session(
         yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
-def _reference(inputs: MeasureInput) -> "nn.Module":
-    """The reference contestant at this cell's scale and frames."""
+def _baseline(inputs: MeasureInput) -> "nn.Module":
+    """The baseline contestant at this cell's scale and frames."""
     name = inputs.settings["reference"]
     entry = catalogue.find("reference model", name, catalogue.models())
     options = entry.facts["SCALES"][inputs.cell.scale]
@@ -107,7 +110,7 @@ def _rounds(
     arms: dict[str, Callable[[], Any]],
     done: Callable[[int], None],
 ) -> dict[str, list[tuple[float, ...]]]:
-    """Seconds a call of each arm, once a round, in random order; warm-ups left out."""
+    """Seconds per call of each arm, one sample a round, in random order, after warm-ups."""
     loops, sample = {}, SAMPLERS[settings["device"]]
     for arm, call in arms.items():
         for _ in range(settings["warm_ups"]):
@@ -130,7 +133,7 @@ def _rounds(
 
 
 def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
-    """Wall and CPU seconds a call."""
+    """Wall and CPU seconds per call."""
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(loops):
         call()
@@ -138,7 +141,7 @@ def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
 
 
 def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
-    """Wall and CPU seconds a call, from an idle device to an idle one, and the device's own."""
+    """Wall, CPU and device seconds per call; the device is idle before and after."""
     import torch
 
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -156,6 +159,27 @@ def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
 
 
 SAMPLERS = {"cpu": _on_cpu, "cuda": _on_cuda}
+
+
+def ratio_reading(
+    metric: str, ratio: "Ratio", evidence: dict[str, Any], detail: dict[str, Any]
+) -> Reading:
+    """The reading of a ratio of paired times: its interval, its A/A control, its verdict."""
+    judged = {
+        "interval": ratio.interval,
+        "aa_ratio": ratio.control,
+        "aa_interval": ratio.control_interval,
+        "least_effect": ratio.least_effect,
+        "verdict": ratio.verdict,
+    }
+    return Reading(
+        metric=metric,
+        value=ratio.value,
+        unit="1",
+        kind="noisy",
+        evidence=evidence,
+        detail=judged | detail,
+    )
 
 
 def _say(events: IO[str], **what: Any) -> None:
