@@ -38,8 +38,12 @@ class Uncounted(Exception):
     """An operator that contracts and has no formula under macs/v1."""
 
 
+def _attention_macs(q, k, v) -> int:
+    return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+
+
 def _attention_flops(q, k, v, *args, out_shape=None, **kwargs) -> int:
-    return 2 * prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    return 2 * _attention_macs(q, k, v)
 
 
 def _attention_backward_flops(g, q, k, v, *args, out_shape=None, **kwargs) -> int:
@@ -141,11 +145,6 @@ def _handle(macs: Callable[[list, list], int]) -> Callable[[list, list], int]:
     return count
 
 
-def _attention_macs(shapes: list, _: object) -> int:
-    q, k, v = shapes[:3]
-    return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
-
-
 def _einsum_macs(inputs: list, outputs: list) -> int:
     """MACs of an einsum of two operands; fvcore's own handle rounds them to four digits."""
     from fvcore.nn.jit_handles import get_shape
@@ -165,7 +164,7 @@ def _einsum_macs(inputs: list, outputs: list) -> int:
 def _handles() -> dict[str, Callable[[list, list], int]]:
     handles = {name: _handle(macs) for name, macs in OP_MACS.items()}
     for op in ("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"):
-        handles[f"aten::{op}"] = _handle(_attention_macs)
+        handles[f"aten::{op}"] = _handle(lambda shapes, _: _attention_macs(*shapes[:3]))
     handles["aten::einsum"] = _einsum_macs
     # Norms and pooling are not contractions. None would not switch a default handle off.
     for op in ("layer_norm", "batch_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d"):

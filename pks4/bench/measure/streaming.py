@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pks4.bench.measure.parts.input import MeasureInput
+from pks4.bench.measure.parts.interleaved import sample_rounds
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
@@ -229,22 +230,15 @@ def _rounds(
     model: Any, frames: "Tensor", states: dict[int, Any], settings: dict[str, Any]
 ) -> dict[int, Any]:
     """Seconds of the next frame after each state, by round; key 0 is the earliest state again."""
-    import gc
-
     import numpy as np
 
-    arms = {**states, 0: states[min(states)]}
-    chance = np.random.default_rng(0)
-    samples: dict[int, list[float]] = {t: [] for t in arms}
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(settings["rounds"]):
-            for t in chance.permutation(list(arms)):
-                started = time.perf_counter()
-                for _ in range(settings["calls"]):
-                    model.step(frames[:, 0], arms[t])
-                samples[t].append((time.perf_counter() - started) / settings["calls"])
-    finally:
-        gc.enable()
-    return {int(t): np.array(values) for t, values in samples.items()}
+    arms, calls = {**states, 0: states[min(states)]}, settings["calls"]
+
+    def seconds(t: int) -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            model.step(frames[:, 0], arms[t])
+        return (time.perf_counter() - started) / calls
+
+    samples = sample_rounds(arms, seconds, settings["rounds"], seed=0)
+    return {t: np.array(values) for t, values in samples.items()}

@@ -8,10 +8,8 @@ second session, on the wall clock, measures the speed-up by more threads.
 Its job is a `Plan`; its events are progress, ready, row and accuracy.
 """
 
-import gc
 import json
 import os
-import random
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import Any
 
 import torch
 
+from pks4.bench.measure.parts.interleaved import sample_rounds
 from pks4.bench.process import child
 from pks4.bench.scan_speed.arms import Call, backend, draw, errors, kept_in_sizes_of_u, scan_arms
 from pks4.bench.scan_speed.goals import (
@@ -147,20 +146,21 @@ def sample(plan: Plan, arms: dict[str, tuple[int, Call]], progress: Callable[[],
     A sample repeats the call for `plan.sample_seconds`, after one or two warm-up calls.
     """
     loops = {arm: _loops(plan.sample_seconds, *timed) for arm, timed in arms.items()}
-    found = Samples({a: [] for a in arms}, {a: [] for a in arms}, {a: [] for a in arms})
-    order = random.Random(plan.seed)
-    gc.collect()
-    gc.disable()
     try:
-        for _ in range(plan.rounds):
-            for arm in order.sample(list(arms), len(arms)):
-                for kind, value in zip(found, _time(*arms[arm], loops[arm]), strict=True):
-                    kind[arm].append(value)
-            progress()
+        samples = sample_rounds(
+            arms,
+            lambda arm: _time(*arms[arm], loops[arm]),
+            plan.rounds,
+            plan.seed,
+            lambda number: progress(),
+        )
     finally:
-        gc.enable()
         torch.set_num_threads(1)
-    return found
+    cpu, wall, pages = (
+        {arm: [values[kind] for values in taken] for arm, taken in samples.items()}
+        for kind in range(3)
+    )
+    return Samples(cpu, wall, pages)
 
 
 def _loops(least_seconds: float, threads: int, call: Call) -> int:

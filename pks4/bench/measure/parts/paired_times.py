@@ -5,15 +5,14 @@ JSON. A sample is a loop that takes at least `sample_ms`. Each round samples eve
 random order. In settings and records the baseline is called `reference`.
 """
 
-import gc
 import json
-import random
 import time
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure.parts.input import MeasureInput, build
+from pks4.bench.measure.parts.interleaved import sample_rounds
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
 from pks4.bench.records.record import Reading
@@ -117,19 +116,8 @@ def _rounds(
             call()
         wall, *_ = sample(call, 1)
         loops[arm] = max(1, round(settings["sample_ms"] / 1000 / wall))
-    order = random.Random(seed)
-    samples: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in arms}
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for n in range(settings["rounds"]):
-            for arm in order.sample(ARMS, len(ARMS)):
-                samples[arm].append(sample(arms[arm], loops[arm]))
-            done(n + 1)
-    finally:
-        if collecting:
-            gc.enable()
-    return samples
+    rounds = settings["rounds"]
+    return sample_rounds(ARMS, lambda arm: sample(arms[arm], loops[arm]), rounds, seed, done)
 
 
 def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
