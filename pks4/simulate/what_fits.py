@@ -35,47 +35,47 @@ def largest(
     through them, and where that line is clearly above the limit nothing is computed. An affine peak
     takes three calls, or one where a point is known and the guess is right.
     """
-    found = {k // step: bytes_ for k, bytes_ in (known or {}).items()}
+    peaks = {k // step: bytes_ for k, bytes_ in (known or {}).items()}
 
     def fits(k: int) -> bool:
-        if k not in found:
-            found[k] = peak(k * step)
-        return found[k] <= limit
+        if k not in peaks:
+            peaks[k] = peak(k * step)
+        return peaks[k] <= limit
 
-    low = max((k for k, bytes_ in found.items() if bytes_ <= limit), default=0)
-    high = min((k for k, bytes_ in found.items() if bytes_ > limit), default=most // step + 1)
+    low = max((k for k, bytes_ in peaks.items() if bytes_ <= limit), default=0)
+    high = min((k for k, bytes_ in peaks.items() if bytes_ > limit), default=most // step + 1)
     guess = min(max(guess // step, low + 1), high - 1)
     while high - low > 1:
         if fits(guess):
             low = guess
-            if convex_from is not None and _must_exceed(found, low, limit, convex_from // step):
+            if convex_from is not None and _must_exceed(peaks, low, limit, convex_from // step):
                 break
         else:
             high = guess
         default = 4 * guess if fits(guess) else guess - 1
-        guess = min(max(secant(found, limit, default), low + 1), high - 1)
+        guess = min(max(secant(peaks, limit, default), low + 1), high - 1)
     return low * step
 
 
-def _must_exceed(found: Mapping[int, int], low: int, limit: int, convex_from: int) -> bool:
+def _must_exceed(peaks: Mapping[int, int], low: int, limit: int, convex_from: int) -> bool:
     """Whether the line through `low` and the point before it is above the limit at low + 1.
 
     Clearly above: a scan's state comes in chunks, so a peak is convex only up to a small error.
     """
-    before = max((k for k in found if convex_from <= k < low), default=None)
+    before = max((k for k in peaks if convex_from <= k < low), default=None)
     if before is None:
         return False
-    slope = (found[low] - found[before]) / (low - before)
-    return found[low] + (1 - CLEARLY) * slope > limit
+    slope = (peaks[low] - peaks[before]) / (low - before)
+    return peaks[low] + (1 - CLEARLY) * slope > limit
 
 
-def secant(found: Mapping[int, int], limit: int, default: int) -> int:
+def secant(peaks: Mapping[int, int], limit: int, default: int) -> int:
     """Where the line through the two points nearest to the limit crosses it."""
-    near = sorted(found, key=lambda k: abs(found[k] - limit))[:2]
-    if len(near) < 2 or found[near[0]] == found[near[1]]:
+    near = sorted(peaks, key=lambda k: abs(peaks[k] - limit))[:2]
+    if len(near) < 2 or peaks[near[0]] == peaks[near[1]]:
         return default
     a, b = near
-    return a + (limit - found[a]) * (b - a) // (found[b] - found[a])
+    return a + (limit - peaks[a]) * (b - a) // (peaks[b] - peaks[a])
 
 
 def growth_to(limit: int, step: Any) -> float:

@@ -178,11 +178,11 @@ def decoders(cost: Cost, speed: Speed, readers: Mapping[tuple[str, int], float])
     return None if seconds is None else cost.clips_per_second(speed) * seconds
 
 
-def read_readers(found: Any, where: str) -> dict[tuple[str, int], float]:
+def read_readers(printed: Any, where: str) -> dict[tuple[str, int], float]:
     """Seconds of a clip by reader and frames, from the output of `data readers --json`."""
     try:
         times = {(str(r["reader"]), int(r["frames"])): float(r["median_seconds"])
-                 for r in found["rows"]}  # fmt: skip
+                 for r in printed["rows"]}  # fmt: skip
     except (KeyError, TypeError, ValueError):
         times = {}
     if not times or min(times.values()) <= 0:

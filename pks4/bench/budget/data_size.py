@@ -43,13 +43,13 @@ def read(path: Path | None = None) -> dict[tuple[str, str], CostFigure]:
     Raises UserError naming file and row of what is wrong, or there twice.
     """
     path = path or catalogue.published() / "cost.csv"
-    found: dict[tuple[str, str], CostFigure] = {}
+    figures: dict[tuple[str, str], CostFigure] = {}
     for figure in read_rows(path, CostFigure):
         key = (figure.subject, figure.quantity)
-        if key in found:
+        if key in figures:
             raise UserError(f"{path}, row {figure.row}: {' '.join(key)} stands twice; keep one")
-        found[key] = figure
-    return found
+        figures[key] = figure
+    return figures
 
 
 Figures = Mapping[tuple[str, str], CostFigure]
@@ -100,15 +100,15 @@ def _counted(cell: Cell, figures: Figures) -> tuple[str, dict[str, int], int, tu
     if name in TASKS:
         counts = cell.settings["accuracy"]["clips"]
         return name, dict(counts), len(class_names(name)), ("clips: settings of the suite",)
-    found = {key[1].removeprefix("clips_"): figure for key, figure in figures.items()
+    by_split = {key[1].removeprefix("clips_"): figure for key, figure in figures.items()
              if key[0] == name and key[1].startswith("clips_")}  # fmt: skip
-    if not found:
+    if not by_split:
         raise UserError(
             f"cell {cell.id}: no published size of {name!r} in results/published/cost.csv; "
             "add --data FOLDER with its index"
         )
-    clips = {split: int(figure.value) for split, figure in found.items()}
-    noted = [figure for figure in found.values() if figure.note] or found.values()
+    clips = {split: int(figure.value) for split, figure in by_split.items()}
+    noted = [figure for figure in by_split.values() if figure.note] or by_split.values()
     sources = dict.fromkeys(f"clips: {figure.source}" for figure in noted)
     return name, clips, cell.num_classes, tuple(sources)
 
@@ -118,7 +118,7 @@ def _on_disk(folder: Path) -> tuple[str, dict[str, int], int, tuple[str, ...]]:
     from pks4.data.index_folder import Indexed
 
     if (folder / DESCRIPTION).is_file():
-        made = Dataset.read(folder)
-        return made.task, made.counts, len(made.classes), (f"clips: {folder}",)
+        embedded = Dataset.read(folder)
+        return embedded.task, embedded.counts, len(embedded.classes), (f"clips: {folder}",)
     index = Indexed.read(folder)
     return index.name, index.counts, len(index.classes), (f"clips: the index {folder}",)

@@ -78,9 +78,9 @@ def ask(
     return [Question(c, target, kernel, size, batch) for c in chosen]
 
 
-def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def table(results: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows for people: the numbers that fit, and the memory of that step in GiB."""
-    parts = list(dict.fromkeys(name for f in found for name in f.parts))
+    parts = list(dict.fromkeys(name for f in results for name in f.parts))
     columns = ("contestant", "frames", f"clips of {CLIP_FRAMES}", "peak, GiB", *parts)
     rows = [
         (
@@ -90,14 +90,14 @@ def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]
             f"{f.peak / 2**30:.2f}",
             *(f"{f.parts.get(name, 0) / 2**30:.2f}" for name in parts),
         )
-        for f in found
+        for f in results
     ]
     return columns, rows
 
 
-def remarks(question: Question, found: Sequence[Fit]) -> list[str]:
+def remarks(question: Question, results: Sequence[Fit]) -> list[str]:
     """The remarks below the table."""
-    ran = sorted({f.kernel for f in found} | {f.scan_backend for f in found if f.scan_backend})
+    ran = sorted({f.kernel for f in results} | {f.scan_backend for f in results if f.scan_backend})
     return [
         f"Most frames at batch {question.batch}; parts are of that step. Training step of one clip "
         f"or more at paper scale, {CLASSES} classes, AdamW, simulated on {question.target} "
@@ -173,7 +173,7 @@ def simulate(question: Question, frames: int, batch: int) -> "Simulated":
 
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
-    """All answers in the order in which they are found, by `jobs` processes at once."""
+    """All answers as they are finished, by `jobs` processes at once."""
     context = multiprocessing.get_context("forkserver" if warm_start.AVAILABLE else "spawn")
     if warm_start.AVAILABLE:
         context.set_forkserver_preload(["pks4.bench.run.preloaded"])

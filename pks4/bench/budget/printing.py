@@ -23,12 +23,12 @@ class Assumptions:
 
 
 def table(
-    found: Sequence[Cost], assumed: Assumptions
+    priced: Sequence[Cost], assumed: Assumptions
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows: one row a training, and their sum."""
     speed = assumed.speed
-    step = scale_for((cost.clip_macs_train for cost in found), "MAC")
-    whole = scale_for((cost.training_macs + cost.scoring_macs for cost in found), "MAC")
+    step = scale_for((cost.clip_macs_train for cost in priced), "MAC")
+    whole = scale_for((cost.training_macs + cost.scoring_macs for cost in priced), "MAC")
     columns = (
         "training", "clips", f"step of a clip, {step.symbol}", f"training, {whole.symbol}",
         f"scoring, {whole.symbol}", "GPU hours", "clips/s a GPU", "frames/s a GPU",
@@ -46,20 +46,20 @@ def table(
             significant(cost.frames_per_second(speed)),
             *((_number(decoders(cost, speed, assumed.readers)),) if assumed.readers else ()),
         )
-        for cost in found
+        for cost in priced
     ]
     total = (
         "all",
-        f"{sum(cost.clips_trained for cost in found):,}",
+        f"{sum(cost.clips_trained for cost in priced):,}",
         "",
-        whole.text(sum(cost.training_macs for cost in found)),
-        whole.text(sum(cost.scoring_macs for cost in found)),
-        significant(sum(cost.gpu_hours(speed) for cost in found)),
+        whole.text(sum(cost.training_macs for cost in priced)),
+        whole.text(sum(cost.scoring_macs for cost in priced)),
+        significant(sum(cost.gpu_hours(speed) for cost in priced)),
     )
     return columns, [*rows, (*total, *[""] * (len(columns) - len(total)))]
 
 
-def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions) -> list[str]:
+def remarks(priced: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions) -> list[str]:
     """The remarks below the table: data, speed, what was counted and what was not."""
     speed = assumed.speed
     lines = []
@@ -73,8 +73,8 @@ def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptio
         f"{significant(speed.macs_per_second / 1e12)} TMAC/s."
     )
     lines += [f"  {source}" for source in assumed.sources]
-    kernels = ", ".join(dict.fromkeys(cost.kernel for cost in found))
-    views = ", ".join(dict.fromkeys(str(cost.views) for cost in found))
+    kernels = ", ".join(dict.fromkeys(cost.kernel for cost in priced))
+    views = ", ".join(dict.fromkeys(str(cost.views) for cost in priced))
     lines.append(
         f"MACs: {RULE}, on meta; attention: {kernels}; views of a scored clip: {views}. "
         "GPU hours are of one GPU; clips/s are those that it trains on, and must be decoded for it."
@@ -92,7 +92,7 @@ def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptio
 
 
 def document(
-    found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions
+    priced: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions
 ) -> dict[str, Any]:
     """The same for programs, in base units."""
     speed = assumed.speed
@@ -112,9 +112,9 @@ def document(
                 "frames_per_second_per_gpu": cost.frames_per_second(speed),
                 "decoders_per_gpu": decoders(cost, speed, assumed.readers),
             }
-            for cost in found
+            for cost in priced
         ],
-        "total_gpu_hours": sum(cost.gpu_hours(speed) for cost in found),
+        "total_gpu_hours": sum(cost.gpu_hours(speed) for cost in priced),
         "not_counted": NOT_COUNTED,
     }  # fmt: skip
 

@@ -171,14 +171,14 @@ def _options(taken: ast.arguments, facts: dict[str, Any]) -> tuple[str, ...] | N
 
 def _defaults(taken: ast.arguments) -> dict[str, Any]:
     """The literal defaults of the keyword-only arguments of `build`."""
-    found = {}
+    literals = {}
     for argument, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True):
         try:
             if default is not None:
-                found[argument.arg] = ast.literal_eval(default)
+                literals[argument.arg] = ast.literal_eval(default)
         except ValueError:
             continue  # a name or an expression: no literal to show
-    return found
+    return literals
 
 
 def _load(path: Path) -> ModuleType:

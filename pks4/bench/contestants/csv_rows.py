@@ -54,12 +54,12 @@ def _https(url: str) -> str:
 
 def _json_object(text: str) -> Any:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError(f"must be a JSON object, got {text!r}")
-    return found
+    return value
 
 
 Amount = Annotated[float, BeforeValidator(amount)]

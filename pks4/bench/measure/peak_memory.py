@@ -1,4 +1,4 @@
-"""Real peak of a training step on this machine, beside the simulated one and their ratio.
+"""Real peak of a training step on this machine, and its ratio to the simulated peak.
 
 A fresh process does two steps of AdamW; the second counts. On a CPU the peak is resident memory
 above the libraries, on CUDA the most that PyTorch allocated (`bench/measure/parts/real_memory.py`).
@@ -14,7 +14,7 @@ from pks4.bench.records.record import Reading
 ALONE = True
 RUNS = True  # computes on this machine
 METRICS = ("step_peak_measured_bytes", "step_peak_ratio")
-SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's own
+SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's default
 THREADS = 1
 
 

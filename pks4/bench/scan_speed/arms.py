@@ -120,12 +120,12 @@ def kept_bytes(call: Call, x: tuple[Tensor, ...]) -> int:
 def kept_in_sizes_of_u(shape: Shape) -> dict[str, float]:
     """Bytes kept for backward beyond the inputs, by arm, as multiples of u's bytes."""
     sites = tuple(v.requires_grad_() for v in draw(shape))
-    found = {arm: kept_bytes(partial(backend(arm), *sites), sites) for arm in BACKENDS}
+    nbytes = {arm: kept_bytes(partial(backend(arm), *sites), sites) for arm in BACKENDS}
     if shape.t <= MATERIALISED_MOST_STEPS["forward+backward"]:
         x = tuple(v.detach().requires_grad_() for v in as_sequences(sites))
-        found["materialised"] = kept_bytes(partial(materialised, *x), x)
+        nbytes["materialised"] = kept_bytes(partial(materialised, *x), x)
     size = shape.b * shape.t * shape.s * shape.d * FLOAT_BYTES
-    return {arm: kept / size for arm, kept in found.items()}
+    return {arm: kept / size for arm, kept in nbytes.items()}
 
 
 def errors(shape: Shape, steps: Steps) -> dict[str, float]:

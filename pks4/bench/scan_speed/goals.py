@@ -253,21 +253,21 @@ def goals(
     `materialised`: its time over numba's. `kept`: bytes in sizes of u, of an operation with a
     backward. A speed-up is judged only where the control shows that both cores were free.
     """
-    found: dict[str, Goal] = {}
+    by_name: dict[str, Goal] = {}
     long = shape.t >= 784
     if shape.n == 16 and shape.d >= 192 and shape.t >= 8:
         bound = {"forward": 4 if long else 3, "forward+backward": 6}[operation]
-        found["over_floor"] = judge(over_floor, "<=", bound)
+        by_name["over_floor"] = judge(over_floor, "<=", bound)
         if shape.t <= 64:
-            found["materialised"] = judge(materialised, ">=", 12)
+            by_name["materialised"] = judge(materialised, ">=", 12)
     elif shape.t <= 64:
-        found["materialised"] = judge(materialised, ">=", 10)
+        by_name["materialised"] = judge(materialised, ">=", 10)
     if kept is not None:
-        found["kept"] = judge(kept, "<=", 0 if shape.t <= 16 else 1)
+        by_name["kept"] = judge(kept, "<=", 0 if shape.t <= 16 else 1)
     if speedup is not None:
         free = control is not None and control >= TWO_THREADS
-        found["speedup"] = judge(speedup if free else None, ">=", TWO_THREADS)
-    return found
+        by_name["speedup"] = judge(speedup if free else None, ">=", TWO_THREADS)
+    return by_name
 
 
 def _ratio(above: list[float], below: list[float]) -> float:

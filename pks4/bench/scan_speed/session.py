@@ -77,8 +77,8 @@ def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document
     ):
         source, began, before = environment.provenance(), datetime.now(UTC), _load()
         with _child(plan) as events:
-            found = _collect(events, plan, progress, tell)
-    after, ready, rows = _load(), found["ready"][0], found["row"]
+            by_kind = _collect(events, plan, progress, tell)
+    after, ready, rows = _load(), by_kind["ready"][0], by_kind["row"]
     return Document(
         **source.model_dump(),
         created=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -90,7 +90,7 @@ def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document
         exps_per_second=median(r.exps_per_second for r in rows),
         bytes_per_second=median(r.bytes_per_second for r in rows),
         rows=rows,
-        accuracy=found["accuracy"],
+        accuracy=by_kind["accuracy"],
     )
 
 
@@ -98,22 +98,22 @@ def _collect(
     events: Iterator[dict[str, Any]], plan: Plan, progress: Progress, tell: Callable[[str], None]
 ) -> dict[str, list[Any]]:
     """The events of a process, by kind."""
-    found: dict[str, list[Any]] = {"ready": [], "row": [], "accuracy": []}
+    by_kind: dict[str, list[Any]] = {"ready": [], "row": [], "accuracy": []}
     for event in events:
         kind = event.pop("event")
         if kind == "progress":
             progress(event["done"], plan.units)
         elif kind == "row":
             row = Row.model_validate(event["row"])
-            found[kind].append(row)
+            by_kind[kind].append(row)
             tell(f"{row.shape} {row.operation}: {row.over_floor:.2f} times the floor")
         elif kind == "accuracy":
             case = Accuracy.model_validate(event)
-            found[kind].append(case)
+            by_kind[kind].append(case)
             tell(f"{case.shape} accuracy: {max(case.errors.values()):.1e}")
         else:
-            found[kind].append(event)
-    return found
+            by_kind[kind].append(event)
+    return by_kind
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _child(plan: Plan) -> Iterator[Iterator[dict[str, Any]]]:
         **os.environ,
         **WARM_HEAP,
         "OMP_NUM_THREADS": str(plan.threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # an idle thread must not spin beside the next arm
+        "OMP_WAIT_POLICY": "PASSIVE",  # an idle thread must not spin while the next arm runs
     }
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(

@@ -74,10 +74,10 @@ def measure(plan: Plan, send: Callable[..., None], progress: Callable[[], None])
             row = time_row(plan, shape, operation, (floor, work), kept, progress)
             send("row", row=row.model_dump())
     for case in plan.cases:
-        found = errors(case.shape, case.steps)
-        goal = judge(max(found.values()), "<=", LARGEST_ERROR)
+        by_tensor = errors(case.shape, case.steps)
+        goal = judge(max(by_tensor.values()), "<=", LARGEST_ERROR)
         progress()
-        send("accuracy", **case.model_dump(), errors=found, goal=goal.model_dump())
+        send("accuracy", **case.model_dump(), errors=by_tensor, goal=goal.model_dump())
 
 
 def first_calls() -> dict[str, Any]:

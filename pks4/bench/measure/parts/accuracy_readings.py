@@ -26,13 +26,13 @@ def scores(
 
     reading = partial(Reading, unit="1", kind="sampled", evidence=evidence)
     logits, label = predicted.scores, predicted.label
-    found = {"top1": top1(logits, label)}
+    measured = {"top1": top1(logits, label)}
     if len(classes) > 5:
-        found["top5"] = topk(logits, label, 5)
+        measured["top5"] = topk(logits, label, 5)
     if task == "temporal":
-        found["within_pair"] = within_pair(logits, label)
-        found |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
-    for metric, score in found.items():
+        measured["within_pair"] = within_pair(logits, label)
+        measured |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
+    for metric, score in measured.items():
         if not score.clips:
             continue  # a small split may hold no clip of that kind
         detail = {"interval": score.interval, "clips": score.clips, "chance": score.chance}

@@ -35,8 +35,8 @@ def main() -> None:
 
     torch.set_num_threads(job["threads"])
     inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
-    for operation, found in session(inputs, job["seed"], events):
-        _say(events, operation=operation, **found)
+    for operation, result in session(inputs, job["seed"], events):
+        _say(events, operation=operation, **result)
 
 
 def session(

@@ -34,8 +34,8 @@ def main() -> None:
 
     torch.set_num_threads(job["threads"])
     inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
-    found = measured(inputs)
-    events.write(json.dumps(found) + "\n")
+    result = measured(inputs)
+    events.write(json.dumps(result) + "\n")
 
 
 def measured(inputs: MeasureInput) -> dict[str, Any]:
