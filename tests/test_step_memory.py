@@ -72,7 +72,7 @@ def test_a_simulated_step_equals_a_real_one(name, options):
 @pytest.mark.parametrize("name", ["pks4", "video_mamba", "side4video", "tsm", "hf_vivit"])
 def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
     def refused(values):
-        raise fake_device._Unlike
+        raise fake_device._NoSignature
 
     def step():
         model = tiny(name, {}, 4, device="meta").train()
@@ -80,7 +80,7 @@ def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
             return simulated(model, clip(4, device="meta"), target)
 
     found = step()
-    monkeypatch.setattr(fake_device, "_sign", refused)
+    monkeypatch.setattr(fake_device, "_signature", refused)
     assert step() == found
 
 
