@@ -22,7 +22,7 @@ from pks4.commands.parts.terminal import (
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from pks4.bench.budget.printing import Assumed
+    from pks4.bench.budget.printing import Assumptions
     from pks4.bench.plan.cell import Cell
 
 Cost = Annotated[
@@ -118,11 +118,11 @@ def _print_cost(
 
 def _assumed(
     figures: dict, tflops: float | None, utilisation: float | None, readers: Path | None
-) -> "Assumed":
+) -> "Assumptions":
     """Speed and readers as given, the speed else as published."""
     from pks4.bench.budget.budget import Speed, read_readers
     from pks4.bench.budget.data_size import GPU
-    from pks4.bench.budget.printing import Assumed
+    from pks4.bench.budget.printing import Assumptions
 
     peak, share = figures[GPU, "flops_per_second"], figures[GPU, "utilisation"]
     speed = Speed(
@@ -134,10 +134,10 @@ def _assumed(
         f"utilisation: {share.source}" if utilisation is None else "utilisation: as given",
     )
     if readers is None:
-        return Assumed(speed=speed, sources=sources, readers={})
+        return Assumptions(speed=speed, sources=sources, readers={})
     try:
         told = json.loads(readers.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--readers {readers}: cannot be read as JSON: {error}") from error
     times = read_readers(told, f"--readers {readers}")
-    return Assumed(speed=speed, sources=sources, readers=times, readers_file=readers.name)
+    return Assumptions(speed=speed, sources=sources, readers=times, readers_file=readers.name)

@@ -42,7 +42,7 @@ def model(
         _print_loaded(entry, weights, loaded, as_json)
         return
     with note.status("counting on meta"):
-        counted, pairs = card.counted(entry, configuration), card.beside(entry)
+        counted, pairs = card.counted(entry, configuration), card.published_pairs(entry)
     if as_json:
         configured = {**vars(configuration), "counts": vars(counted)}
         print(json.dumps(
@@ -130,7 +130,7 @@ def _print_loaded(entry: Entry, weights: Path, loaded: Any, as_json: bool) -> No
 def _plain(pair: Pair) -> dict[str, Any]:
     """A pair as JSON, with its differences and its verdict."""
     return {
-        **vars(pair.figure),
+        **pair.figure.model_dump(),
         "ours": pair.ours,
         "difference": pair.difference,
         "alike": pair.alike,

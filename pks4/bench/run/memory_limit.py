@@ -8,26 +8,26 @@ data segment of the process, so that an allocation beyond it is an error that ca
 from pathlib import Path
 
 from pks4.bench import units
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 
 
 class AboveLimit(Exception):
     """A cell that is predicted to need more memory than it may have."""
 
 
-def predicted(trial: Trial) -> int:
+def predicted(inputs: MeasureInput) -> int:
     """Bytes of a training step of this cell, at the batch that it trains with."""
     from pks4.simulate.step_memory import simulate
     from pks4.simulate.targets import target
 
-    batch = trial.settings.get("batch_size", trial.cell.batch)
-    clip = trial.clip("meta", batch=batch)
-    return simulate(trial.build("meta"), clip, target("cpu-fp32")).memory.peak
+    batch = inputs.settings.get("batch_size", inputs.cell.batch)
+    clip = inputs.clip("meta", batch=batch)
+    return simulate(inputs.build("meta"), clip, target("cpu-fp32")).memory.peak
 
 
-def check(trial: Trial, limit: int) -> int:
+def check(inputs: MeasureInput, limit: int) -> int:
     """The predicted need; raises AboveLimit if it is more than the limit."""
-    need = predicted(trial)
+    need = predicted(inputs)
     if need > limit:
         raise AboveLimit(
             f"oom (predicted): a training step needs {units.quantity(need, 'B')}, above the limit "

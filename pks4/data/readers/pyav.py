@@ -9,7 +9,7 @@ numbers.  Both ways give the same pixels; only the time differs.
 
 swscale converts colours; it differs from decord's filter chain by a few grey levels.  Turns and
 mirrors noted in the file are applied, as players do.  A frame that the decoder marks as damaged, or
-that is predicted from one, is an error; only a hash detects damage that the decoder does not notice.
+that is predicted from one, is an error; only a hash detects damage that it does not notice.
 """
 
 from bisect import bisect_right
