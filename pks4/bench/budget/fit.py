@@ -6,17 +6,16 @@ What allocators, libraries and other processes take is not in it, so `RESERVE` o
 free.
 """
 
-import gc
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.suite import Contestant, Suite
 from pks4.bench.process import warm_start
+from pks4.bench.process.child import ChildFailed, Children, receive
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 from pks4.simulate.targets import target as find_target
@@ -171,15 +170,45 @@ def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str
 
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
-    """All answers as they come, `jobs` at once, in processes forked with the libraries loaded."""
-    context = multiprocessing.get_context("forkserver" if warm_start.AVAILABLE else "spawn")
-    if warm_start.AVAILABLE:
-        context.set_forkserver_preload(["pks4.bench.run.preloaded"])
-    # What is imported needs no looking through for garbage.
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=gc.freeze) as pool:
+    """All answers as they come, from `jobs` child processes at once, forked warm where possible."""
+    # A warm child starts at once for one question; the import of a cold one should pay for more.
+    warm, children = warm_start.AVAILABLE, Children()
+    parts = [[q] for q in questions] if warm else [questions[i::jobs] for i in range(jobs)]
+    with ThreadPoolExecutor(jobs) as threads:
         try:
-            for done in as_completed([pool.submit(answer, q) for q in questions]):
-                yield done.result()
+            for done in as_completed([threads.submit(_ask, children, p) for p in parts if p]):
+                yield from done.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            children.stop()
+            threads.shutdown(cancel_futures=True)
             raise
+        finally:
+            children.close()
+
+
+def _ask(children: Children, questions: Sequence[Question]) -> list[Fit]:
+    job = {"questions": [asdict(q) | {"contestant": q.contestant.model_dump()} for q in questions]}
+    with children.start("pks4.bench.budget.fit", job) as child:
+        events = list(child.events())
+        if code := child.wait():
+            raise ChildFailed(code, child.last_line)
+    for event in events:
+        if "refused" in event:
+            raise UserError(event["refused"])
+    return [Fit(**event) for event in events]
+
+
+def main() -> None:
+    """Answer the questions on standard input, an event each."""
+    job, send = receive()
+    for question in job["questions"]:
+        contestant = Contestant.model_validate(question.pop("contestant"))
+        try:
+            send(**asdict(answer(Question(contestant, **question))))
+        except UserError as error:
+            send(refused=str(error))
+            return
+
+
+if __name__ == "__main__":
+    main()

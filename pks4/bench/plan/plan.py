@@ -11,7 +11,7 @@ from pks4.bench.contestants import catalogue
 from pks4.bench.plan import recipes
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.suite import Contestant, Grid, Suite
-from pks4.bench.plan.user_inputs import NOTHING, Given, filled, with_weights
+from pks4.bench.plan.user_inputs import NO_INPUTS, UserInputs, grid_with_data, with_weights
 from pks4.data.kinetic_digits.tasks import MIN_FRAMES
 from pks4.errors import UserError, unknown_name
 from pks4.train.recipe import check_sharding
@@ -22,12 +22,11 @@ OF_AN_INDEX = (
 )  # fmt: skip
 
 
-def plan(suite: Suite, device: str | None = None, given: Given = NOTHING) -> list[Cell]:
-    """All cells of a suite, in the order in which they are to run.
+def plan(suite: Suite, inputs: UserInputs = NO_INPUTS) -> list[Cell]:
+    """All cells of a suite, with what its user named, in the order in which they are to run.
 
-    A grid's first seed comes whole before its second, so that a run that is stopped compares.
-    `device`: where measures that compute for real are to do so, whatever the suite says. `given`:
-    what the suite leaves to its user.
+    All cells of a grid's first seed come before those of its second, so that a run that is stopped
+    early can be compared.
     """
     known_models, known_measures = catalogue.models(), catalogue.measures()
     by_label = {c.label: c for c in suite.contestants}
@@ -36,7 +35,7 @@ def plan(suite: Suite, device: str | None = None, given: Given = NOTHING) -> lis
         own = recipes.of(contestant)
         _only_known(f"contestant {contestant.label!r}: recipe key", own, recipe)
     cells = []
-    for grid in (filled(grid, given) for grid in suite.grids):
+    for grid in (grid_with_data(grid, inputs) for grid in suite.grids):
         for name in grid.measures:
             catalogue.find("measure", name, known_measures)
         _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
@@ -49,9 +48,9 @@ def plan(suite: Suite, device: str | None = None, given: Given = NOTHING) -> lis
             for contestant in (c for label in labels for c in _variants(grid, by_label[label])):
                 entry = catalogue.find("model", contestant.model, known_models)
                 for frames in grid.frames:
-                    cell = _cell(grid, contestant, entry, frames, known_measures, given)
+                    cell = _cell(grid, contestant, entry, frames, known_measures, inputs)
                     cells.append(cell if seed is None else _seeded(cell, seed))
-    return cells if device is None else _on_device(cells, device)
+    return _on_device(cells, inputs.device) if inputs.device else cells
 
 
 def _on_device(cells: list[Cell], device: str) -> list[Cell]:
@@ -119,7 +118,7 @@ def _cell(
     entry: catalogue.Entry,
     frames: int,
     measures: dict,
-    given: Given,
+    inputs: UserInputs,
 ) -> Cell:
     scales = entry.facts.get("SCALES", {})
     if grid.scale not in scales:
@@ -132,7 +131,7 @@ def _cell(
         _check_length(grid, settings["accuracy"])
         _check_ranks(grid, settings["accuracy"])
         settings["accuracy"] = with_weights(
-            contestant.label, entry.name, settings["accuracy"], given
+            contestant.label, entry.name, settings["accuracy"], inputs
         )
     return Cell(
         id=f"{grid.name}/{contestant.label}/t{frames}",

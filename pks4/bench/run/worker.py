@@ -3,11 +3,10 @@
 Its job and its events go through `pks4.bench.process.child`.
 """
 
-import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pks4.bench import units
 from pks4.bench.contestants import catalogue
@@ -18,19 +17,19 @@ from pks4.bench.records.record import Reading
 from pks4.bench.run import memory_limit as run_memory_limit
 from pks4.errors import UserError, detail_of
 
+Send = Callable[..., None]
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
 
 
 def main() -> None:
     """Do the job on standard input."""
-    line, events = child.receive()
-    job = json.loads(line)
+    job, send = child.receive()
     _limit_threads(job["threads"])
     cell = Cell.model_validate(job["cell"])
     folder = job.get("scratch")  # of a run; two revisions that are compared have none
     for name in job["measures"]:
         scratch = Path(folder) / name if folder else None
-        _run_measure(cell, name, events, job.get("memory_limit"), scratch)
+        _run_measure(cell, name, send, job.get("memory_limit"), scratch)
 
 
 def _limit_threads(threads: int) -> None:
@@ -40,12 +39,12 @@ def _limit_threads(threads: int) -> None:
 
 
 def _run_measure(
-    cell: Cell, name: str, events: IO[str], memory_limit: int | None, scratch: Path | None
+    cell: Cell, name: str, send: Send, memory_limit: int | None, scratch: Path | None
 ) -> None:
     def progress(done: float, total: float, text: str) -> None:
-        _send(events, event="progress", measure=name, done=done, total=total, text=text)
+        send(event="progress", measure=name, done=done, total=total, text=text)
 
-    _send(events, event="start", measure=name)
+    send(event="start", measure=name)
     trial = Trial(cell, cell.settings[name], progress, scratch)
     started, need = time.perf_counter(), None
     try:
@@ -59,8 +58,7 @@ def _run_measure(
         status, reason = _failure(error)
         if status == "oom" and need:
             reason += f"; a training step was predicted to need {units.quantity(need, 'B')}"
-        _send(
-            events,
+        send(
             event="failed",
             measure=name,
             status=status,
@@ -69,8 +67,7 @@ def _run_measure(
             seconds=time.perf_counter() - started,
         )
     else:
-        _send(
-            events,
+        send(
             event="done",
             measure=name,
             readings=_plain(readings),
@@ -98,10 +95,6 @@ def _failure(error: Exception) -> tuple[str, str]:
 
 def _plain(readings: Iterable[Reading]) -> list[dict[str, Any]]:
     return [vars(reading) for reading in readings]
-
-
-def _send(events: IO[str], **event: Any) -> None:
-    events.write(json.dumps(event, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

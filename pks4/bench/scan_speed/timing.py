@@ -9,7 +9,6 @@ progress, ready, row and accuracy. `session.py` starts it, with a heap that stay
 """
 
 import gc
-import json
 import os
 import random
 import sys
@@ -42,11 +41,11 @@ QUICK_CALL = 1.0  # seconds; a slower call is not made a second time to see how 
 
 def main() -> None:
     """Do the plan on standard input."""
-    job, events = child.receive()
-    plan, done = Plan.model_validate_json(job), 0
+    job, send_event = child.receive(allow_nan=True)
+    plan, done = Plan.model_validate(job), 0
 
     def send(event: str, **fields: Any) -> None:
-        print(json.dumps({"event": event, **fields}), file=events)
+        send_event(event=event, **fields)
 
     def progress() -> None:
         nonlocal done
@@ -54,7 +53,6 @@ def main() -> None:
         send("progress", done=done)
 
     measure(plan, send, progress)
-    events.close()
     os._exit(0)  # taking down torch would be waited for
 
 

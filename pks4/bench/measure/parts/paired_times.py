@@ -5,11 +5,10 @@ sample is a loop long enough for `sample_ms`; arms are sampled once a round, in 
 """
 
 import gc
-import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure.parts.input import Trial, build
@@ -27,17 +26,18 @@ OPERATIONS = ("forward", "step")
 
 def main() -> None:
     """Do the job on standard input."""
-    line, events = child.receive()
-    job = json.loads(line)
+    job, send = child.receive()
     import torch
 
     torch.set_num_threads(job["threads"])
     trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    for operation, found in session(trial, job["seed"], events):
-        _say(events, operation=operation, **found)
+    for operation, found in session(trial, job["seed"], send):
+        send(operation=operation, **found)
 
 
-def session(trial: Trial, seed: int, events: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def session(
+    trial: Trial, seed: int, send: Callable[..., None]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Samples of both operations, seconds a call of each arm (see `SAMPLERS`), and what ran."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import target_of
@@ -56,7 +56,7 @@ def session(trial: Trial, seed: int, events: IO[str]) -> Iterator[tuple[str, dic
                 arms["candidate"]()
             ran = paths.ran()
             ran.check(trial.asked_attention())
-            samples = _rounds(settings, seed, arms, lambda n: _say(events, rounds=n))
+            samples = _rounds(settings, seed, arms, lambda n: send(rounds=n))
         yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
@@ -154,10 +154,6 @@ def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
 
 
 SAMPLERS = {"cpu": _on_cpu, "cuda": _on_cuda}
-
-
-def _say(events: IO[str], **what: Any) -> None:
-    events.write(json.dumps(what) + "\n")
 
 
 if __name__ == "__main__":

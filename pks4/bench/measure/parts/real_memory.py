@@ -8,7 +8,6 @@ moments, does not count.
 """
 
 import gc
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +28,12 @@ TAMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 def main() -> None:
     """Do the job on standard input: one line with the peak and what ran."""
-    line, events = child.receive()
-    job = json.loads(line)
+    job, send = child.receive()
     import torch
 
     torch.set_num_threads(job["threads"])
     trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    found = measured(trial)
-    events.write(json.dumps(found) + "\n")
+    send(**measured(trial))
 
 
 def measured(trial: Trial) -> dict[str, Any]:
