@@ -22,7 +22,6 @@ from pks4.errors import UserError
 
 if TYPE_CHECKING:
     from pks4.bench.budget.printing import Assumed
-    from pks4.bench.plan.cell import Cell
 
 Tflops = Annotated[
     float | None, typer.Option(help="A GPU's peak in TFLOP/s; default: as published.")
@@ -52,36 +51,24 @@ def budget(
     as_json: AsJson = False,
 ) -> None:
     """Estimate MACs, GPU hours, storage and decoding of a suite's trainings; run none."""
+    from pks4.bench.budget import budget as counting
+    from pks4.bench.budget import data_size, printing
     from pks4.bench.plan.plan import plan
     from pks4.bench.plan.shard import Shard
+    from pks4.commands.parts.progress import bar
 
     part = Shard.parse(shard) if shard else None
     parsed, _ = suite_named(suite, model or [], fast)
     inputs = UserInputs.parse(parsed, data, weights or [])
     cells = plan(parsed, inputs.model_copy(update={"on_paper": True}))
     cells = part.of(cells) if part else cells
-    print_budget(cells, tflops, utilisation, clip_mb, readers, as_json)
-
-
-def print_budget(
-    cells: "list[Cell]",
-    tflops: float | None,
-    utilisation: float | None,
-    clip_mb: float | None,
-    readers: Path | None,
-    as_json: bool,
-) -> None:
-    """Count every training of the cells and print what it takes."""
-    from pks4.bench.budget import budget, data_size, printing
-    from pks4.commands.parts.progress import bar
-
     figures = data_size.read()
     assumed = _assumed(figures, tflops, utilisation, readers)
     sizes = {
         c.id: data_size.size_of(c, figures, clip_mb) for c in cells if "accuracy" in c.settings
     }
     with bar(note, "counting on meta") as update:
-        costs = budget.costs(cells, sizes, update)
+        costs = counting.costs(cells, sizes, update)
     distinct = list({repr(size): size for size in sizes.values()}.values())
     if as_json:
         print(json.dumps(printing.document(costs, distinct, assumed), indent=1))

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.records.folders import suite_named
-from pks4.commands.budget import print_budget
+from pks4.commands.budget import budget
 from pks4.commands.parts.terminal import AsJson, Data, Fast, OfShard, Own, Weights, print_table
 from pks4.errors import UserError
 
@@ -37,16 +37,19 @@ def plan(
     from pks4.bench.plan.plan import plan as plan_cells
     from pks4.bench.plan.shard import Shard
 
-    if not cost:
-        _refuse(tflops=tflops, utilisation=utilisation, clip_mb=clip_mb, readers=readers)
+    of_cost: dict[str, Any] = {
+        "tflops": tflops, "utilisation": utilisation, "clip_mb": clip_mb, "readers": readers,
+    }  # fmt: skip
+    if cost:
+        budget(suite, model, fast, data, weights, shard, **of_cost, as_json=as_json)
+        return
+    for name, value in of_cost.items():
+        if value is not None:
+            raise UserError(f"--{name.replace('_', '-')} goes with --cost; add it, or leave it out")
     part = Shard.parse(shard) if shard else None
     parsed, _ = suite_named(suite, model or [], fast)
-    inputs = UserInputs.parse(parsed, data, weights or [])
-    cells = plan_cells(parsed, inputs.model_copy(update={"on_paper": cost}))
+    cells = plan_cells(parsed, UserInputs.parse(parsed, data, weights or []))
     cells = part.of(cells) if part else cells
-    if cost:
-        print_budget(cells, tflops, utilisation, clip_mb, readers, as_json)
-        return
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return
@@ -56,10 +59,3 @@ def plan(
         for c in cells
     ]  # fmt: skip
     print_table(("cell", "model", "scale", "frames", "batch", "task", "measures", ""), rows)
-
-
-def _refuse(**options: object) -> None:
-    """Raise UserError for an option that needs --cost."""
-    for name, value in options.items():
-        if value is not None:
-            raise UserError(f"--{name.replace('_', '-')} goes with --cost; add it, or leave it out")

@@ -8,13 +8,12 @@ free.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.suite import Contestant, Suite
-from pks4.bench.process import warm_start
 from pks4.bench.process.child import ChildFailed, Children, receive
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
@@ -170,14 +169,12 @@ def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str
 
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
-    """All answers as they come, from `jobs` child processes at once, forked warm where possible."""
-    # A warm child starts at once for one question; the import of a cold one should pay for more.
-    warm, children = warm_start.AVAILABLE, Children()
-    parts = [[q] for q in questions] if warm else [questions[i::jobs] for i in range(jobs)]
+    """All answers as they come, `jobs` at once, each from a child process."""
+    children = Children()
     with ThreadPoolExecutor(jobs) as threads:
         try:
-            for done in as_completed([threads.submit(_ask, children, p) for p in parts if p]):
-                yield from done.result()
+            for done in as_completed([threads.submit(_ask, children, q) for q in questions]):
+                yield done.result()
         except BaseException:
             children.stop()
             threads.shutdown(cancel_futures=True)
@@ -186,28 +183,25 @@ def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
             children.close()
 
 
-def _ask(children: Children, questions: Sequence[Question]) -> list[Fit]:
-    job = {"questions": [asdict(q) | {"contestant": q.contestant.model_dump()} for q in questions]}
+def _ask(children: Children, question: Question) -> Fit:
+    job = {**vars(question), "contestant": question.contestant.model_dump()}
     with children.start("pks4.bench.budget.fit", job) as child:
         events = list(child.events())
         if code := child.wait():
             raise ChildFailed(code, child.last_line)
-    for event in events:
-        if "refused" in event:
-            raise UserError(event["refused"])
-    return [Fit(**event) for event in events]
+    if "refused" in events[-1]:
+        raise UserError(events[-1]["refused"])
+    return Fit(**events[-1])
 
 
 def main() -> None:
-    """Answer the questions on standard input, an event each."""
+    """Answer the question on standard input."""
     job, send = receive()
-    for question in job["questions"]:
-        contestant = Contestant.model_validate(question.pop("contestant"))
-        try:
-            send(**asdict(answer(Question(contestant, **question))))
-        except UserError as error:
-            send(refused=str(error))
-            return
+    contestant = Contestant.model_validate(job.pop("contestant"))
+    try:
+        send(**vars(answer(Question(contestant, **job))))
+    except UserError as error:
+        send(refused=str(error))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,8 @@
-"""The child process: one cell, its measures one after another, each on a freshly built model.
-
-Its job and its events go through `pks4.bench.process.child`.
-"""
+"""The worker, a child process: the measures of one cell, each on a freshly built model."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pks4.bench import units
 from pks4.bench.contestants import catalogue
@@ -24,18 +20,14 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", 
 def main() -> None:
     """Do the job on standard input."""
     job, send = child.receive()
-    _limit_threads(job["threads"])
+    import torch
+
+    torch.set_num_threads(job["threads"])
     cell = Cell.model_validate(job["cell"])
-    folder = job.get("scratch")  # of a run; two revisions that are compared have none
+    folder = job.get("scratch")  # of a run; a comparison of two revisions has none
     for name in job["measures"]:
         scratch = Path(folder) / name if folder else None
         _run_measure(cell, name, send, job.get("memory_limit"), scratch)
-
-
-def _limit_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def _run_measure(
@@ -54,7 +46,7 @@ def _run_measure(
             run_memory_limit.enforce(memory_limit)
         readings = list(entry.load().measure(trial))
         _check(readings)
-    except Exception as error:  # a failed trial is a record with its reason
+    except Exception as error:  # a failure is a record with its reason
         status, reason = _failure(error)
         if status == "oom" and need:
             reason += f"; a training step was predicted to need {units.quantity(need, 'B')}"
@@ -70,13 +62,13 @@ def _run_measure(
         send(
             event="done",
             measure=name,
-            readings=_plain(readings),
+            readings=[vars(reading) for reading in readings],
             seconds=time.perf_counter() - started,
         )
 
 
 def _check(readings: list[Reading]) -> None:
-    """A measure gives at least one number, and each metric once."""
+    """Raise ValueError unless there is at least one reading, and each metric once."""
     metrics = [reading.metric for reading in readings]
     if not metrics or len(set(metrics)) != len(metrics):
         raise ValueError(f"a measure must give each metric once and at least one, got {metrics}")
@@ -91,10 +83,6 @@ def _failure(error: Exception) -> tuple[str, str]:
     if isinstance(error, UserError | ValueError):
         return "failed", text
     return "failed", f"{type(error).__name__}: {text}"
-
-
-def _plain(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    return [vars(reading) for reading in readings]
 
 
 if __name__ == "__main__":
