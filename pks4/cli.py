@@ -10,6 +10,7 @@ import time
 
 import typer
 
+from pks4.commands.budget import budget
 from pks4.commands.data import data_app
 from pks4.commands.doctor import doctor
 from pks4.commands.fit import fit
@@ -42,8 +43,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 app.command("list")(list_)
 for command in (
-    run, status, plan, report, explain, fit, compare, accept, claims, merge, history, search,
-    doctor, scan,
+    run, status, plan, budget, report, explain, fit, compare, accept, claims, merge, history,
+    search, doctor, scan,
 ):  # fmt: skip
     app.command()(command)
 

@@ -11,7 +11,7 @@ from pks4.bench.measure.parts import image_models
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
-from pks4.bench.plan.user_inputs import NOTHING, Given
+from pks4.bench.plan.user_inputs import NO_INPUTS, UserInputs, inputs_of_old_run
 from pks4.errors import UserError
 from pks4.train.engine import pixels
 
@@ -43,10 +43,10 @@ clips = {{ train = 18, val = 18, test = 18 }}
 VIT = "width = 24, depth = 1, heads = 3, state = 2, radius = 1"
 
 
-def inputs(suite_file, weights, options=VIT, given=NOTHING):
+def inputs(suite_file, weights, options=VIT, given=NO_INPUTS):
     """The inputs of one contestant with these image weights."""
     text = LEARN.format(weights=weights, options=options)
-    (cell,) = plan(read_suite(suite_file("learn", text=text))[0], given=given)
+    (cell,) = plan(read_suite(suite_file("learn", text=text))[0], given)
     return MeasureInput(cell, cell.settings["accuracy"])
 
 
@@ -127,13 +127,13 @@ def test_a_suite_may_ask_for_the_file(suite_file, tmp_path):
     suite, _ = read_suite(suite_file("learn", text=LEARN.format(weights="given", options=VIT)))
     file = tmp_path / "vit.pth"
     file.touch()
-    given = Given.parse(suite, None, [f"frame_mean={file}"])
+    given = UserInputs.parse(suite, None, [f"frame_mean={file}"])
     assert inputs(suite_file, "given", given=given).settings["image_weights"] == str(file)
-    assert Given.of(plan(suite, given=given)) == given
+    assert inputs_of_old_run(plan(suite, inputs=given)) == given
     for wrong, told in [
         (str(file), "must be TWIN=FILE"),
         (f"frame_men={file}", "did you mean 'frame_mean'"),
         ("frame_mean=none.pth", "there is no file"),
     ]:
         with pytest.raises(UserError, match=told):
-            Given.parse(suite, None, [wrong])
+            UserInputs.parse(suite, None, [wrong])

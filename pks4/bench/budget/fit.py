@@ -6,17 +6,15 @@ of allocators, libraries and other processes is not included, so `RESERVE` of th
 free.
 """
 
-import gc
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.suite import Contestant, Suite
-from pks4.bench.process import warm_start
+from pks4.bench.process.child import ChildFailed, Children, receive
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 from pks4.simulate.targets import target as find_target
@@ -173,15 +171,40 @@ def simulate(question: Question, frames: int, batch: int) -> "Simulated":
 
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
-    """All answers as they are finished, by `jobs` processes at once."""
-    context = multiprocessing.get_context("forkserver" if warm_start.AVAILABLE else "spawn")
-    if warm_start.AVAILABLE:
-        context.set_forkserver_preload(["pks4.bench.run.preloaded"])
-    # Garbage collection need not traverse the imported modules.
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=gc.freeze) as pool:
+    """All answers as they come, `jobs` at once, each from a child process."""
+    children = Children()
+    with ThreadPoolExecutor(jobs) as threads:
         try:
-            for done in as_completed([pool.submit(answer, q) for q in questions]):
+            for done in as_completed([threads.submit(_ask, children, q) for q in questions]):
                 yield done.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            children.stop()
+            threads.shutdown(cancel_futures=True)
             raise
+        finally:
+            children.close()
+
+
+def _ask(children: Children, question: Question) -> Fit:
+    job = {**vars(question), "contestant": question.contestant.model_dump()}
+    with children.start("pks4.bench.budget.fit", job) as child:
+        events = list(child.events())
+        if code := child.wait():
+            raise ChildFailed(code, child.last_line)
+    if "refused" in events[-1]:
+        raise UserError(events[-1]["refused"])
+    return Fit(**events[-1])
+
+
+def main() -> None:
+    """Answer the question on standard input."""
+    job, send = receive()
+    contestant = Contestant.model_validate(job.pop("contestant"))
+    try:
+        send(**vars(answer(Question(contestant, **job))))
+    except UserError as error:
+        send(refused=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,10 +31,10 @@ from pks4.bench.compare.remeasure import alarmed
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import device_lock
+from pks4.bench.process.child import Child
 from pks4.bench.records import run_file
 from pks4.bench.records.record import Provenance, RunHeader, records_of, stamp
 from pks4.bench.records.run_file import RunFile
-from pks4.bench.run.workers import events, kill
 from pks4.bench.stats import paired_times
 from pks4.bench.stats.noisy import RATIO, SECONDS
 from pks4.errors import UserError
@@ -208,7 +207,7 @@ def _turn(arms: tuple[Arm, Arm], cell: str, progress: Callable[[str], None]) -> 
         if alone:
             told = f"{cell}: waiting for another run's timing on this"
             held.enter_context(
-                device_lock.turn(alone[0], lambda device: progress(f"{told} {device}"))
+                device_lock.exclusive(alone[0], lambda device: progress(f"{told} {device}"))
             )
         yield
 
@@ -225,24 +224,13 @@ def _round(one: Arm, cell: Cell, number: int) -> dict[str, Any]:
     if TIMED in settings:
         settings[TIMED] = {**settings[TIMED], "processes": 1}
     plain = cell.model_copy(update={"settings": settings, "measures": measures})
-    with subprocess.Popen(
-        [sys.executable, "-m", "pks4.bench.worker"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        encoding="utf-8", cwd=one.root, env=_environment(one.root), start_new_session=True,
+    job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
+    with Child(
+        "pks4.bench.worker", job, limit=cell.time_limit_seconds,
+        environment=_environment(one.root), folder=one.root,
     ) as child:  # fmt: skip
-        assert child.stdin is not None
-        timer = threading.Timer(cell.time_limit_seconds, kill, [child])
-        timer.start()
-        try:
-            job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
-            with contextlib.suppress(BrokenPipeError):  # it died at once: it leaves no event
-                child.stdin.write(json.dumps(job) + "\n")
-                child.stdin.flush()
-            ended = {e["measure"]: e for e in events(child) if e["event"] in ("done", "failed")}
-            code = child.wait()
-        finally:
-            timer.cancel()
-            kill(child)
+        ended = {e["measure"]: e for e in child.events() if e["event"] in ("done", "failed")}
+        code = child.wait()
     lost = {
         "event": "failed", "status": "failed", "seconds": 0.0,
         "reason": f"the worker of {one.name} ended with code {code}, or at its time limit",

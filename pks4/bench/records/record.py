@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.shard import Part
 from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.errors import TRY_AGAIN
 
 SCHEMA_VERSION = 1
@@ -54,6 +55,7 @@ class RunHeader(Provenance):
     created: str
     cells: list[Cell]
     part: Part | None = None  # of the plan, where this run is not the whole of it
+    inputs: UserInputs | None = None  # of the user; a run from before they were kept has none
 
 
 class Record(Provenance):

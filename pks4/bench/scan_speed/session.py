@@ -5,18 +5,13 @@ system. New pages can cost more time than the scan, which would favour the arms 
 memory. Other allocators ignore these settings.
 """
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from statistics import median
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from pks4.bench.process import device_lock
+from pks4.bench.process import child, device_lock
 from pks4.bench.records import environment
 from pks4.bench.records.record import Provenance
 from pks4.bench.scan_speed.goals import QUICK_CASES, QUICK_SHAPES, Case, Goal, Plan, Row
@@ -27,7 +22,7 @@ WARM_HEAP = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
-CHILD = (sys.executable, "-m", "pks4.bench.scan_speed.timing")
+CHILD = "pks4.bench.scan_speed.timing"
 Progress = Callable[[int, int], None]  # done, total
 ARMS = ("numba", "recompute", "materialised")
 SIZES = "b x t x s x d x n"
@@ -72,12 +67,11 @@ def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document
 
     Raises UserError with the last line of its stderr if that process fails.
     """
-    with device_lock.holding(
+    with device_lock.lock(
         device_lock.cpu(), lambda: tell("waiting for another run's timing on this CPU")
     ):
         source, began, before = environment.provenance(), datetime.now(UTC), _load()
-        with _child(plan) as events:
-            by_kind = _collect(events, plan, progress, tell)
+        by_kind = _collect(_events(plan), plan, progress, tell)
     after, ready, rows = _load(), by_kind["ready"][0], by_kind["row"]
     return Document(
         **source.model_dump(),
@@ -116,40 +110,18 @@ def _collect(
     return by_kind
 
 
-@contextmanager
-def _child(plan: Plan) -> Iterator[Iterator[dict[str, Any]]]:
-    """The events of a measuring process, which is killed at the end."""
+def _events(plan: Plan) -> Iterator[dict[str, Any]]:
+    """The events of a measuring process."""
     variables = {
-        **os.environ,
         **WARM_HEAP,
         "OMP_NUM_THREADS": str(plan.threads),
         "OMP_WAIT_POLICY": "PASSIVE",  # an idle thread must not spin while the next arm runs
     }
-    with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(
-            CHILD,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        try:
-            assert child.stdin
-            assert child.stdout
-            child.stdin.write(plan.model_dump_json() + "\n")
-            child.stdin.flush()
-            yield map(json.loads, child.stdout)
-            if code := child.wait():
-                raise UserError(f"the measuring process ended with {code}: {_last_words(errors)}")
-        finally:
-            child.kill()
-            child.communicate()
-
-
-def _last_words(errors: IO[str]) -> str:
-    errors.seek(0)
-    return next((s for s in reversed(errors.read().split("\n")) if s.strip()), "it said nothing")
+    try:
+        yield from child.session(CHILD, plan.model_dump(mode="json"), variables)
+    except child.ChildFailed as error:
+        reason = error.last_line or "it said nothing"
+        raise UserError(f"the measuring process ended with {error.code}: {reason}") from error
 
 
 def _load() -> float | None:

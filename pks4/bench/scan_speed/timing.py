@@ -8,7 +8,6 @@ second session, on the wall clock, measures the speed-up by more threads.
 Its job is a `Plan`; its events are progress, ready, row and accuracy.
 """
 
-import json
 import os
 import sys
 import time
@@ -41,11 +40,11 @@ QUICK_CALL = 1.0  # seconds; a slower call is not repeated to estimate its time
 
 def main() -> None:
     """Do the plan on standard input."""
-    job, events = child.receive()
-    plan, done = Plan.model_validate_json(job), 0
+    job, send_event = child.receive(allow_nan=True)
+    plan, done = Plan.model_validate(job), 0
 
     def send(event: str, **fields: Any) -> None:
-        print(json.dumps({"event": event, **fields}), file=events)
+        send_event(event=event, **fields)
 
     def progress() -> None:
         nonlocal done
@@ -53,8 +52,7 @@ def main() -> None:
         send("progress", done=done)
 
     measure(plan, send, progress)
-    events.close()
-    os._exit(0)  # the parent need not wait for torch to shut down
+    os._exit(0)  # taking down torch would be waited for
 
 
 def measure(plan: Plan, send: Callable[..., None], progress: Callable[[], None]) -> None:

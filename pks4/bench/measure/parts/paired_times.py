@@ -5,10 +5,9 @@ JSON. A sample is a loop that takes at least `sample_ms`. Each round samples eve
 random order. In settings and records the baseline is called `reference`.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure.parts.input import MeasureInput, build
@@ -29,18 +28,17 @@ OPERATIONS = ("forward", "step")
 
 def main() -> None:
     """Do the job on standard input."""
-    line, events = child.receive()
-    job = json.loads(line)
+    job, send = child.receive()
     import torch
 
     torch.set_num_threads(job["threads"])
     inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
-    for operation, result in session(inputs, job["seed"], events):
-        _say(events, operation=operation, **result)
+    for operation, result in session(inputs, job["seed"], send):
+        send(operation=operation, **result)
 
 
 def session(
-    inputs: MeasureInput, seed: int, events: IO[str]
+    inputs: MeasureInput, seed: int, send: Callable[..., None]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Of both operations: seconds per call of each arm (see `SAMPLERS`), and the path that ran."""
     from pks4.simulate.attention_kernels import declared_attention
@@ -60,7 +58,7 @@ def session(
                 arms["candidate"]()
             ran = observer.path()
             ran.check(inputs.asked_attention())
-            samples = _rounds(settings, seed, arms, lambda n: _say(events, rounds=n))
+            samples = _rounds(settings, seed, arms, lambda n: send(rounds=n))
         yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
@@ -168,10 +166,6 @@ def ratio_reading(
         evidence=evidence,
         detail=judged | detail,
     )
-
-
-def _say(events: IO[str], **what: Any) -> None:
-    events.write(json.dumps(what) + "\n")
 
 
 if __name__ == "__main__":

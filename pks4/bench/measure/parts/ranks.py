@@ -9,13 +9,13 @@ time limit ends all of them, since they stay in its session.
 import multiprocessing
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
+from pks4.bench.process import child
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError, detail_of
 
@@ -99,7 +99,7 @@ def _rank(number: int, processes: int, store: str, line: Connection, work: Work,
     import torch
     import torch.distributed as dist
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    child.end_after(_parent_ends)
     torch.set_num_threads(threads)
     on_gpu = settings["device"] == "cuda"
     os.environ |= {
@@ -134,8 +134,7 @@ def _reason(error: Exception) -> str:
     return str(error) if plain else f"{type(error).__name__}: {error}"
 
 
-def _end_with_parent() -> None:
+def _parent_ends() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
-    os._exit(3)

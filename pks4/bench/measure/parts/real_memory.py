@@ -7,7 +7,6 @@ and reserved memory are read. The first step, which makes the optimizer's moment
 """
 
 import gc
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,15 +26,13 @@ TAMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def main() -> None:
-    """Do the job on standard input; write one line with the peak and the path that ran."""
-    line, events = child.receive()
-    job = json.loads(line)
+    """Do the job on standard input: one line with the peak and what ran."""
+    job, send = child.receive()
     import torch
 
     torch.set_num_threads(job["threads"])
     inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
-    result = measured(inputs)
-    events.write(json.dumps(result) + "\n")
+    send(**measured(inputs))
 
 
 def measured(inputs: MeasureInput) -> dict[str, Any]:
