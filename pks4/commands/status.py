@@ -29,7 +29,7 @@ def status(
     path = run_file.find_run(run, run_folders())
     found = _states(path)
     if as_json:
-        told = {"run": path.stem, "counts": fates.counts(found),
+        told = {"run": run_file.name_of(path), "counts": fates.counts(found),
                 "cells": [one.model_dump() for one in found]}  # fmt: skip
         print(json.dumps(told, indent=1))
         return

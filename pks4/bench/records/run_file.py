@@ -1,20 +1,23 @@
-"""Runs on disk: one JSONL file a run, only ever appended to, read with tolerance for a torn end.
+"""Runs on disk: one JSONL file a run. Lines are only ever appended.
 
 A process may die in the middle of a line. The next writer ends that line and goes on below it; a
-reader reports it and keeps the rest. A record that is there twice counts once, the first; a failure
-that was to be tried again does not count once it was.
-Several processes and hosts may use one folder: a file is made by one of them and written by one at
-a time.
+reader reports it and keeps the rest. Of duplicate records the first counts. A failure marked for
+retry is dropped as soon as the retry is recorded.
+Several processes and hosts may use one folder: one of them makes a file, and one at a time writes
+it. A file that is done may be compressed with gzip (`.jsonl.gz`): it is read, not written.
 """
 
 import contextlib
+import gzip
 import itertools
 import json
 import os
 import time
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 try:
     import fcntl
@@ -22,13 +25,15 @@ except ImportError:  # not on Windows; there two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 from pks4.bench.plan.suite import Settings
-from pks4.bench.records.record import Record, RunHeader, standing
+from pks4.bench.records.lines import Shared
+from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, standing
 from pks4.errors import UserError, unknown_of_many
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Line = TypeVar("Line", bound=Settings)
+ENDINGS = (".jsonl", ".jsonl.gz")  # of the files of runs
 PATIENCE = 0.2  # seconds: longer than a look at who holds a file takes, see `is_held`
 
 
@@ -60,49 +65,60 @@ class RunFile:
         return left
 
 
-def read(path: Path) -> RunFile:
-    """Read a run's file; raise UserError where it is not one."""
+def content(path: Path) -> bytes:
+    """The bytes of a file, uncompressed."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: is no whole gzip file; restore it") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    header, records, torn, keys = None, [], [], set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+
+
+def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
+    """The number of each line and what is in it, None where that is no JSON."""
+    for number, line in enumerate(content(path).split(b"\n"), 1):
+        if line.strip():
+            data = None
+            with contextlib.suppress(ValueError, RecursionError):
+                data = json.loads(line)
+            yield number, data
+
+
+def _torn(path: Path, number: int) -> str:
+    return f"{path}: line {number} is torn or foreign and was left out"
+
+
+def read(path: Path) -> RunFile:
+    """Read a run's file; raise UserError where it is not one."""
+    shared, torn = Shared(), []
+    records: dict[tuple[str, ...], Record] = {}
+    for number, data in _parsed(path):
         try:
-            data = json.loads(line)
-            if header is None:
-                header = RunHeader.model_validate(data)
-                continue
-            record = Record.model_validate(data)
-        except (ValueError, RecursionError) as error:
-            if header is None:
+            if not shared.take(data):
+                record = shared.record(data)
+                records.setdefault(record.key, record)
+        except ValueError as error:
+            if shared.header is None:
                 raise UserError(
                     f"{path}: line {number} is not the header of a run; is this a "
                     "results file of pks4-bench?"
                 ) from error
-            torn.append(f"{path}: line {number} is torn or foreign and was left out")
-            continue
-        if record.key not in keys:
-            keys.add(record.key)
-            records.append(record)
-    if header is None:
+            torn.append(_torn(path, number))
+    if shared.header is None:
         raise UserError(f"{path}: empty; there is no run in it")
-    return RunFile(path, header, standing(records), torn)
+    return RunFile(path, shared.header, standing(list(records.values())), torn)
 
 
 def entries(path: Path, kind: type[Line]) -> tuple[list[Line], list[str]]:
     """The lines of a ledger in order, and what could not be read; none where there is no file."""
     found, torn = [], []
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, data in _parsed(path) if path.exists() else ():
         try:
-            found.append(kind.model_validate(json.loads(line)))
-        except (ValueError, RecursionError):
-            torn.append(f"{path}: line {number} is torn or foreign and was left out")
+            found.append(kind.model_validate(data))
+        except ValueError:
+            torn.append(_torn(path, number))
     return found, torn
 
 
@@ -118,8 +134,11 @@ class Writer:
     """
 
     def __init__(self, path: Path, *, new: bool = False, patience: float = PATIENCE) -> None:
+        if path.suffix == ".gz":
+            raise UserError(f"{path}: a compressed run is not written to; gunzip it first")
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (os.O_EXCL if new else 0)
         self.path = path
+        self._shared: Shared | None = None  # None: not known
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, flags, 0o644)
@@ -159,8 +178,27 @@ class Writer:
                 ) from error
 
     def append(self, *entries: Settings) -> None:
-        """Write entries, one line each."""
-        self._write("".join(entry.model_dump_json() + "\n" for entry in entries).encode())
+        """Write entries, one line each, after the shared lines that they need."""
+        shared, self._shared = self._shared or self._known(), None
+        lines: list[Settings] = []
+        for entry in entries:
+            if isinstance(entry, Record):
+                lines += shared.lines(entry)
+                continue
+            if isinstance(entry, RunHeader):
+                entry = entry.model_copy(update={"schema_version": SCHEMA_VERSION})
+                shared.begin(entry)
+            lines.append(entry)
+        self._write("".join(line.model_dump_json() + "\n" for line in lines).encode())
+        self._shared = shared  # all of them are on disk
+
+    def _known(self) -> Shared:
+        """The shared lines that the file has."""
+        shared = Shared()
+        for _, data in _parsed(self.path):
+            with contextlib.suppress(ValueError):
+                shared.take(data)
+        return shared
 
     def _write(self, data: bytes) -> None:
         try:
@@ -214,10 +252,15 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def name_of(path: Path) -> str:
+    """The name of the run in a file."""
+    return path.name.removesuffix(".gz").removesuffix(".jsonl")
+
+
 def runs(folder: Path) -> list[Path]:
     """Files of runs in a folder, the last written to at the end; not those just being made."""
     found = []
-    for path in folder.glob("*.jsonl"):
+    for path in (path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
         with contextlib.suppress(FileNotFoundError):  # removed since
             status = path.stat()
             if status.st_size:
@@ -228,10 +271,10 @@ def runs(folder: Path) -> list[Path]:
 def find_run(name: str, folders: list[Path]) -> Path:
     """A run by path, by name, or `latest`: the last written to of the first folder with any."""
     path = Path(name)
-    if path.suffix == ".jsonl":
+    if name.endswith(ENDINGS):
         return path
     there = [runs(folder) for folder in folders]
-    found = {p.stem: p for paths in there for p in paths}
+    found = {name_of(p): p for paths in there for p in paths}
     if name == "latest" and found:
         return next(paths[-1] for paths in there if paths)
     if name not in found:

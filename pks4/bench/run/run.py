@@ -91,7 +91,7 @@ def resume(
 
     Device, data and weights are those it began with; what is named anew must be the same.
     """
-    paths = [p for p in run_file.runs(folder) if p.stem.startswith(f"{suite.name}-")]
+    paths = [p for p in run_file.runs(folder) if p.name.startswith(f"{suite.name}-")]
     runs = {p: _read_if_sound(p) for p in paths}
     own = [run for run in runs.values() if run and run.header.suite == suite.name]
     asked = [run for run in own if _is_asked(run, shard)]
