@@ -1,7 +1,7 @@
 # make quick    its own environment, the quick suite, and a report (some ten minutes)
 # make test     the same environment, linters and tests
 # make docs     the same environment; the documentation site in .site/
-# make reports  the same environment; the reports of all accepted runs, in reports/reference/
+# make reports  the same environment; the reports of all accepted runs, whole, in reports/reference/
 # make package  wheel and sdist, installed with all they need and run outside the checkout
 # make lowest   suite smoke with the lowest versions that pyproject.toml allows
 # make lock     constraints.txt again, keeping its pins where they fit; UPGRADE=--upgrade for new ones

@@ -115,6 +115,36 @@ def test_a_changed_shared_line_takes_its_records_with_it(tmp_path):
     assert run_file.read(path).records[-1] == MIXED[2]
 
 
+NESTED = '{"type": "provenance", "environment": ' + '{"a":' * 900 + "0" + "}" * 900
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type": "record", "source": [], "labels": {}}', '{"type": "labels", "id": 1}', "null",
+        '{"type": ["record"]}', f'{NESTED}, "id": "a", "run": "a", "versions": {{}}}}', NESTED,
+    ],
+)  # fmt: skip
+def test_a_foreign_line_is_left_out_by_reader_and_writer(tmp_path, line):
+    path = tmp_path / "run.jsonl"
+    write(path, HEADER, *MIXED[:3])
+    with path.open("a") as file:
+        file.write(line + "\n")
+    write(path, *MIXED[3:])
+    run = run_file.read(path)
+    assert (run.records, len(run.torn)) == (MIXED, 1)
+
+
+def test_a_line_without_its_shared_line_is_left_out(tmp_path):
+    path = tmp_path / "run.jsonl"
+    write(path, HEADER, *MIXED)
+    kept = [line for line in path.read_text().splitlines() if '"type":"labels"' not in line]
+    path.write_text("".join(f"{line}\n" for line in kept))
+    run = run_file.read(path)
+    assert run.records == [r for r in MIXED if not isinstance(r.detail.get("label"), list)]
+    assert len(run.torn) == 4
+
+
 def test_a_compressed_run_is_read_by_the_same_door_and_not_written(tmp_path):
     path, packed = tmp_path / "base-1.jsonl", tmp_path / "base-1.jsonl.gz"
     write(path, HEADER, *MIXED)

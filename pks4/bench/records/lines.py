@@ -53,7 +53,7 @@ class Shared:
     def __init__(self) -> None:
         self.header: RunHeader | None = None
         self._sources: dict[str | None, dict[str, Any]] = {}  # None: the header's
-        self._labels: dict[str | None, list[Any]] = {}
+        self._labels: dict[str, list[Any]] = {}
 
     def begin(self, header: RunHeader) -> None:
         """Take the file's header."""
@@ -81,16 +81,16 @@ class Shared:
         """The record in a line of either schema version. Raises ValueError if it is none."""
         if self.header is None:
             raise ValueError("no header before it")
-        version = data.pop("schema_version", 1)
-        if "versions" in data and version == 1:
+        if data.pop("schema_version", 1) == 1 and "versions" in data:
             return Record.model_validate(data)
-        source, labels = data.pop("source", None), data.pop("labels", None)
-        if source not in self._sources or labels not in (None, *self._labels):
-            raise ValueError("names a line that is not there")
-        record = Record.model_validate(data | self._sources[source])
-        if labels is not None:
-            record.detail[LABELS] = self._labels[labels]
-        return record
+        line = RecordLine.model_validate(data)
+        fields = {name: getattr(line, name) for name in Measurement.model_fields}
+        try:
+            if line.labels is not None:
+                fields["detail"][LABELS] = self._labels[line.labels]
+            return Record(**fields, **self._sources[line.source])
+        except KeyError as error:
+            raise ValueError(f"there is no line {error}") from error
 
     def lines(self, record: Record) -> Iterator[Settings]:
         """The lines of a record: the shared ones that the file lacks, then its own."""

@@ -91,7 +91,7 @@ class Record(Measurement, Provenance):
 
     @property
     def again(self) -> bool:
-        """Whether it is a failure that a resumed run tries again, such as for a full disk."""
+        """Whether it is a failure that a resumed run retries, such as for a full disk."""
         return self.status != "ok" and TRY_AGAIN.items() <= self.detail.items()
 
     @property
@@ -101,13 +101,13 @@ class Record(Measurement, Provenance):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What a run holds once: cell, measure, metric; each try where it is to be tried again."""
+        """What a run holds once: cell, measure, metric; of a failure to retry, each try."""
         name = self.cell, self.measure, self.metric
         return (*name, self.created) if self.again else name
 
 
-def standing(records: Sequence[Record]) -> list[Record]:
-    """The records without failures that were tried again since, in their order."""
+def without_retried(records: Sequence[Record]) -> list[Record]:
+    """The records in their order, without failures that were retried."""
     settled = {(r.cell, r.measure) for r in records if not r.again}
     last = {(r.cell, r.measure): r for r in records}
     return [
@@ -118,7 +118,7 @@ def standing(records: Sequence[Record]) -> list[Record]:
 
 
 def records_of(event: dict[str, Any], cell: Cell, source: Provenance, run: str) -> list[Record]:
-    """What a worker's last event about a measure is in a run: its numbers, or its failure."""
+    """The records of a worker's last event about a measure: its numbers, or its failure."""
     shared = {
         **source.model_dump(include=set(Provenance.model_fields)),
         **cell.model_dump(include=set(Record.model_fields) & set(Cell.model_fields)),
@@ -137,5 +137,5 @@ def records_of(event: dict[str, Any], cell: Cell, source: Provenance, run: str) 
 
 
 def stamp(when: datetime) -> str:
-    """A time as records and headers have it."""
+    """A time in the format of records and headers."""
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,6 +14,7 @@ import json
 import os
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ except ImportError:  # not on Windows; there two writers are not kept apart
 
 from pks4.bench.plan.suite import Settings
 from pks4.bench.records.lines import Shared
-from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, standing
+from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, without_retried
 from pks4.errors import UserError, unknown_of_many
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
 
 Line = TypeVar("Line", bound=Settings)
 ENDINGS = (".jsonl", ".jsonl.gz")  # of the files of runs
-PATIENCE = 0.2  # seconds: longer than a look at who holds a file takes, see `is_held`
+PATIENCE = 0.2  # seconds to wait for a lock; `is_held` holds one for less
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """A run as read: its header, its records, and what could not be read."""
+    """A run as read: its header, its records, and notes on lines that could not be read."""
 
     path: Path
     header: RunHeader
@@ -47,22 +48,15 @@ class RunFile:
     torn: list[str] = field(default_factory=list)
 
     def missing(self) -> dict[str, list[str]]:
-        """Cell id -> measures that have not written all of their records, or are to try again."""
-        seen: dict[tuple[str, str], int] = {}
-        parts: dict[tuple[str, str], int] = {}
-        for r in (r for r in self.records if not r.again):
-            seen[r.cell, r.measure] = seen.get((r.cell, r.measure), 0) + 1
-            parts[r.cell, r.measure] = r.parts
-        left = {}
-        for cell in self.header.cells:
-            todo = [
-                m
-                for m in cell.measures
-                if (cell.id, m) not in parts or seen[cell.id, m] < parts[cell.id, m]
-            ]
-            if todo:
-                left[cell.id] = todo
-        return left
+        """Cell id -> measures without all of their records, or to be retried."""
+        final = [r for r in self.records if not r.again]
+        seen = Counter((r.cell, r.measure) for r in final)
+        parts = {(r.cell, r.measure): r.parts for r in final}
+        left = {
+            cell.id: [m for m in cell.measures if seen[cell.id, m] < parts.get((cell.id, m), 1)]
+            for cell in self.header.cells
+        }
+        return {cell: measures for cell, measures in left.items() if measures}
 
 
 def content(path: Path) -> bytes:
@@ -77,7 +71,7 @@ def content(path: Path) -> bytes:
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
-    """The number of each line and what is in it, None where that is no JSON."""
+    """The number and content of each line; None where it is no JSON."""
     for number, line in enumerate(content(path).split(b"\n"), 1):
         if line.strip():
             data = None
@@ -99,7 +93,7 @@ def read(path: Path) -> RunFile:
             if not shared.take(data):
                 record = shared.record(data)
                 records.setdefault(record.key, record)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if shared.header is None:
                 raise UserError(
                     f"{path}: line {number} is not the header of a run; is this a "
@@ -108,11 +102,11 @@ def read(path: Path) -> RunFile:
             torn.append(_torn(path, number))
     if shared.header is None:
         raise UserError(f"{path}: empty; there is no run in it")
-    return RunFile(path, shared.header, standing(list(records.values())), torn)
+    return RunFile(path, shared.header, without_retried(list(records.values())), torn)
 
 
 def entries(path: Path, kind: type[Line]) -> tuple[list[Line], list[str]]:
-    """The lines of a ledger in order, and what could not be read; none where there is no file."""
+    """The lines of a ledger, and notes on those that could not be read; none without a file."""
     found, torn = [], []
     for number, data in _parsed(path) if path.exists() else ():
         try:
@@ -123,14 +117,14 @@ def entries(path: Path, kind: type[Line]) -> tuple[list[Line], list[str]]:
 
 
 class Taken(UserError):
-    """A file that was to be new is there already."""
+    """A new file's name is taken."""
 
 
 class Writer:
     """Appends lines to a run's file, each batch in one write, on disk before it returns.
 
-    Only one process at a time may hold a run's file for writing; `new` refuses one that exists.
-    `patience`: seconds to wait for one that holds it.
+    Only one process at a time may hold a run's file for writing. `new`: refuse a file that exists.
+    `patience`: seconds to wait for a process that holds it.
     """
 
     def __init__(self, path: Path, *, new: bool = False, patience: float = PATIENCE) -> None:
@@ -196,7 +190,7 @@ class Writer:
         """The shared lines that the file has."""
         shared = Shared()
         for _, data in _parsed(self.path):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 shared.take(data)
         return shared
 
@@ -217,9 +211,9 @@ class Writer:
 
 
 def begin(folder: Path, header: RunHeader) -> tuple[Path, RunHeader]:
-    """Write the header of a new run; the file, and the header with the name that it got.
+    """Write the header of a new run; gives the file, and the header with the final name.
 
-    Where another process or host took the name in the same second, -2, -3 and so on follow it.
+    If another process or host took the name in the same second, -2, -3 and so on are added.
     """
     for number in itertools.count(1):
         name = header.run if number == 1 else f"{header.run}-{number}"
@@ -258,7 +252,7 @@ def name_of(path: Path) -> str:
 
 
 def runs(folder: Path) -> list[Path]:
-    """Files of runs in a folder, the last written to at the end; not those just being made."""
+    """Files of runs in a folder, the last written at the end; not those without a header yet."""
     found = []
     for path in (path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
         with contextlib.suppress(FileNotFoundError):  # removed since
@@ -269,17 +263,17 @@ def runs(folder: Path) -> list[Path]:
 
 
 def find_run(name: str, folders: list[Path]) -> Path:
-    """A run by path, by name, or `latest`: the last written to of the first folder with any."""
+    """A run by path, by name, or `latest`: the last written of the first folder with any."""
     path = Path(name)
     if name.endswith(ENDINGS):
         return path
-    there = [runs(folder) for folder in folders]
-    found = {name_of(p): p for paths in there for p in paths}
-    if name == "latest" and found:
-        return next(paths[-1] for paths in there if paths)
-    if name not in found:
-        raise UserError(unknown_of_many("run", name, sorted(found), "pks4-bench list runs"))
-    return found[name]
+    listed = [runs(folder) for folder in folders]
+    named = {name_of(path): path for paths in listed for path in paths}
+    if name == "latest" and named:
+        return next(paths[-1] for paths in listed if paths)
+    if name not in named:
+        raise UserError(unknown_of_many("run", name, sorted(named), "pks4-bench list runs"))
+    return named[name]
 
 
 def frame(records: list[Record]) -> "pd.DataFrame":
