@@ -10,7 +10,7 @@ import pytest
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file
-from pks4.bench.records.record import Record, RunHeader, json_schema
+from pks4.bench.records.record import Record, RunHeader
 from pks4.bench.view.view import View
 from pks4.errors import TRY_AGAIN, UserError
 
@@ -150,24 +150,24 @@ def test_only_one_process_writes_a_run_and_a_new_one_must_be_new(tmp_path):
 BEGINNER = """
 import sys
 from pathlib import Path
-from pks4.bench import store
+from pks4.bench.records import run_file
 from pks4.bench.records.record import RunHeader
 
 folder, header = Path(sys.argv[1]), RunHeader.model_validate_json(sys.argv[2])
 for _ in range(20):
-    print(store.begin(folder, header)[0].name)
+    print(run_file.begin(folder, header)[0].name)
 """
 APPENDER = """
 import sys
 from pathlib import Path
-from pks4.bench import store
+from pks4.bench.records import run_file
 from pks4.bench.plan.suite import Settings
 
 class Line(Settings):
     text: str
 
 for number in range(20):
-    writer = store.Writer(Path(sys.argv[1]), patience=60)
+    writer = run_file.Writer(Path(sys.argv[1]), patience=60)
     writer.append(Line(text=f"{sys.argv[2]} {number} " + "x" * 9000))
     writer.close()
 """
@@ -258,10 +258,3 @@ def test_an_unknown_run_among_many_names_the_nearest_and_what_lists_all(tmp_path
 def test_where_there_is_no_run_it_says_so(tmp_path):
     with pytest.raises(UserError, match="unknown run 'quick'; there are: none"):
         run_file.find_run("quick", [tmp_path])
-
-
-def test_the_schema_knows_every_field_and_both_kinds_of_line():
-    schema = json_schema()
-    assert set(schema["$defs"]["Record"]["properties"]) == set(Record.model_fields)
-    assert schema["discriminator"]["mapping"].keys() == {"run", "record"}
-    json.dumps(schema)

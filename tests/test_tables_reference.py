@@ -1,5 +1,7 @@
 """A run beside its accepted reference: counted by state, the largest change named."""
 
+import gzip
+
 import pytest
 from made_runs import made, written
 
@@ -67,8 +69,8 @@ def test_the_reference_itself_and_a_class_without_one_are_told(results):
 
 
 def test_a_reference_that_was_changed_is_told_and_not_used(results):
-    path = results / "reference" / "base-1.jsonl"
-    path.write_text(path.read_text() + "\n")
+    path = results / "reference" / "base-1.jsonl.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + b"\n"))
     found = beside_of(made("head-1"), results)
     assert found.table is None
     assert "is not as it was when it was accepted" in found.words

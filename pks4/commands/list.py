@@ -57,12 +57,12 @@ def runs(folders: Iterable[Path]) -> Listing:
     rows: list[tuple[Any, ...]] = []
     paths: dict[str, Path] = {}
     for path in (path for folder in folders for path in run_file.runs(folder)):
-        paths.setdefault(path.name, path)
-    for path in paths.values():
+        paths.setdefault(run_file.name_of(path), path)
+    for name, path in paths.items():
         try:
             run = run_file.read(path)
         except UserError as error:
-            rows.append((path.stem, "", "", "", "", f"unreadable: {error}"))
+            rows.append((name, "", "", "", "", f"unreadable: {error}"))
             continue
         left = len(run.missing())
         state = "complete" if not left else f"{left} cells left"

@@ -152,6 +152,6 @@ def _value(value: Any) -> str:
 @show_app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of the lines of a run's file."""
-    from pks4.bench.records.record import json_schema
+    from pks4.bench.records.lines import json_schema
 
     print(json.dumps(json_schema(), indent=1))

@@ -27,7 +27,8 @@ DPI = 160
 SIGNS_AN_INCH = 15.0  # of a subtitle at its usual size
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # the widths that the layout is made for
     "font.size": 9.0,
     "axes.edgecolor": palette.MUTED,
     "axes.labelcolor": palette.INK,
@@ -37,7 +38,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": palette.MUTED,
     "xtick.labelcolor": palette.INK,
     "ytick.labelcolor": palette.INK,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # text as text: small files, words that can be found
 }
 
 
