@@ -1,13 +1,11 @@
-"""Several rounds of one cell as one measurement: samples of all its processes together.
+"""Measure two revisions in one session, alternating cell by cell.
 
-Two revisions measured in one session, alternating cell by cell.
-
-BASE is a revision in a git worktree of its own in a temporary folder, HEAD the code that is here;
-each child imports the code of its arm alone, and what it imported is checked. For a cell, round
-after round, a child of each arm runs, in random order; a measure of times takes one process of its
-rounds each time. So process i of BASE and process i of HEAD are neighbours in time: they are
-what is paired, each by its ratio to the reference contestant timed in the same process by the same
-code. Everything that is not a time is measured once an arm, in the first round.
+BASE is a revision in a git worktree in a temporary folder, HEAD is the code here. Each child
+imports only the code of its arm, which is checked. For each cell, in each round, a child of each
+arm runs, in random order; a measure of times takes one process each round. So process i of BASE and
+process i of HEAD run one after the other and are paired, each by its ratio to the baseline timed in
+the same process by the same code. Everything that is not a time is measured once an arm, in the
+first round. `joined` makes one measurement of the rounds of a cell.
 """
 
 import contextlib
@@ -37,7 +35,7 @@ from pks4.bench.records.record import Provenance, RunHeader, records_of, stamp
 from pks4.bench.records.run_file import RunFile
 from pks4.bench.run.workers import events, kill
 from pks4.bench.stats import paired_times
-from pks4.bench.stats.noisy import RATIO, SECONDS
+from pks4.bench.stats.paired_times import RATIO, SECONDS
 from pks4.errors import UserError
 
 # Lists of a time's details that grow by what each round adds.
@@ -96,7 +94,7 @@ def _reading(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _restate(ratio: dict[str, Any], seconds: dict[str, Any]) -> None:
-    """The ratio and its intervals anew, from the samples of all rounds."""
+    """Computes the ratio and its intervals again, from the samples of all rounds."""
     detail = ratio["detail"]
     found = paired_times.compare(
         *(np.array(x) for x in (
@@ -107,8 +105,8 @@ def _restate(ratio: dict[str, Any], seconds: dict[str, Any]) -> None:
     ratio["value"] = found.value
     detail |= {
         "interval": found.interval,
-        "aa_ratio": found.control,
-        "aa_interval": found.control_interval,
+        "aa_ratio": found.control.value,
+        "aa_interval": found.control.interval,
         "least_effect": found.least_effect,
         "verdict": found.verdict,
     }

@@ -181,8 +181,8 @@ def _seconds(
         evidence=evidence,
         detail={
             "interval": ratio.interval,
-            "aa_ratio": ratio.control,
-            "aa_interval": ratio.control_interval,
+            "aa_ratio": ratio.control.value,
+            "aa_interval": ratio.control.interval,
             "least_effect": ratio.least_effect,
             "verdict": _word(ratio.verdict),
             "early_frame": early,

@@ -107,8 +107,8 @@ def _readings(operation: str, found: list[dict], evidence: dict[str, Any]) -> It
         evidence=evidence,
         detail={
             "interval": ratio.interval,
-            "aa_ratio": ratio.control,
-            "aa_interval": ratio.control_interval,
+            "aa_ratio": ratio.control.value,
+            "aa_interval": ratio.control.interval,
             "least_effect": ratio.least_effect,
             "verdict": ratio.verdict,
             "same_within": LEAST_EFFECT,

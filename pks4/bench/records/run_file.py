@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 try:
     import fcntl
@@ -24,9 +24,6 @@ except ImportError:  # not on Windows; there two writers are not kept apart
 from pks4.bench.plan.suite import Settings
 from pks4.bench.records.record import Record, RunHeader, standing
 from pks4.errors import UserError, unknown_of_many
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Line = TypeVar("Line", bound=Settings)
 PATIENCE = 0.2  # seconds: longer than a look at who holds a file takes, see `is_held`
@@ -237,13 +234,3 @@ def find_run(name: str, folders: list[Path]) -> Path:
     if name not in found:
         raise UserError(unknown_of_many("run", name, sorted(found), "pks4-bench list runs"))
     return found[name]
-
-
-def frame(records: list[Record]) -> "pd.DataFrame":
-    """Records as a table, one column a field."""
-    import pandas as pd
-
-    columns = list(Record.model_fields)
-    table = pd.DataFrame([r.model_dump() for r in records], columns=columns)
-    exact = pd.Series([r.value for r in records], dtype=object)  # integers above 2^53 stay exact
-    return table.assign(value=exact)
