@@ -55,7 +55,7 @@ class Growth(Test):
     """The samples of a time grow with a power of T of at most `at_most`.
 
     `control` is for a baseline that is linear in T by construction, timed in the same rounds: where
-    its times grow beyond the bound too, the machine's times tell nothing and there is no verdict.
+    its times grow beyond the bound too, the machine's times prove nothing and there is no verdict.
     """
 
     kind: Literal["growth"]

@@ -1,8 +1,8 @@
 """The numbers of two runs side by side: what BASE and HEAD hold under one key.
 
 An exact or noisy number is one record on each side. A sampled number is its cell without the seed,
-with a record for each seed. A measure that failed belongs to every metric that the other side has
-of it.
+with a record for each seed. A measure that failed is a failure of each of its metrics that the
+other side has.
 
 Exact numbers follow from the code alone, so that any difference within one case is a change of the
 code. `changes` lists the parts that differ, as the record's detail holds them: by module class, by

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pks4.bench import units
 from pks4.bench.compare.cases import Case, Change, Side, cases, changes
 from pks4.bench.records import same_case
 from pks4.bench.records.record import Record
@@ -201,7 +202,7 @@ class _Judge:
             return _entry(case, "same", found.method, effect=0.0)
         seeds = len(case.shared)
         if found is None or (found.p is None and seeds < intervals.LEAST_SEEDS):
-            why = f"values of {seeds} seeds without clips; three seeds give an interval"
+            why = f"{units.counted(seeds, 'seed')} without answers to clips; three give an interval"
             return _entry(case, "not comparable", why, by_rule=True)
         least = LEAST_DIFFERENCE if case.records[0].unit == "1" else 0.0
         return _entry(case, "inconclusive", found.method, found=found, least=least)

@@ -108,7 +108,7 @@ def collect(
     order = list(dict.fromkeys(key[:2] for key in found))  # a cell's machines one after the other
     keys = sorted(found, key=lambda key: order.index(key[:2]))
     series = [_series(key, metric, found[key]) for key in keys if cell in ("", key.cell)]
-    if not find_spec("ruptures") and any(len(one.points) >= LEAST_POINTS for one in series):
+    if not _has_ruptures() and any(len(one.points) >= LEAST_POINTS for one in series):
         notes.append(WITHOUT)
     return [_with_change_points(one) for one in series], notes
 
@@ -163,10 +163,14 @@ def _point(run: str, records: Sequence[Record]) -> Point:
     )  # fmt: skip
 
 
+def _has_ruptures() -> bool:
+    return find_spec("ruptures") is not None
+
+
 def _with_change_points(series: Series) -> Series:
     """The series with its change points marked, if ruptures is installed."""
     values = np.array([p.value for p in series.points], dtype=float)
-    if len(values) < LEAST_POINTS or not find_spec("ruptures") or np.ptp(values) == 0:
+    if len(values) < LEAST_POINTS or not _has_ruptures() or np.ptp(values) == 0:
         return series
     import ruptures
 

@@ -153,15 +153,15 @@ def worktree(revision: str) -> Iterator[Path]:
 
 
 def arm(name: str, root: Path, suite: Path) -> Arm:
-    """An arm as its own code sees itself and plans the suite's file."""
-    said = json.loads(_python(name, root, "-c", _ASK))
-    imported = Path(said[0]).resolve()
+    """An arm: the provenance that its code states, and its plan of the suite's file."""
+    file, source = json.loads(_python(name, root, "-c", _ASK))
+    imported = Path(file).resolve()
     if not imported.is_relative_to(root.resolve()):
         raise UserError(f"{name}: {imported} was imported, which is not its code under {root}")
     cells = json.loads(_python(name, root, "-c", _CLI, "plan", str(suite.resolve()), "--json"))
     known = [Cell.model_validate(cell) for cell in cells]
     return Arm(
-        name=name, root=root, source=Provenance.model_validate(said[1]),
+        name=name, root=root, source=Provenance.model_validate(source),
         cells={c.id: c for c in known},
     )  # fmt: skip
 
@@ -186,15 +186,15 @@ def measure(
     order = random.Random(0)
     for cell in dict.fromkeys([*arms[0].cells, *arms[1].cells]):
         progress(cell)
-        said: dict[str, list[dict[str, Any]]] = {one.name: [] for one in arms}
+        results: dict[str, list[dict[str, Any]]] = {one.name: [] for one in arms}
         with _turn(arms, cell, progress):
             for number in range(rounds):
                 for one in order.sample(arms, len(arms)):
                     if cell in one.cells and _measures(one.cells[cell], number):
-                        said[one.name].append(_round(one, one.cells[cell], number))
+                        results[one.name].append(_round(one, one.cells[cell], number))
         for one, path in zip(arms, paths, strict=True):
-            if said[one.name]:
-                _write(path, one, one.cells[cell], joined(said[one.name]))
+            if results[one.name]:
+                _write(path, one, one.cells[cell], joined(results[one.name]))
     return run_file.read(paths[0]), run_file.read(paths[1])
 
 
@@ -204,9 +204,9 @@ def _turn(arms: tuple[Arm, Arm], cell: str, progress: Callable[[str], None]) -> 
     alone = [one.cells[cell] for one in arms if cell in one.cells and one.cells[cell].alone]
     with contextlib.ExitStack() as held:
         if alone:
-            told = f"{cell}: waiting for another run's timing on this"
+            message = f"{cell}: waiting for another run's timing on this"
             held.enter_context(
-                device_lock.turn(alone[0], lambda device: progress(f"{told} {device}"))
+                device_lock.turn(alone[0], lambda device: progress(f"{message} {device}"))
             )
         yield
 
@@ -269,14 +269,14 @@ def _python(name: str, root: Path, *args: str) -> str:
         [sys.executable, *args], cwd=root, env=_environment(root), capture_output=True, text=True
     )
     if done.returncode:
-        told = " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
-        raise UserError(f"{name} cannot do this: {told}")
+        reason = " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
+        raise UserError(f"{name} cannot do this: {reason}")
     return done.stdout
 
 
 def _git(top: Path, *args: str) -> str:
     done = subprocess.run(["git", *args], cwd=top, capture_output=True, text=True)
     if done.returncode:
-        told = " ".join(done.stderr.split()) or f"{args[-1]!r} is no revision here"
-        raise UserError(f"git {args[0]}: {told}")
+        reason = " ".join(done.stderr.split()) or f"{args[-1]!r} is no revision here"
+        raise UserError(f"git {args[0]}: {reason}")
     return done.stdout.strip()

@@ -54,7 +54,7 @@ class Shift(Estimate):
     """The ratio of HEAD over that of BASE; its p-value is of going beyond `least`."""
 
     least: float  # least ratio that counts
-    void: str = ""  # the sessions whose control differs, so that nothing can be said
+    void: str = ""  # the sessions whose control differs, so that there is no verdict
 
 
 @dataclass(frozen=True, kw_only=True)

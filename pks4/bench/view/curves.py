@@ -13,7 +13,7 @@ from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import View, common_frames
 
 METRIC = "val_top1_best"
-NEARLY = 0.98  # the share of its own best at which a training counts as nearly done
+NEARLY = 0.98  # the share of its best at which a training counts as nearly done
 _NEVER = float("inf")
 
 

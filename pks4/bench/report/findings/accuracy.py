@@ -61,7 +61,7 @@ def _best(view: View, setting: Setting, rows: Rows, frames: int) -> Finding:
 
 
 def _settled(view: View, rows: Rows, first: list[str]) -> str:
-    """Whether the intervals tell the best apart from the rest."""
+    """Whether the intervals separate the best from the rest."""
     ends = rows[first[0]].interval()
     others = {label: row.interval() for label, row in rows.items() if label not in first}
     known = {label: interval for label, interval in others.items() if interval is not None}
@@ -139,7 +139,7 @@ def _each(view: View, found: list[Difference]) -> str:
 
 
 def _within_pair(view: View, setting: Setting, frames: int) -> Iterator[Finding]:
-    """Who tells time-reversed classes apart, and whether the 2D floor is at its bound."""
+    """Who distinguishes time-reversed classes, and whether the 2D floor is at its bound."""
     rows = at(view.series(setting, "within_pair"), frames)
     judged = {label: ends for label, row in rows.items() if (ends := row.interval()) is not None}
     if not judged:
@@ -185,14 +185,14 @@ def convergence(view: View) -> Iterator[Finding]:
 
 def _target(view: View, setting: Setting, found: Mapping[str, Sequence[Curve]], frames: int) -> str:
     """Who reached the target with half of the seeds or more, and who with the least compute."""
-    epochs = pooled_seeds.span(len(curve.top1) for own in found.values() for curve in own)
+    epochs = pooled_seeds.span(len(curve.top1) for one in found.values() for curve in one)
     place = f"{setting.title}, T = {frames}, {epochs} epochs"
-    targets = {curve.target for own in found.values() for curve in own}
+    targets = {curve.target for one in found.values() for curve in one}
     if None in targets or len(targets) > 1:
         return f"Validation top-1 was followed over the training ({place})."
     spent = {
-        label: curves.over_seeds(own, lambda curve, epoch: curve.macs[epoch - 1])[0]
-        for label, own in found.items()
+        label: curves.over_seeds(one, lambda curve, epoch: curve.macs[epoch - 1])[0]
+        for label, one in found.items()
     }
     reached = {label: macs for label, macs in spent.items() if macs is not None}
     target = units.percent(targets.pop())
@@ -208,7 +208,7 @@ def _target(view: View, setting: Setting, found: Mapping[str, Sequence[Curve]], 
 
 def _rising(view: View, found: Mapping[str, Sequence[Curve]]) -> str:
     """Who was best in the last epoch with every seed, and so may not have converged."""
-    rising = [k for k, own in found.items() if all(c.best == len(c.top1) for c in own)]
+    rising = [k for k, one in found.items() if all(c.best == len(c.top1) for c in one)]
     if not rising:
         return ""
     return f" Best in the last epoch, and so perhaps not at the end: {named(view, rising)}."

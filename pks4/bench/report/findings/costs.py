@@ -29,7 +29,7 @@ from pks4.bench.view.view import PKS4_FAMILY, View, frame_counts
 
 _KINDS = {
     "quadratic": "quadratic",
-    "unverified": "not affine, with too few T to tell more",
+    "unverified": "not affine, with too few T to say more",
     "other": "neither affine nor quadratic",
 }
 TUNED_SHARE = 0.5  # from this share of trained parameters on, a backbone counts as tuned
@@ -166,7 +166,7 @@ def _sharing(view: View, factors: Mapping[str, Fraction], factor: Fraction) -> s
 
 
 def _kinds(view: View, every: Mapping[str, Series], what: str) -> Iterator[Finding]:
-    """Who is exactly affine in T and who is not, where there are enough T to tell."""
+    """Who is exactly affine in T and who is not, where there are enough T."""
     kinds: dict[str, list[str]] = {}
     for label, found in every.items():
         fitted = growth.exact_polynomial({frames: row.value for frames, row in found.items()})
