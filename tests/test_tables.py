@@ -32,7 +32,7 @@ from pks4.bench.report.tables import (
     times as times_tables,
 )
 from pks4.bench.report.tables.table import escape, latex
-from pks4.bench.stats import structure
+from pks4.bench.stats import growth
 from pks4.bench.view.view import View, common_frames
 
 
@@ -83,48 +83,48 @@ def test_a_list_with_commas_inside_is_told_with_semicolons():
 
 def test_structure_finds_an_affine_cost_of_1e13_exactly():
     costs = {t: 12_345_678_901_234 + 9_876_543_210_987 * t for t in FRAMES}
-    found = structure.fit(costs)
+    found = growth.exact_polynomial(costs)
     assert found.kind == "affine"
     assert found.coefficients == (12_345_678_901_234, 9_876_543_210_987, 0)
 
 
 def test_structure_finds_a_quadratic_cost_of_1e13_exactly():
     costs = {t: 7 + 10**13 * t + 3 * t * t for t in FRAMES}
-    found = structure.fit(costs)
+    found = growth.exact_polynomial(costs)
     assert found.kind == "quadratic"
     assert found.coefficients == (7, 10**13, 3)
 
 
 def test_structure_sees_one_unit_in_1e13():
     costs = {t: 10**13 * t for t in FRAMES} | {64: 64 * 10**13 + 1}
-    assert structure.fit(costs).kind == "other"
-    assert structure.fit(costs).coefficients is None
+    assert growth.exact_polynomial(costs).kind == "other"
+    assert growth.exact_polynomial(costs).coefficients is None
 
 
 def test_structure_keeps_fractions():
-    found = structure.fit({8: 4 * 64, 16: 4 * 256 + 1, 32: 4 * 1024 + 3})
+    found = growth.exact_polynomial({8: 4 * 64, 16: 4 * 256 + 1, 32: 4 * 1024 + 3})
     assert found.coefficients[1] == Fraction(1, 8)
 
 
 def test_structure_needs_a_fourth_point_to_verify_a_quadratic():
-    assert structure.fit({8: 64, 16: 256, 32: 1024}).kind == "unverified"
-    assert structure.fit({8: 64, 16: 128, 32: 256}).kind == "affine"
-    assert structure.fit({8: 64, 16: 128}) is None
+    assert growth.exact_polynomial({8: 64, 16: 256, 32: 1024}).kind == "unverified"
+    assert growth.exact_polynomial({8: 64, 16: 128, 32: 256}).kind == "affine"
+    assert growth.exact_polynomial({8: 64, 16: 128}) is None
 
 
 def test_the_local_exponent_takes_the_constant_away_first():
     """100 + 3 T is affine: exponent 1, where a log-log slope would say 0.86."""
     line = {t: 100 + 3 * t for t in (8, 64, 128, 256)}
-    assert structure.local_exponent(line, structure.fit(line)) == pytest.approx(1.0)
+    assert growth.local_exponent(line, growth.exact_polynomial(line)) == pytest.approx(1.0)
     bent = {t: 100 + 3 * t + t * t for t in (8, 64, 512, 1024)}
-    assert 1.99 < structure.local_exponent(bent, structure.fit(bent)) < 2
+    assert 1.99 < growth.local_exponent(bent, growth.exact_polynomial(bent)) < 2
     flat = dict.fromkeys((8, 64, 128, 256), 7)
-    assert structure.local_exponent(flat, structure.fit(flat)) is None
+    assert growth.local_exponent(flat, growth.exact_polynomial(flat)) is None
 
 
 def test_structure_refuses_rounded_numbers():
     with pytest.raises(ValueError, match="at 16 frames is not an integer"):
-        structure.fit({8: 1, 16: 2.5, 32: 3})
+        growth.exact_polynomial({8: 1, 16: 2.5, 32: 3})
 
 
 def test_structure_table_names_the_quadratic_one():

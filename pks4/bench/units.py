@@ -124,6 +124,11 @@ def percent_interval(interval: tuple[float, float] | None) -> str:
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
+def level(share: float) -> str:
+    """The level of an interval: `95 %`."""
+    return f"{100 * share:.3g} %"
+
+
 def points(difference: float) -> str:
     """A difference of two fractions in percentage points, signed: `-12.3`."""
     return f"{100 * difference:+.1f}"

@@ -57,7 +57,7 @@ def write(run_path: Path, out_dir: Path, results: Path | None = None) -> Path:
     _refuse_foreign(out)
     run = run_file.read(Path(run_path))
     judged = [judge(claim, [run]) for claim in read_claims(catalogue.claims()).claims]
-    view = View(run_file.frame(run.records), run.header.model_dump(), run.missing())
+    view = View(run.records, run.header.model_dump(), run.missing())
     held = beside(run, results) if results else None
     report = build(view, run.torn, judged, held)
     building = out.with_name(f".{out.name}.{os.getpid()}.new")

@@ -153,8 +153,8 @@ def ratio_reading(
     """The reading of a ratio of paired times: its interval, its A/A control, its verdict."""
     judged = {
         "interval": ratio.interval,
-        "aa_ratio": ratio.control,
-        "aa_interval": ratio.control_interval,
+        "aa_ratio": ratio.control.value,
+        "aa_interval": ratio.control.interval,
         "least_effect": ratio.least_effect,
         "verdict": ratio.verdict,
     }

@@ -17,7 +17,7 @@ from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.report.tables.times import noise_floor
 from pks4.bench.view import versus_pks4
 from pks4.bench.view.rows import Row, Series, Setting
-from pks4.bench.view.versus_pks4 import Against
+from pks4.bench.view.versus_pks4 import Difference
 from pks4.bench.view.view import PKS4_FAMILY, View, common_frames
 
 _OPERATIONS = {"forward_ratio": "forward", "step_ratio": "training step"}
@@ -100,7 +100,7 @@ def _drawn(view: View, row: Row) -> dict[str, object]:
 
 def _is_ablation(view: View, setting: Setting) -> bool:
     present = view.series(setting, "top1")
-    whole = view.reference in present and len(present) > 1
+    whole = view.ours in present and len(present) > 1
     return whole and {view.family(label) for label in present} == {PKS4_FAMILY}
 
 
@@ -117,7 +117,7 @@ def _switches(view: View, setting: Setting) -> Plot | Omitted:
         }
         for metric in dict.fromkeys(one.metric for one in found)
     }
-    whom = view.name(view.reference)
+    whom = view.name(view.ours)
     how = common.measured_how([one.row for one in found])
     seeds = units.listed(sorted({str(one.seeds) for one in found}))
     once = f" {versus_pks4.ONE_SEED}" if any(one.seeds == 1 for one in found) else ""
@@ -128,7 +128,7 @@ def _switches(view: View, setting: Setting) -> Plot | Omitted:
         caption=(
             f"{title}; {setting.title}, T = {frames}, seeds: {seeds}; {how}. Share of clips with "
             f"the switch minus that of {whom}, paired by clip and seed; left of 0 the switch costs "
-            "accuracy. Bars: 95 % intervals, each by itself; the word weighs all comparisons at "
+            "accuracy. Bars: 95 % intervals, each by itself; the verdict weighs all comparisons at "
             f"once (Holm).{once}"
         ),
         alt=(
@@ -143,8 +143,8 @@ def _switches(view: View, setting: Setting) -> Plot | Omitted:
     )  # fmt: skip
 
 
-def _difference(one: Against) -> Effect:
-    words = f"{units.points(one.value)}, {one.word}"
+def _difference(one: Difference) -> Effect:
+    words = f"{units.points(one.value)}, {one.verdict}"
     return Effect(label=one.row.label, value=one.value, interval=one.interval, words=words)
 
 

@@ -16,7 +16,7 @@ from pks4.bench.stats import intervals
 from pks4.bench.view import curves, pooled_seeds, versus_pks4
 from pks4.bench.view.curves import Curve
 from pks4.bench.view.rows import Row, Series, Setting
-from pks4.bench.view.versus_pks4 import SHARES, Against
+from pks4.bench.view.versus_pks4 import SHARES, Difference
 from pks4.bench.view.view import View, frame_counts
 
 _SEEDS = Column(key="seeds", heading="seeds", numeric=True)
@@ -105,16 +105,16 @@ def _training(view: View, setting: Setting, label: str, frames: int) -> Line:
 
 
 def differences(view: View) -> Table:
-    """Each contestant's accuracy against the reference's, with how it was found and a word."""
+    """Each contestant's accuracy minus that of PKS4, with how it was found and a verdict."""
     settings = dict.fromkeys(s for metric in SHARES for s in view.settings(metric))
     found = [(setting, one) for setting in settings for one in versus_pks4.compare(view, setting)]
-    who = view.name(view.reference) if view.reference else "PKS4"
+    who = view.name(view.ours) if view.ours else "PKS4"
     counts = [one.family for _, one in found] or [0]
     once = any(one.seeds == 1 for _, one in found)
     note = (
         f"Shares in %. Difference: contestant minus {who}, in percentage points, with its 95 % "
-        f"interval by itself. The word weighs all comparisons of a setting and T at once "
-        f"({pooled_seeds.span(counts)}): Holm-adjusted p below {intervals.LEVEL}, else "
+        f"interval by itself. The verdict weighs all comparisons of a setting and T at once "
+        f"({pooled_seeds.span(counts)}): Holm-adjusted p below {intervals.ALPHA}, else "
         f"inconclusive; a t-test needs {intervals.LEAST_SEEDS} seeds. {pooled_seeds.WHAT_VARIES}"
     )
     if once:
@@ -143,7 +143,7 @@ def differences(view: View) -> Table:
     )
 
 
-def _difference(view: View, setting: Setting, one: Against) -> Line:
+def _difference(view: View, setting: Setting, one: Difference) -> Line:
     low, high = one.interval or (None, None)
     told = f" [{units.point_interval(one.interval)}]" if one.interval else ""
     p = units.MISSING if one.p is None else units.significant(one.p, 2)
@@ -154,12 +154,12 @@ def _difference(view: View, setting: Setting, one: Against) -> Line:
         **columns.at(one.row.frames),
         "seeds": text(one.seeds),
         "share": number(one.row, f"{100 * one.row.value:.1f}"),
-        "reference_share": number(one.base, f"{100 * one.base.value:.1f}"),
+        "reference_share": number(one.ours, f"{100 * one.ours.value:.1f}"),
         "difference": Entry(value=one.value, text=units.points(one.value) + told, source=one.row),
         "low": text(low),
         "high": text(high),
         "p": Entry(value=one.p, text=p),
-        "word": Entry(value=one.word, text=one.word, tone=one.word),
+        "word": Entry(value=one.verdict, text=one.verdict, tone=one.verdict),
         "method": text(one.method),
     }
 

@@ -14,7 +14,7 @@ from pks4.bench.report.tables.memory import fitting, kept, step_memory
 from pks4.bench.report.tables.published import percent, published
 from pks4.bench.report.tables.table import Column, Entry, Line, Table, amount, number, table, text
 from pks4.bench.report.tables.times import streaming, time_growth, timing
-from pks4.bench.stats import structure
+from pks4.bench.stats import growth
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import View
 
@@ -60,7 +60,7 @@ def headline(view: View) -> Table:
         found = [_headline_line(view, setting, label, frames) for label in present]
         made += [line for line in found if line]
         notes.append(f"{setting.title}: {_at(frames, len(present), sum(map(bool, found)))}")
-    reference = view.name(view.reference) if view.reference else "PKS4"
+    reference = view.name(view.ours) if view.ours else "PKS4"
     return table(
         name="headline",
         title="At a glance",
@@ -82,7 +82,7 @@ def _headline_line(view: View, setting: Setting, label: str, frames: int) -> Lin
     if found["macs_forward"] is None and found["saved_bytes"] is None:
         return None
     own = found["saved_bytes"]
-    base = view.find(setting, "saved_bytes", view.reference, frames) if view.reference else None
+    base = view.find(setting, "saved_bytes", view.ours, frames) if view.ours else None
     ratio = own.value / base.value if own and base and base.value else None
     return {
         **columns.place(setting),
@@ -126,7 +126,8 @@ def structures(view: View) -> Table:
         for metric in ("macs_forward", "macs_train", "saved_bytes", "step_peak_bytes")
         for setting in view.settings(metric)
         for label, found in view.series(setting, metric).items()
-        if (fitted := structure.fit({t: row.value for t, row in found.items()})) is not None
+        if (fitted := growth.exact_polynomial({t: row.value for t, row in found.items()}))
+        is not None
     ]
     powers = (("a", "a"), ("b", "b, per T"), ("c", "c, per T²"))
     return table(
@@ -150,10 +151,10 @@ def structures(view: View) -> Table:
     )
 
 
-def _fields(metric: str, fitted: structure.Structure, found: Mapping[int, Row]) -> Line:
+def _fields(metric: str, fitted: growth.Polynomial, found: Mapping[int, Row]) -> Line:
     largest = found[max(found)]
     coefficients = fitted.coefficients or (None, None, None)
-    local = structure.local_exponent({t: row.value for t, row in found.items()}, fitted)
+    local = growth.local_exponent({t: row.value for t, row in found.items()}, fitted)
     shown = [
         Entry()
         if part is None

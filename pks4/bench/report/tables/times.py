@@ -63,7 +63,7 @@ def time_growth(view: View) -> Table:
     for metric in ("forward_seconds", "step_seconds"):
         for setting in view.settings(metric):
             for label, found in view.series(setting, metric).items():
-                fitted = growth.fit(
+                fitted = growth.fit_power(
                     {t: row.detail.get("samples_seconds", [row.value]) for t, row in found.items()}
                 )
                 if fitted is None:
