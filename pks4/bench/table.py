@@ -7,7 +7,7 @@ escaper: `escape_markdown` and `escape_latex` here, jinja2's for HTML (`report/p
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pks4.bench import units
@@ -48,7 +48,7 @@ class Source(Protocol):
     def value(self) -> Any: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """One column: its key in CSV, its heading for people, and how its values are shown.
 
@@ -59,13 +59,14 @@ class Column:
 
     key: str
     heading: str
+    _: KW_ONLY
     unit: str | None = None
     numeric: bool = False
     context: bool = False
     raw_only: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TableCell:
     """One field: the raw value, its text, the record behind it, the family that it names.
 
@@ -74,6 +75,7 @@ class TableCell:
 
     value: Any = None
     text: str = units.MISSING
+    _: KW_ONLY
     source: Source | None = None
     family: str | None = None
     tone: str | None = None
@@ -135,30 +137,26 @@ def table(
     if throughout:
         note = f"{note} Throughout: {', '.join(throughout)}.".strip()
     return Table(
-        name=name,
-        title=title,
-        note=note,
-        columns=tuple(scaled),
-        shown=tuple(shown),
-        rows=tuple(written),
-    )
+        name=name, title=title, note=note,
+        columns=tuple(scaled), shown=tuple(shown), rows=tuple(written),
+    )  # fmt: skip
 
 
 def words(value: object, tone: str | None = None) -> TableCell:
     """A cell whose text is its value; None shows the dash."""
-    return TableCell(value=value, text=units.MISSING if value is None else str(value), tone=tone)
+    return TableCell(value, units.MISSING if value is None else str(value), tone=tone)
 
 
 def part_of(source: Source, value: float) -> TableCell:
     """A part of a record, such as the bytes of one stage, on the scale of its column."""
-    return TableCell(value=value, text="", source=source)
+    return TableCell(value, "", source=source)
 
 
 def value_of(record: Source | None, text: str | None = None) -> TableCell:
     """The value of a record; None gives an empty cell. `text` replaces the column's own."""
     if record is None:
         return TableCell()
-    return TableCell(value=record.value, text=text or "", source=record)
+    return TableCell(record.value, text or "", source=record)
 
 
 def markdown(
@@ -166,13 +164,8 @@ def markdown(
 ) -> str:
     """A Markdown table of texts that are escaped already; the columns `right` align right."""
     rule = "|".join("---:" if place in right else "---" for place in range(len(headings)))
-    return "\n".join(
-        [
-            f"| {' | '.join(headings)} |",
-            f"|{rule}|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
-    )
+    lines = [f"| {' | '.join(row)} |" for row in (headings, *rows)]
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
 
 
 def escape_markdown(text: str) -> str:
@@ -206,7 +199,9 @@ def _scaled(
         else column
         for column in columns
     ]  # fmt: skip
-    written = [{key: _on_scale(cell, scales.get(key)) for key, cell in row.items()} for row in rows]
+    written: list[TableRow] = [
+        {key: _on_scale(cell, scales.get(key)) for key, cell in row.items()} for row in rows
+    ]
     return headed, written
 
 

@@ -69,7 +69,7 @@ def scale_for(values: Iterable[float | None], unit: str) -> Scale:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """One number with its own unit, for a sentence: `141.7e9, "MAC"` gives `142 GMAC`."""
+    """One number with its unit, for a sentence: `141.7e9, "MAC"` gives `142 GMAC`."""
     if value is None:
         return MISSING
     scale = _pick(abs(value), unit)

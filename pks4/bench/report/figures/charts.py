@@ -81,16 +81,16 @@ def lines(axes: Axes, series: Mapping[str, Series], cast: Cast, unit: str) -> No
 
 def bar(axes: Axes, x: float, ends: tuple[float, float], look: Look, **style: Any) -> None:
     """A thin upright bar between two values."""
-    shape = {"color": look.colour, "linewidth": 1.0, "zorder": look.layer}
+    shape: dict[str, Any] = {"color": look.colour, "linewidth": 1.0, "zorder": look.layer}
     axes.plot([x, x], ends, **shape | style)
 
 
 def note(axes: Axes, words: str, at: tuple[float, float], shift: tuple[float, float],
          coordinates: Any = "data", **style: Any) -> Annotation:  # fmt: skip
     """Small grey words at a point, shifted by so many points of a letter."""
+    small: dict[str, Any] = {"size": 7.5, "color": MUTED}
     return axes.annotate(
-        words, at, xycoords=coordinates, xytext=shift, textcoords="offset points",
-        **{"size": 7.5, "color": MUTED} | style,
+        words, at, xycoords=coordinates, xytext=shift, textcoords="offset points", **small | style
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ drawn from fewer than two contestants or, against T, from fewer than two frame c
 drawn in `report/figures/accuracy.py` and `report/figures/curves.py`.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pks4.bench import units
 from pks4.bench.report.figures import charts, common
@@ -14,52 +14,37 @@ from pks4.bench.view.rows import Setting
 from pks4.bench.view.view import View, frame_counts
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Metric:
+class _Metric(NamedTuple):
     key: str
     title: str
     unit: str
     axis: str
-    more: str
+    more: str  # for the caption
 
 
 _AGAINST_T = (
     _Metric(
-        key="saved_bytes",
-        title="Activation memory against frames",
-        unit="B",
-        axis="bytes kept for the backward pass",
-        more="Bytes are binary: 1 MiB is 2^20 bytes.",
+        "saved_bytes", "Activation memory against frames", "B", "bytes kept for the backward pass",
+        "Bytes are binary: 1 MiB is 2^20 bytes.",
     ),
     _Metric(
-        key="macs_forward",
-        title="MACs of the forward pass against frames",
-        unit="MAC",
-        axis="multiply-adds, forward",
-        more="A multiply-add counts as one.",
+        "macs_forward", "MACs of the forward pass against frames", "MAC", "multiply-adds, forward",
+        "A multiply-add counts as one.",
     ),
     _Metric(
-        key="macs_train",
-        title="MACs of a training step against frames",
-        unit="MAC",
-        axis="multiply-adds, forward and backward",
-        more="A multiply-add counts as one.",
+        "macs_train", "MACs of a training step against frames", "MAC",
+        "multiply-adds, forward and backward", "A multiply-add counts as one.",
     ),
     _Metric(
-        key="step_seconds",
-        title="Time of a training step against frames",
-        unit="s",
-        axis="seconds a step, median",
-        more="Whiskers: interquartile range of the rounds. Times hold for this machine only.",
+        "step_seconds", "Time of a training step against frames", "s", "seconds a step, median",
+        "Whiskers: interquartile range of the rounds. Times hold for this machine only.",
     ),
     _Metric(
-        key="step_peak_bytes",
-        title="Peak memory of a training step against frames",
-        unit="B",
-        axis="most bytes alive in a training step",
-        more="Weights, AdamW's moments, gradients and inputs included; 1 MiB is 2^20 bytes.",
+        "step_peak_bytes", "Peak memory of a training step against frames", "B",
+        "most bytes alive in a training step",
+        "Weights, AdamW's moments, gradients and inputs included; 1 MiB is 2^20 bytes.",
     ),
-)
+)  # fmt: skip
 METRICS = {metric.key: metric for metric in _AGAINST_T}
 
 

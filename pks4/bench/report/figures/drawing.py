@@ -2,7 +2,7 @@
 labels that do not overlap, and files that are equal each time they are written.
 
 Figures are made with matplotlib's object interface only. Text is never read as mathematics, since
-names come from the records, and SVG ids are salted with the figure's own name.
+names come from the records, and SVG ids are salted with the figure's name.
 """
 
 import base64
@@ -46,7 +46,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style(salt: str) -> Iterator[None]:
-    """matplotlib's own defaults plus ours, whatever the user's matplotlibrc says."""
+    """matplotlib's defaults plus ours, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": salt})
@@ -79,7 +79,7 @@ def write(figure: Figure, salt: str) -> dict[str, bytes]:
 
 
 def data_uri(svg: bytes) -> str:
-    """An SVG as the address of an image, so that its ids stay its own inside a page."""
+    """An SVG as the address of an image, so that its ids cannot clash with others in a page."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
 
 

@@ -66,10 +66,10 @@ def _table(comparison: Comparison) -> Table:
             f"pks4-bench history METRIC --suite {comparison.suite} one over commits."
         ),
         columns=(
-            Column(key="metric", heading="metric"),
-            Column(key="kind", heading="kind"),
-            *(Column(key=_key(state), heading=state, numeric=True) for state in states),
-            Column(key="largest", heading="what differs most"),
+            Column("metric", "metric"),
+            Column("kind", "kind"),
+            *(Column(_key(state), state, numeric=True) for state in states),
+            Column("largest", "what differs most"),
         ),
         rows=[
             _row([e for e in judged if (e.metric, e.kind) == key], states, *key) for key in metrics
@@ -82,7 +82,7 @@ def _key(state: str) -> str:
 
 
 def _row(entries: Sequence[Entry], states: Sequence[str], metric: str, kind: str) -> TableRow:
-    counts = Counter(e.state for e in entries)
+    counts: Counter[str] = Counter(e.state for e in entries)
     return {
         "metric": words(metric),
         "kind": words(kind),
@@ -93,7 +93,7 @@ def _row(entries: Sequence[Entry], states: Sequence[str], metric: str, kind: str
 
 def _count(state: str, number: int) -> TableCell:
     tone = "bad" if number and state in ALARMS else None
-    return TableCell(value=number, text=str(number) if number else units.MISSING, tone=tone)
+    return TableCell(number, str(number) if number else units.MISSING, tone=tone)
 
 
 def _largest(entries: Sequence[Entry]) -> str | None:
@@ -110,6 +110,6 @@ def _size(entry: Entry) -> float:
 
 
 def _sentence(comparison: Comparison, where: str) -> str:
-    counts = Counter(e.state for e in comparison.entries if not e.by_rule)
+    counts: Counter[str] = Counter(e.state for e in comparison.entries if not e.by_rule)
     states = units.listed(f"{counts[state]} {state}" for state in ORDER if counts[state])
     return f"Against {comparison.base}, the accepted run for {where}: {states or 'no number'}."

@@ -40,7 +40,7 @@ def accuracy(view: View) -> Table:
         note=over_seeds if several else one_seed,
         columns=(
             *columns.SETTING,
-            Column(key="task", heading="task"),
+            Column("task", "task"),
             *columns.CONTESTANT,
             columns.FRAMES,
             *((columns.SEEDS,) if several else ()),
@@ -49,11 +49,11 @@ def accuracy(view: View) -> Table:
                 for key, heading in SHARES.items()
                 for column in columns.interval_columns(key, heading, f"{key}_")
             ),
-            Column(key="chance", heading="chance", numeric=True),
-            Column(key="clips", heading="clips", numeric=True),
-            Column(key="training_macs", heading="training", unit="MAC"),
-            Column(key="training_seconds", heading="training", unit="s"),
-            Column(key="learning_rate", heading="learning rate", numeric=True),
+            Column("chance", "chance", numeric=True),
+            Column("clips", "clips", numeric=True),
+            Column("training_macs", "training", unit="MAC"),
+            Column("training_seconds", "training", unit="s"),
+            Column("learning_rate", "learning rate", numeric=True),
         ),
         rows=rows,
     )
@@ -69,7 +69,7 @@ def _accuracy_cells(view: View, place: Place) -> TableRow:
     return {
         **{key: cell for cells in shares for key, cell in cells.items()},
         "seeds": words(max(1, len(top1.records)) if top1 else 0),
-        "chance": TableCell(value=chance, text=text),
+        "chance": TableCell(chance, text),
         "clips": words(detail.get("clips")),
         **columns.values(view, place, ("training_macs", "training_seconds")),
         "learning_rate": words(evidence.get("learning_rate")),
@@ -109,16 +109,16 @@ def differences(view: View) -> Table:
         columns=(
             *columns.SETTING,
             columns.TASK,
-            Column(key="metric", heading="accuracy"),
+            Column("metric", "accuracy"),
             *columns.CONTESTANT,
             columns.FRAMES,
             columns.SEEDS,
-            Column(key="share", heading="share", numeric=True),
-            Column(key="reference_share", heading=who, numeric=True),
+            Column("share", "share", numeric=True),
+            Column("reference_share", who, numeric=True),
             *columns.interval_columns("difference", "difference"),
-            Column(key="p", heading="p, Holm", numeric=True),
-            Column(key="word", heading="is"),
-            Column(key="method", heading="how"),
+            Column("p", "p, Holm", numeric=True),
+            Column("word", "is"),
+            Column("method", "how"),
         ),
         rows=[_difference(view, setting, one) for setting, one in found],
     )
@@ -133,7 +133,7 @@ def _difference(view: View, setting: Setting, one: Against) -> TableRow:
         "share": value_of(one.row, _percent(one.row)),
         "reference_share": value_of(one.base, _percent(one.base)),
         **_points("difference", one, one.row),
-        "p": TableCell(value=one.p, text=p),
+        "p": TableCell(one.p, p),
         "word": words(one.word, tone=one.word),
         "method": words(one.method),
     }
@@ -143,7 +143,7 @@ def _points(key: str, difference: Against, row: Row) -> TableRow:
     """The cells of a difference of shares with its interval, in percentage points."""
     ends = difference.interval
     text = bracketed(units.points(difference.value), units.point_interval(ends) if ends else None)
-    cell = TableCell(value=difference.value, text=text, source=row)
+    cell = TableCell(difference.value, text, source=row)
     return columns.interval_cells(cell, key, ends)
 
 
@@ -173,16 +173,13 @@ def convergence(view: View) -> Table:
         columns=(
             *columns.PLACE,
             columns.SEEDS,
-            Column(key="epochs", heading="epochs", numeric=True),
+            Column("epochs", "epochs", numeric=True),
             *columns.interval_columns(curves.METRIC, "best top-1", f"{curves.METRIC}_"),
-            Column(key="best_epoch", heading="best in epoch", numeric=True),
-            Column(key="nearly_epoch", heading="98 % in epoch", numeric=True),
-            Column(key="target", heading="target", numeric=True),
-            Column(key="reached", heading="target reached"),
-            *(
-                Column(key=key, heading=heading, numeric=True)
-                for key, (_, heading, _) in _COSTS.items()
-            ),
+            Column("best_epoch", "best in epoch", numeric=True),
+            Column("nearly_epoch", "98 % in epoch", numeric=True),
+            Column("target", "target", numeric=True),
+            Column("reached", "target reached"),
+            *(Column(key, heading, numeric=True) for key, (_, heading, _) in _COSTS.items()),
         ),
         rows=columns.by_place(view, [curves.METRIC], lambda place: _convergence(view, place)),
     )
@@ -207,7 +204,7 @@ def _over_seeds(values: Sequence[int], row: Row) -> TableCell:
     """A median with its range, where there are several."""
     middle, low, high = median_high(values), min(values), max(values)
     text = f"{middle} ({low} to {high})" if low < high else str(middle)
-    return TableCell(value=middle, text=text, source=row)
+    return TableCell(middle, text, source=row)
 
 
 def _target(found: Sequence[Curve], row: Row) -> TableRow:
@@ -219,8 +216,8 @@ def _target(found: Sequence[Curve], row: Row) -> TableRow:
     never = f"not reached in {pooled_seeds.span(len(curve.top1) for curve in found)} epochs"
     text = f"{reached} of {units.counted(len(found), 'seed')}" if reached else never
     return {
-        "target": TableCell(value=target, text=f"{100 * target:.4g}"),
-        "reached": TableCell(value=reached, text=text),
+        "target": TableCell(target, f"{100 * target:.4g}"),
+        "reached": TableCell(reached, text),
         **{key: _cost(found, key, row, never) for key in _COSTS},
     }
 
@@ -233,7 +230,7 @@ def _cost(found: Sequence[Curve], key: str, row: Row, never: str) -> TableCell:
     text = _amount(middle, unit)
     if low != high:
         text += f" ({_amount(low, unit)} to {_amount(high, unit)})"
-    return TableCell(value=middle, text=text, source=row)
+    return TableCell(middle, text, source=row)
 
 
 def _amount(value: float | None, unit: str) -> str:
@@ -266,13 +263,13 @@ def accuracy_frames(view: View) -> Table:
         columns=(
             *columns.SETTING,
             columns.TASK,
-            Column(key="metric", heading="accuracy"),
+            Column("metric", "accuracy"),
             *columns.CONTESTANT,
-            *(Column(key=f"t{t}", heading=f"T = {t}", numeric=True) for t in counts),
+            *(Column(f"t{t}", f"T = {t}", numeric=True) for t in counts),
             *columns.interval_columns("gain", "gain"),
-            Column(key="between", heading="between T"),
+            Column("between", "between T"),
             columns.SEEDS,
-            Column(key="method", heading="how"),
+            Column("method", "how"),
         ),
         rows=[_frames_row(view, setting, metric, one, counts) for setting, metric, one in found],
     )

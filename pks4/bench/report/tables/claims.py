@@ -18,9 +18,9 @@ def claims(judged: Sequence[Judged]) -> Table:
             f"pks4-bench claims judges several runs together.{left}"
         ),
         columns=(
-            Column(key="claim", heading="claim, test"),
-            Column(key="verdict", heading="verdict"),
-            Column(key="effect", heading="effect, or what is missing"),
+            Column("claim", "claim, test"),
+            Column("verdict", "verdict"),
+            Column("effect", "effect, or what is missing"),
         ),
         rows=[row for one in judged if _has_evidence(one) for row in _rows(one)],
     )
@@ -33,8 +33,8 @@ def caveats(judged: Sequence[Judged]) -> Table:
         title="What to keep in mind of these claims",
         note="The same for every run: they are about how a claim is tested.",
         columns=(
-            Column(key="claim", heading="claim"),
-            Column(key="caveat", heading="keep in mind"),
+            Column("claim", "claim"),
+            Column("caveat", "keep in mind"),
         ),
         rows=[
             {"claim": words(one.claim.title), "caveat": words(caveat)}
@@ -50,7 +50,7 @@ def _has_evidence(one: Judged) -> bool:
 
 
 def _rows(one: Judged) -> list[TableRow]:
-    title = TableCell(value=one.claim.title, text=f"{one.claim.title} [{one.claim.scale}]")
+    title = TableCell(one.claim.title, f"{one.claim.title} [{one.claim.scale}]")
     rows: list[TableRow] = [
         {"claim": title, "verdict": _verdict(one.verdict), "effect": TableCell(text="")}
     ]

@@ -8,20 +8,20 @@ from pks4.bench.view.rows import Row, Series, Setting
 from pks4.bench.view.view import View
 
 SETTING = (
-    Column(key="grid", heading="grid", context=True),
-    Column(key="scale", heading="scale", context=True),
-    Column(key="batch", heading="batch", context=True),
+    Column("grid", "grid", context=True),
+    Column("scale", "scale", context=True),
+    Column("batch", "batch", context=True),
 )
-TASK = Column(key="task", heading="task", context=True)
+TASK = Column("task", "task", context=True)
 CONTESTANT = (
-    Column(key="contestant", heading="contestant"),
-    Column(key="label", heading="label", raw_only=True),
-    Column(key="family", heading="family", raw_only=True),
+    Column("contestant", "contestant"),
+    Column("label", "label", raw_only=True),
+    Column("family", "family", raw_only=True),
 )
-FRAMES = Column(key="frames", heading="T", numeric=True)
+FRAMES = Column("frames", "T", numeric=True)
 SERIES = (*SETTING, TASK, *CONTESTANT)  # of a row that holds several T
 PLACE = (*SERIES, FRAMES)
-SEEDS = Column(key="seeds", heading="seeds", numeric=True)
+SEEDS = Column("seeds", "seeds", numeric=True)
 
 
 class Place(NamedTuple):
@@ -94,7 +94,7 @@ def contestant(view: View, label: str) -> TableRow:
     """The cells of `CONTESTANT`."""
     family = view.family(label)
     return {
-        "contestant": TableCell(value=view.name(label), text=view.name(label), family=family),
+        "contestant": TableCell(view.name(label), view.name(label), family=family),
         "label": words(label),
         "family": words(family),
     }
@@ -108,9 +108,9 @@ def values(view: View, place: Place, metrics: Iterable[str]) -> TableRow:
 def interval_columns(key: str, heading: str, prefix: str = "") -> Sequence[Column]:
     """A number with its interval: one column for people, the two ends for CSV."""
     return (
-        Column(key=key, heading=heading, numeric=True),
-        Column(key=f"{prefix}low", heading="low", raw_only=True),
-        Column(key=f"{prefix}high", heading="high", raw_only=True),
+        Column(key, heading, numeric=True),
+        Column(f"{prefix}low", "low", raw_only=True),
+        Column(f"{prefix}high", "high", raw_only=True),
     )
 
 

@@ -18,26 +18,18 @@ from pks4.bench.view.rows import Row, Series
 from pks4.bench.view.view import View
 
 _COST = (
-    Column(key="params_total", heading="parameters", unit="parameters"),
-    Column(key="params_trainable", heading="trainable", unit="parameters"),
-    Column(key="macs_forward", heading="forward", unit="MAC"),
-    Column(key="macs_train", heading="training step", unit="MAC"),
-    Column(key="saved_bytes", heading="kept for backward", unit="B"),
-    Column(key="step_peak_bytes", heading="peak of a step", unit="B"),
+    Column("params_total", "parameters", unit="parameters"),
+    Column("params_trainable", "trainable", unit="parameters"),
+    Column("macs_forward", "forward", unit="MAC"),
+    Column("macs_train", "training step", unit="MAC"),
+    Column("saved_bytes", "kept for backward", unit="B"),
+    Column("step_peak_bytes", "peak of a step", unit="B"),
 )
 _KEYS = [column.key for column in _COST]
 _ONLY_WITH_ROWS = (
-    "kept",
-    "step_memory",
-    "fit",
-    "plain_counter",
-    "growth",
-    "published",
-    "accuracy_differences",
-    "accuracy_frames",
-    "convergence",
-    "streaming",
-)
+    "kept", "step_memory", "fit", "plain_counter", "growth", "published", "accuracy_differences",
+    "accuracy_frames", "convergence", "streaming",
+)  # fmt: skip
 
 
 def build(view: View) -> list[Table]:
@@ -68,7 +60,7 @@ def headline(view: View) -> Table:
         columns=(
             *columns.PLACE,
             *_COST[1:],
-            Column(key="memory_ratio", heading=f"memory ÷ {ours}", numeric=True),
+            Column("memory_ratio", f"memory ÷ {ours}", numeric=True),
         ),
         rows=rows,
     )
@@ -84,7 +76,7 @@ def _headline_row(view: View, place: Place) -> TableRow | None:
     return {
         **columns.place_cells(view, *place),
         **columns.values(view, place, _KEYS[1:]),
-        "memory_ratio": TableCell(value=ratio, text=units.times(ratio), source=source),
+        "memory_ratio": TableCell(ratio, units.times(ratio), source=source),
     }
 
 
@@ -118,11 +110,11 @@ def structures(view: View) -> Table:
         ),
         columns=(
             *columns.SERIES,
-            Column(key="metric", heading="cost"),
-            Column(key="kind", heading="in T"),
-            *(Column(key=key, heading=heading, numeric=True) for key, heading in powers),
-            Column(key="local_exponent", heading="exponent at the end", numeric=True),
-            Column(key="checked_at", heading="T used"),
+            Column("metric", "cost"),
+            Column("kind", "in T"),
+            *(Column(key, heading, numeric=True) for key, heading in powers),
+            Column("local_exponent", "exponent at the end", numeric=True),
+            Column("checked_at", "T used"),
         ),
         rows=columns.by_series(view, metrics, _structure),
     )
@@ -136,16 +128,14 @@ def _structure(metric: str, series: Series) -> TableRow | None:
     largest = series[max(series)]
     local = structure.local_exponent(values, fitted)
     coefficients = [
-        TableCell(value=str(part), text=units.quantity(float(part), largest.unit), source=largest)
+        TableCell(str(part), units.quantity(float(part), largest.unit), source=largest)
         for part in fitted.coefficients or ()
     ] or [TableCell()] * 3
     return {
         "metric": words(metric),
         "kind": words(fitted.kind, tone=fitted.kind),
         **dict(zip("abc", coefficients, strict=True)),
-        "local_exponent": words(None)
-        if local is None
-        else TableCell(value=local, text=f"{local:.3f}"),
+        "local_exponent": TableCell() if local is None else TableCell(local, f"{local:.3f}"),
         "checked_at": words(", ".join(map(str, fitted.frames))),
     }
 
@@ -167,10 +157,10 @@ def plain_counter(view: View) -> Table:
         ),
         columns=(
             *columns.PLACE,
-            Column(key="macs", heading="all", unit="MAC"),
-            Column(key="plain", heading="plain", unit="MAC"),
-            Column(key="error", heading="error, %", numeric=True),
-            Column(key="missed", heading="not counted"),
+            Column("macs", "all", unit="MAC"),
+            Column("plain", "plain", unit="MAC"),
+            Column("error", "error, %", numeric=True),
+            Column("missed", "not counted"),
         ),
         rows=columns.by_place(view, [_PLAIN], lambda place: _plain(place.find(view, _PLAIN))),
     )
@@ -188,6 +178,6 @@ def _plain(row: Row | None) -> TableRow | None:
         "frames": words(row.detail.get("frames", row.frames)),
         "macs": part_of(row, macs),
         "plain": value_of(row),
-        "error": TableCell(value=error, text=percent(error), source=row),
+        "error": TableCell(error, percent(error), source=row),
         "missed": words(not_counted or None),
     }

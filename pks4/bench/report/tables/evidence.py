@@ -27,8 +27,8 @@ def failures(view: View) -> Table:
         title="Failed and missing measures",
         note="A failed measure is a record with its reason; no number stands in for it.",
         columns=(
-            *(Column(key=key, heading=key) for key in ("cell", "measure", "status", "reason")),
-            Column(key="later", heading="measured later"),
+            *(Column(key, key) for key in ("cell", "measure", "status", "reason")),
+            Column("later", "measured later"),
         ),
         rows=[
             *(
@@ -53,7 +53,7 @@ def _failure(
     return {
         "cell": words(cell),
         "measure": words(measure),
-        "status": TableCell(value=status, text=status, source=source, tone="bad"),
+        "status": TableCell(status, status, source=source, tone="bad"),
         "reason": words(reason),
         "later": words("yes" if later else "no"),
     }
@@ -72,15 +72,15 @@ def evidence(view: View) -> Table:
         title="Evidence",
         note="Numbers may be compared where their lines agree.",
         columns=(
-            *(Column(key=key, heading=heading) for key, heading in headings.items()),
-            Column(key="contestants", heading="contestants", numeric=True),
-            Column(key="records", heading="records", numeric=True),
+            *(Column(key, heading) for key, heading in headings.items()),
+            Column("contestants", "contestants", numeric=True),
+            Column("records", "records", numeric=True),
         ),
         rows=[
             {
                 **{name: words(value) for name, value in zip(headings, facts, strict=True)},
                 "contestants": words(len({row.label for row in rows})),
-                "records": TableCell(value=len(rows), text=str(len(rows)), source=rows[0]),
+                "records": TableCell(len(rows), str(len(rows)), source=rows[0]),
             }
             for facts, rows in groups.items()
         ],

@@ -1,8 +1,7 @@
 """The tables of memory: what fits, what is kept for backward, what the peak of a step is made of.
 
-Nothing is simulated here. What fits comes from the run's own `step_memory` records, so an answer is
-one of the T that were measured; `pks4-bench fit` finds the exact one, with the same share kept
-free.
+Nothing is simulated here. What fits comes from the run's `step_memory` records, so an answer is one
+of the T that were measured; `pks4-bench fit` finds the exact one, with the same share kept free.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from pks4.simulate.what_fits import RESERVE, count
 
 MEMORIES = (8, 16, 24, 40, 80)  # GiB, as accelerators are sold
 METRIC = "step_peak_bytes"
-_TARGET = Column(key="target", heading="target", context=True)
+_TARGET = Column("target", "target", context=True)
 _PARTS = ("weights", "optimizer", "gradients", "inputs", "copies", "activations", "temporaries")
 
 
@@ -34,11 +33,8 @@ def fitting(view: View) -> Table:
         ),
         columns=(
             *columns.SERIES,
-            *(
-                Column(key=f"frames_{size}gib", heading=f"{size} GiB", numeric=True)
-                for size in MEMORIES
-            ),
-            Column(key="measured", heading="T measured", context=True),
+            *(Column(f"frames_{size}gib", f"{size} GiB", numeric=True) for size in MEMORIES),
+            Column("measured", "T measured", context=True),
             _TARGET,
         ),
         rows=columns.by_series(view, [METRIC], lambda _, series: _fitting(series)),
@@ -63,7 +59,7 @@ def _fitting(series: Series) -> TableRow:
 def _frames(series: Series, size: int) -> TableCell:
     most = most_frames(series, size * 2**30)
     text = count(most, max(series))
-    return TableCell(value=most, text=text, source=series[most or min(series)])
+    return TableCell(most, text, source=series[most or min(series)])
 
 
 def kept(view: View) -> Table:
@@ -78,9 +74,9 @@ def kept(view: View) -> Table:
         ),
         columns=(
             *columns.PLACE,
-            Column(key="saved_bytes", heading="kept", unit="B"),
-            *(Column(key=name, heading=name, unit="B") for name in STAGES),
-            Column(key="weight_copies", heading="of which copies", unit="B"),
+            Column("saved_bytes", "kept", unit="B"),
+            *(Column(name, name, unit="B") for name in STAGES),
+            Column("weight_copies", "of which copies", unit="B"),
             _TARGET,
         ),
         rows=columns.by_place(view, ["saved_bytes"], _found(view, "saved_bytes", _kept)),
@@ -111,9 +107,9 @@ def step_memory(view: View) -> Table:
         ),
         columns=(
             *columns.PLACE,
-            Column(key=METRIC, heading="peak", unit="B"),
-            *(Column(key=name, heading=name, unit="B") for name in _PARTS),
-            Column(key="phase", heading="reached in"),
+            Column(METRIC, "peak", unit="B"),
+            *(Column(name, name, unit="B") for name in _PARTS),
+            Column("phase", "reached in"),
             _TARGET,
         ),
         rows=columns.by_place(view, [METRIC], _found(view, METRIC, _peak)),

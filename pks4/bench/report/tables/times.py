@@ -34,8 +34,8 @@ def timing(view: View) -> Table:
         ),
         columns=(
             *columns.PLACE,
-            Column(key="forward_seconds", heading="forward", unit="s"),
-            Column(key="step_seconds", heading="step", unit="s"),
+            Column("forward_seconds", "forward", unit="s"),
+            Column("step_seconds", "step", unit="s"),
             *_ratio_columns("forward"),
             *_ratio_columns("step"),
         ),
@@ -54,8 +54,8 @@ def _timing(view: View, place: Place) -> TableRow:
 def _ratio_columns(operation: str) -> Sequence[Column]:
     return (
         *columns.interval_columns(f"{operation}_ratio", f"{operation} ratio", f"{operation}_"),
-        Column(key=f"{operation}_floor", heading=f"{operation} floor, %", numeric=True),
-        Column(key=f"{operation}_verdict", heading=f"{operation} verdict"),
+        Column(f"{operation}_floor", f"{operation} floor, %", numeric=True),
+        Column(f"{operation}_verdict", f"{operation} verdict"),
     )
 
 
@@ -66,7 +66,7 @@ def _ratio(operation: str, row: Row | None) -> TableRow:
     percent = units.MISSING if floor is None else f"{100 * floor:.1f}"
     return {
         **columns.interval_cells(value_of(row, text), f"{operation}_ratio", ends, f"{operation}_"),
-        f"{operation}_floor": TableCell(value=floor, text=percent),
+        f"{operation}_floor": TableCell(floor, percent),
         f"{operation}_verdict": words(verdict, tone=verdict),
     }
 
@@ -94,11 +94,11 @@ def time_growth(view: View) -> Table:
         note="seconds = a + b·T^p through medians; p with its 95 % bootstrap interval over rounds.",
         columns=(
             *columns.SERIES,
-            Column(key="metric", heading="operation"),
-            Column(key="constant", heading="a", unit="s"),
+            Column("metric", "operation"),
+            Column("constant", "a", unit="s"),
             *columns.interval_columns("power", "p", "power_"),
-            Column(key="factor", heading="b", raw_only=True),
-            Column(key="range", heading="T"),
+            Column("factor", "b", raw_only=True),
+            Column("range", "T"),
         ),
         rows=columns.by_series(view, _SECONDS, _growth),
     )
@@ -111,7 +111,7 @@ def _growth(metric: str, series: Series) -> TableRow | None:
         return None
     last = series[max(series)]
     text = f"{fitted.p:.2f} [{units.ratio_interval(fitted.interval)}]"
-    power = TableCell(value=fitted.p, text=text, source=last)
+    power = TableCell(fitted.p, text, source=last)
     return {
         "metric": words(metric.removesuffix("_seconds")),
         "constant": part_of(last, fitted.a),
@@ -122,11 +122,11 @@ def _growth(metric: str, series: Series) -> TableRow | None:
 
 
 _STREAMING = (
-    Column(key="streaming_deviation", heading="difference", numeric=True),
-    Column(key="streaming_state_bytes", heading="state", unit="B"),
-    Column(key="streaming_bytes_per_frame", heading="per added frame", unit="B"),
-    Column(key="streaming_frame_seconds", heading="a late frame", unit="s"),
-    Column(key="streaming_late_ratio", heading="late ÷ early", numeric=True),
+    Column("streaming_deviation", "difference", numeric=True),
+    Column("streaming_state_bytes", "state", unit="B"),
+    Column("streaming_bytes_per_frame", "per added frame", unit="B"),
+    Column("streaming_frame_seconds", "a late frame", unit="s"),
+    Column("streaming_late_ratio", "late ÷ early", numeric=True),
 )
 
 
@@ -144,8 +144,8 @@ def streaming(view: View) -> Table:
         columns=(
             *columns.SERIES,
             *_STREAMING,
-            Column(key="verdict", heading="time is"),
-            Column(key="last", heading="last frame", numeric=True),
+            Column("verdict", "time is"),
+            Column("last", "last frame", numeric=True),
         ),
         rows=columns.by_place(view, metrics, lambda place: _stream(view, place, metrics)),
     )
