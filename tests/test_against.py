@@ -38,7 +38,7 @@ def words(records):
 
 def differences(records, metric="top-1"):
     made = accuracy_tables.differences(view_of(records))
-    of_metric = [line for line in made.lines if line["metric"].value == metric]
+    of_metric = [line for line in made.rows if line["metric"].value == metric]
     return {line["label"].value: line for line in of_metric}, made
 
 

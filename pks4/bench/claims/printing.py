@@ -6,7 +6,8 @@ from typing import Any
 
 from pks4.bench import units
 from pks4.bench.claims.judge import Found, Judged
-from pks4.bench.units import plain
+from pks4.bench.table import escape_markdown as escape
+from pks4.bench.table import markdown as markdown_table
 
 COLUMNS = ("claim", "verdict", "effect", "evidence")
 IDS_SHOWN = 1
@@ -44,16 +45,16 @@ def remarks(judged: Sequence[Judged], *, evidence: bool = False) -> list[str]:
 
 def markdown(judged: Sequence[Judged]) -> str:
     """Rows as a Markdown table, then remarks as a list for each claim."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    titles = iter(_title(number, one) for number, one in enumerate(judged, 1))
+    titles = iter(escape(_title(number, one)) for number, one in enumerate(judged, 1))
+    found = []
     for row in rows(judged):
-        cells = [plain(cell) for cell in row]
+        claim, verdict, *rest = map(escape, row)
         if row[0][0].isdigit():
-            title = plain(next(titles))
-            cells[:2] = [f"**{title}**{cells[0].removeprefix(title)}", f"**{cells[1]}**"]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines.append("")
-    lines += [f"{'' if line[0].isdigit() else '   - '}{plain(line)}" for line in remarks(judged)]
+            title = next(titles)
+            claim, verdict = f"**{title}**{claim.removeprefix(title)}", f"**{verdict}**"
+        found.append([claim, verdict, *rest])
+    lines = [markdown_table(COLUMNS, found), ""]
+    lines += [f"{'' if line[0].isdigit() else '   - '}{escape(line)}" for line in remarks(judged)]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 from pks4.bench import units
 from pks4.bench.compare.cases import Change
 from pks4.bench.compare.compare import ALARMS, Comparison, Entry
-from pks4.bench.units import plain
+from pks4.bench.table import escape_markdown as escape
+from pks4.bench.table import markdown as markdown_table
 
 COLUMNS = ("state", "cell", "metric", "BASE", "HEAD", "effect", "why")
 ORDER = (
@@ -100,14 +101,10 @@ def document(comparison: Comparison) -> dict[str, Any]:
 def markdown(comparison: Comparison) -> str:
     """A comment for a pull request: what matters as a table, then the counts."""
     head, *more = summary(comparison)
-    lines = [f"### pks4-bench compare: {plain(head)}", "", *(plain(m) for m in more), ""]
-    found = rows(comparison)
+    lines = [f"### pks4-bench compare: {escape(head)}", "", *map(escape, more), ""]
+    found = [[escape(text) for text in row] for row in rows(comparison)]
     if found:
-        lines += [
-            f"| {' | '.join(COLUMNS)} |",
-            f"|{'---|' * len(COLUMNS)}",
-            *(f"| {' | '.join(map(plain, row))} |" for row in found),
-        ]
+        lines.append(markdown_table(COLUMNS, found))
     return "\n".join(lines) + "\n"
 
 
