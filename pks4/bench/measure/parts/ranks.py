@@ -1,9 +1,10 @@
 """One cell's measure in several processes at once: its ranks, on one machine.
 
-The ranks are started anew, find each other through a file, and do the same work; the first one's
-readings count. They meet by gloo, or on GPUs by NCCL, a GPU each. When a rank fails or dies, the
-others are ended and its reason is raised; when the parent is gone they end by themselves, and the
-cell's time limit ends all of them together, since they stay in its session.
+The ranks are fresh processes that find each other through a file and do the same work; the readings
+of the first count. They meet by gloo, or on GPUs by NCCL, a GPU each. If a rank fails or dies, the
+others are ended and its reason is raised. If the parent is gone, they end too. The cell's time
+limit ends all of them together, since they stay in its session. A rank is no `process.child`: work,
+trial and readings are Python objects, which multiprocessing passes on.
 """
 
 import multiprocessing
