@@ -3,7 +3,8 @@
 Each rank is a fresh interpreter. They meet through a file and do the same work; the readings of the
 first rank count. They communicate by gloo, or on GPUs by NCCL with a GPU each. When a rank fails or
 dies, the others are killed and its reason is raised. When the parent dies they exit. The cell's
-time limit ends all of them, since they stay in its session.
+time limit ends all of them, since they stay in its session. A rank is no `process.child`: its work,
+inputs and readings are Python objects, which multiprocessing passes on.
 """
 
 import multiprocessing
