@@ -129,9 +129,7 @@ def test_structure_refuses_rounded_numbers():
 
 def test_structure_table_names_the_quadratic_one():
     table = cost_tables.structures(view_of(synthetic_run()))
-    kinds = {
-        (line["label"].value, line["metric"].value): line["kind"].value for line in table.rows
-    }
+    kinds = {(line["label"].value, line["metric"].value): line["kind"].value for line in table.rows}
     assert kinds["joint", "macs_forward"] == "quadratic"
     assert kinds["joint", "saved_bytes"] == kinds["pks4", "macs_forward"] == "affine"
     joint = next(line for line in table.rows if line["label"].value == "joint")
