@@ -42,6 +42,32 @@ def test_a_step_of_two_layers_by_hand():
     assert found.peak <= at_loss + gradient + logits + 4
 
 
+class Tied(nn.Module):
+    """Two layers with one weight, a buffer under two names, and a view of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.last.weight = self.first.weight
+        self.register_buffer("table", torch.zeros(100, 64))
+        self.register_buffer("again", self.table)
+        self.register_buffer("part", self.table[10:20])
+
+    def forward(self, x):
+        return self.last(self.first(x)) + self.again[0] + self.part.mean(0)
+
+
+def test_tied_weights_and_buffers_count_once_as_in_a_real_step():
+    with torch.device("meta"):
+        fake = Tied()
+    kept = {name: id(x) for name, x in fake.state_dict(keep_vars=True).items()}
+    found = simulated(fake, torch.empty(3, 64, device="meta"))
+    assert found == step_memory(Tied(), torch.randn(3, 64))
+    assert found.parts["weights"] == 4 * (64 * 64 + 2 * 64 + 100 * 64)
+    assert {name: id(x) for name, x in fake.state_dict(keep_vars=True).items()} == kept
+    assert fake.first.weight is fake.last.weight
+
+
 def test_autocast_keeps_copies_of_weights_beside_the_activations():
     model = two_layers().requires_grad_(True)
     found = simulated(model, torch.empty(3, 4, device="meta"), "cuda-bf16")

@@ -28,31 +28,57 @@ def on_fake_device(
 ) -> Iterator[Tensor]:
     """Replace the parameters and buffers of a meta model by fake CPU tensors; yield a fake clip.
 
-    With dtype "bfloat16" autocast to it is on; weights keep their dtype. `rules` ("cpu" or "cuda")
-    says whose kernels a norm follows; for CUDA open `cuda_rules` as well. Raises ValueError for a
-    dtype that is not in `DTYPES`.
+    Tensors that are tied, or share a storage, share it as fakes too. At the end the model has its
+    own tensors again. With dtype "bfloat16" autocast to it is on; weights keep their dtype. `rules`
+    ("cpu" or "cuda") says whose kernels a norm follows; for CUDA open `cuda_rules` as well. Raises
+    ValueError for a dtype that is not in `DTYPES`.
     """
     if dtype not in DTYPES:
         raise ValueError(unknown_name("dtype", dtype, DTYPES))
     mode = FakeTensors(rules)
-    with mode:
-        for module in model.modules():
-            for name, p in module._parameters.items():
-                if p is not None:
-                    module._parameters[name] = nn.Parameter(_like(p), p.requires_grad)
-            for name, x in module._buffers.items():
-                if x is not None:
-                    module._buffers[name] = _like(x)
-        fake_clip = _like(clip)
     with ExitStack() as stack:
+        stack.enter_context(_fakes_in(model, mode))
         stack.enter_context(mode)
+        fake_clip = torch.empty(clip.shape, dtype=clip.dtype, device="cpu")
         if dtype != "float32":
             stack.enter_context(torch.autocast("cpu", getattr(torch, dtype)))
         yield fake_clip
 
 
-def _like(x: Tensor) -> Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device="cpu")
+@contextmanager
+def _fakes_in(model: nn.Module, mode: FakeTensorMode) -> Iterator[None]:
+    """While open, every parameter and buffer of the model is a fake one."""
+    places = [
+        (tensors, name, x)
+        for module in model.modules()
+        for tensors in (module._parameters, module._buffers)
+        for name, x in tensors.items()
+        if x is not None
+    ]
+    storages: dict[int, Tensor] = {}
+    fakes: dict[int, Tensor] = {}
+    try:
+        with mode:
+            for tensors, name, x in places:
+                if id(x) not in fakes:
+                    fakes[id(x)] = _fake_of(x, storages)
+                tensors[name] = fakes[id(x)]  # type: ignore[assignment]
+        yield
+    finally:
+        for tensors, name, x in places:
+            tensors[name] = x  # type: ignore[assignment]
+
+
+def _fake_of(x: Tensor, storages: dict[int, Tensor]) -> Tensor:
+    """A fake of a parameter or buffer; `storages` holds a fake of each storage that was seen."""
+    storage = x.untyped_storage()
+    if storage._cdata not in storages:
+        size = storage.nbytes() // x.element_size()
+        storages[storage._cdata] = torch.empty(size, dtype=x.dtype, device="cpu")
+    base = storages[storage._cdata]
+    same = base if base.dtype == x.dtype else base.view(x.dtype)
+    fake = same.as_strided(x.shape, x.stride(), x.storage_offset()).detach()
+    return nn.Parameter(fake, x.requires_grad) if isinstance(x, nn.Parameter) else fake
 
 
 class FakeTensors(FakeTensorMode):
