@@ -168,7 +168,8 @@ def _floor(row: Row, ends: tuple[float, float]) -> str:
 
 def _share(row: Row) -> str:
     interval = row.interval()
-    ends = f" [{units.percent_interval(interval)}]" if interval else ""
+    level = units.level(intervals.LEVEL)
+    ends = f" [{level}: {units.percent_interval(interval)}]" if interval else ""
     return f"{units.percent(row.value)}{ends}"
 
 
