@@ -68,7 +68,7 @@ def _listen(ranks: dict[Connection, Any], trial: Trial) -> list[Reading]:
         for line in ready:
             assert isinstance(line, Connection)
             try:
-                kind, *told = line.recv()
+                kind, *content = line.recv()
             except EOFError:
                 left.remove(line)
                 ranks[line].join()
@@ -76,11 +76,11 @@ def _listen(ranks: dict[Connection, Any], trial: Trial) -> list[Reading]:
                     faults.append((0, _death(list(ranks).index(line), ranks[line].exitcode), {}))
                 continue
             if kind == "progress":
-                trial.progress(*told)
+                trial.progress(*content)
             elif kind == "done":
-                readings = told[0]
+                readings = content[0]
             else:
-                faults.append((1, *told))
+                faults.append((1, *content))
     if faults:
         _, reason, detail = min(faults, key=lambda fault: fault[0])  # a death explains the others
         raise RankFailed(reason, detail)
@@ -121,7 +121,7 @@ def _rank(number: int, processes: int, store: str, line: Connection, work: Work,
         if number == 0:
             line.send(("done", readings))
         dist.destroy_process_group()
-    except Exception as error:  # told to the parent, which ends the others
+    except Exception as error:  # the parent gets it and ends the others
         line.send(("failed", _reason(error), detail_of(error)))
     line.close()
 
