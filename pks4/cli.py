@@ -1,4 +1,4 @@
-"""The command line: data on stdout, chatter and progress on stderr, errors in one line.
+"""The command line: data on stdout, messages and progress on stderr, errors in one line.
 
 Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use or bad input;
 130 interrupted.
@@ -64,8 +64,12 @@ def main() -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """An interrupt, of which those close behind are the same one: it ends things in good order."""
+    """Raise KeyboardInterrupt once; further interrupts within two seconds count as the same one."""
     global _interrupted
     before, _interrupted = _interrupted, time.monotonic()
     if _interrupted - before > ONE_INTERRUPT_SECONDS:
         raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

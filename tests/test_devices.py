@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from rivals import trial
+from rivals import inputs
 from typer.testing import CliRunner
 
 from pks4.bench.contestants import catalogue
@@ -50,7 +50,7 @@ def test_precision_is_that_of_the_target_and_ends_with_the_forward(dtype):
 @no_gpu
 @pytest.mark.parametrize("measure", [time, peak_memory])
 def test_a_gpu_that_is_not_there_is_said_in_one_line(measure):
-    wanted = trial("frame_mean", {}, 2, {**measure.SETTINGS, "device": "cuda"})
+    wanted = inputs("frame_mean", {}, 2, {**measure.SETTINGS, "device": "cuda"})
     with pytest.raises(UserError, match=r"^device 'cuda': PyTorch [^\n]* take device 'cpu'$"):
         list(measure.measure(wanted))
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import data_sources
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.plan.user_inputs import UserInputs, inputs_of_old_run
@@ -166,7 +166,7 @@ def test_above_max_bad_the_cell_fails_with_the_clips(suite, index, gap):
     settings = {**cell.settings["accuracy"], "max_bad": 0.01, "curve": False}
     cell = cell.model_copy(update={"settings": {"accuracy": settings}})
     with pytest.raises(BadClipsError, match=r"1 of 20 clips cannot be used.*t6\.webm"):
-        list(accuracy.measure(Trial(cell, settings)))
+        list(accuracy.measure(MeasureInput(cell, settings)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

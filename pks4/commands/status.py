@@ -30,7 +30,7 @@ def status(
     path = run_file.find_run(run, run_folders())
     cells = _states(path)
     if as_json:
-        document = {"run": path.stem, "counts": counts(cells),
+        document = {"run": run_file.name_of(path), "counts": counts(cells),
                     "cells": [cell.model_dump() for cell in cells]}  # fmt: skip
         print(json.dumps(document, indent=1))
         return

@@ -8,21 +8,21 @@ is set on the data segment of the process, so that an allocation beyond it raise
 from pathlib import Path
 
 from pks4.bench import units
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 
 
 class AboveLimit(Exception):
     """A cell that is predicted to need more memory than it may have."""
 
 
-def check(trial: Trial, limit: int) -> int:
+def check(inputs: MeasureInput, limit: int) -> int:
     """Predicted bytes of a training step of this cell; raises AboveLimit if above the limit."""
     from pks4.simulate.step_memory import simulate
     from pks4.simulate.targets import target
 
-    batch = trial.settings.get("batch_size", trial.cell.batch)
-    clip = trial.clip("meta", batch=batch)
-    need = simulate(trial.build("meta"), clip, target("cpu-fp32")).memory.peak
+    batch = inputs.settings.get("batch_size", inputs.cell.batch)
+    clip = inputs.clip("meta", batch=batch)
+    need = simulate(inputs.build("meta"), clip, target("cpu-fp32")).memory.peak
     if need > limit:
         raise AboveLimit(
             f"oom (predicted): a training step needs {units.quantity(need, 'B')}, above the limit "

@@ -80,7 +80,7 @@ def resume(
 
     The run keeps the inputs that it began with; those that are named again must be the same.
     """
-    paths = [p for p in run_file.runs(folder) if p.stem.startswith(f"{suite.name}-")]
+    paths = [p for p in run_file.runs(folder) if p.name.startswith(f"{suite.name}-")]
     runs = {p: _read_if_sound(p) for p in paths}
     run = _latest([run for run in runs.values() if run and run.header.suite == suite.name],
                   suite, folder, shard)  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pks4.bench import units
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
 from pks4.bench.records.record import Reading
@@ -37,14 +37,14 @@ def _run_measure(
         send(event="progress", measure=name, done=done, total=total, text=text)
 
     send(event="start", measure=name)
-    trial = Trial(cell, cell.settings[name], progress, scratch)
+    inputs = MeasureInput(cell, cell.settings[name], progress, scratch)
     started, need = time.perf_counter(), None
     try:
         entry = catalogue.measures()[name]
         if memory_limit and entry.facts.get("RUNS"):
-            need = run_memory_limit.check(trial, memory_limit)
+            need = run_memory_limit.check(inputs, memory_limit)
             run_memory_limit.enforce(memory_limit)
-        readings = list(entry.load().measure(trial))
+        readings = list(entry.load().measure(inputs))
         _check(readings)
     except Exception as error:  # a failure is a record with its reason
         status, reason = _failure(error)
