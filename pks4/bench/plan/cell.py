@@ -24,7 +24,7 @@ class Cell(Settings):
     measures: list[str]
     settings: dict[str, dict[str, Any]]  # measure -> complete settings
     time_limit_seconds: float
-    alone: bool  # nothing else may run beside it
+    alone: bool  # no other cell may run at the same time
     data: str | None = None  # folder of an indexed data set, in place of a task
 
     @property
