@@ -21,7 +21,7 @@ from pks4.commands.parts.terminal import (
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from pks4.bench.budget.printing import Assumed
+    from pks4.bench.budget.printing import Assumptions
 
 Tflops = Annotated[
     float | None, typer.Option(help="A GPU's peak in TFLOP/s; default: as published.")
@@ -79,11 +79,11 @@ def budget(
 
 def _assumed(
     figures: dict, tflops: float | None, utilisation: float | None, readers: Path | None
-) -> "Assumed":
+) -> "Assumptions":
     """The speed as given, else as published, and the readers' times."""
     from pks4.bench.budget.budget import Speed, read_readers
     from pks4.bench.budget.data_size import GPU
-    from pks4.bench.budget.printing import Assumed
+    from pks4.bench.budget.printing import Assumptions
 
     peak, share = figures[GPU, "flops_per_second"], figures[GPU, "utilisation"]
     speed = Speed(
@@ -95,10 +95,10 @@ def _assumed(
         f"utilisation: {share.source}" if utilisation is None else "utilisation: as given",
     )
     if readers is None:
-        return Assumed(speed=speed, sources=sources, readers={})
+        return Assumptions(speed=speed, sources=sources, readers={})
     try:
         document = json.loads(readers.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--readers {readers}: cannot be read as JSON: {error}") from error
     times = read_readers(document, f"--readers {readers}")
-    return Assumed(speed=speed, sources=sources, readers=times, readers_file=readers.name)
+    return Assumptions(speed=speed, sources=sources, readers=times, readers_file=readers.name)
