@@ -158,13 +158,14 @@ def take_records(path: Path) -> None:
     from pks4.bench.claims.judge import judge
     from pks4.bench.compare import compare, printing
     from pks4.bench.contestants import catalogue
-    from pks4.bench.plan.user_inputs import Given
+    from pks4.bench.plan.user_inputs import inputs_of_old_run
     from pks4.bench.records import explain, run_file
+    from pks4.bench.view.view import View
 
     run = run_file.read(path)
     run.missing()
-    Given.of(run.header.cells)
-    run_file.frame(run.records)
+    inputs_of_old_run(run.header.cells)
+    View(run.records, run.header.model_dump(), run.missing())
     for record in run.records[:3]:
         explain.explain(record)
     printing.markdown(compare.compare(run, run))

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from rivals import MODELS, clip, every_variant, frames_that_fit, shake, tiny, trial
+from rivals import MODELS, clip, every_variant, frames_that_fit, inputs, shake, tiny
 
 from pks4.bench.measure import macs, params
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.count_macs import count_on_meta
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.weights.official import Official, load_official, official_state_dict
 
@@ -100,7 +100,7 @@ def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames, dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         real = saved_bytes(model, clip(frames), "flash_cpu")
     fake = tiny(name, options, frames, device="meta").train()
-    with pretended(fake, clip(frames, device="meta"), "cpu", dtype) as video:
+    with on_fake_device(fake, clip(frames, device="meta"), "cpu", dtype) as video:
         assert saved_bytes(fake, video, "flash_cpu") == real
 
 
@@ -108,7 +108,7 @@ def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames, dtype)
 def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
     frames = most_frames(name, options)
     settings = {**macs.SETTINGS, "check_frames": frames}
-    forward, train, _ = macs.measure(trial(name, options, frames, settings))
+    forward, train, _ = macs.measure(inputs(name, options, frames, settings))
     agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
     assert forward.evidence["agreed"] == agreed
     assert train.value > forward.value
@@ -117,7 +117,7 @@ def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
 @every_variant
 def test_parameters_on_meta_are_those_of_the_real_model(name, options):
     frames = most_frames(name, options)
-    total, trained = (r.value for r in params.measure(trial(name, options, frames, {})))
+    total, trained = (r.value for r in params.measure(inputs(name, options, frames, {})))
     real = list(tiny(name, options, frames).parameters())
     assert total == sum(p.numel() for p in real)
     assert trained == sum(p.numel() for p in real if p.requires_grad)

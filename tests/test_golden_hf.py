@@ -23,14 +23,14 @@ from baselines import (
     videomae,
 )
 from pks4.bench.measure import accuracy
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.errors import UserError
 from pks4.models.backbone import build_vit
 from pks4.models.transformers_video import renamed, split_qkv
 from pks4.simulate.count_macs import count_with_fvcore
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.weights.official import load_official, official_state_dict
 
@@ -208,7 +208,7 @@ def test_simulated_bytes_under_autocast_equal_those_of_a_real_run(module, video)
         real = saved_bytes(fresh(module).train(), video, "flash_cpu")
     with torch.device("meta"):
         model = module.build(**TINY_VIT).train()
-    with pretended(model, video, "cpu", "bfloat16") as there:
+    with on_fake_device(model, video, "cpu", "bfloat16") as there:
         assert saved_bytes(model, there, "flash_cpu") == real
 
 
@@ -412,4 +412,4 @@ def test_a_contestant_without_image_twin_is_refused_before_any_data_is_made(
     monkeypatch.setattr("pks4.data.kinetic_digits.make_dataset.make", None)
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     with pytest.raises(UserError, match=r"^model 'hf_vjepa2' has no image twin[^\n]*$"):
-        next(accuracy.measure(Trial(cell, cell.settings["accuracy"])))
+        next(accuracy.measure(MeasureInput(cell, cell.settings["accuracy"])))

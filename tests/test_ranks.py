@@ -12,7 +12,7 @@ from torch import nn
 
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import ranks
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file
@@ -46,20 +46,22 @@ clips = { train = 36, val = 18, test = 19 }
 
 
 @pytest.fixture
-def trial(suite_file):
+def inputs(suite_file):
     """A tiny training."""
     cell = plan(read_suite(suite_file(more=LEARN))[0])[-1]
-    return Trial(cell, cell.settings["accuracy"])
+    return MeasureInput(cell, cell.settings["accuracy"])
 
 
-def with_settings(trial, **changes):
-    settings = {**trial.settings, **changes}
-    return Trial(trial.cell.model_copy(update={"settings": {"accuracy": settings}}), settings)
+def with_settings(inputs, **changes):
+    settings = {**inputs.settings, **changes}
+    return MeasureInput(
+        inputs.cell.model_copy(update={"settings": {"accuracy": settings}}), settings
+    )
 
 
-def test_two_processes_train_and_score_as_one_does(trial):
-    alone = {r.metric: r for r in accuracy.measure(trial)}
-    both = {r.metric: r for r in accuracy.measure(with_settings(trial, processes=2))}
+def test_two_processes_train_and_score_as_one_does(inputs):
+    alone = {r.metric: r for r in accuracy.measure(inputs)}
+    both = {r.metric: r for r in accuracy.measure(with_settings(inputs, processes=2))}
     assert both.keys() == alone.keys()
     losses = [found["final_train_loss"].detail["losses"] for found in (alone, both)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
@@ -68,7 +70,7 @@ def test_two_processes_train_and_score_as_one_does(trial):
     assert (alone["top1"].evidence["processes"], both["top1"].evidence["processes"]) == (1, 2)
 
 
-def dying(trial):
+def dying(inputs):
     """The second rank is killed while the first waits for it."""
     import torch.distributed as dist
 
@@ -78,7 +80,7 @@ def dying(trial):
     return []
 
 
-def diverging(trial):
+def diverging(inputs):
     raise Diverged("loss nan in epoch 2", History(losses=[1.0]))
 
 
@@ -90,7 +92,7 @@ class Gaps(batches.InMemory):
         return Bad(index, error) if index % 5 == 0 else super().at(epoch, index)
 
 
-def gappy(trial):
+def gappy(inputs):
     """Losses of a training in which a process often has no clip, and what is said of bad ones."""
     generator = torch.Generator().manual_seed(0)
     video = torch.randint(0, 256, (20, 2, 3, 4, 4), dtype=torch.uint8, generator=generator)
@@ -105,15 +107,15 @@ def gappy(trial):
             [item.name for item in found.bad], found.scores]  # fmt: skip
 
 
-def test_a_process_without_a_readable_clip_waits_for_nobody(trial):
-    alone, both = gappy(trial), ranks.run(gappy, trial, 2)
+def test_a_process_without_a_readable_clip_waits_for_nobody(inputs):
+    alone, both = gappy(inputs), ranks.run(gappy, inputs, 2)
     assert both[0] == pytest.approx(alone[0], abs=1e-4)
     assert both[1:6] == alone[1:6]
     assert both[1:4] == [[16] * 3, [4] * 3, [f"clips/{k}.mp4 [open]" for k in (0, 10, 15, 5)]]
     assert torch.allclose(both[6], alone[6], atol=1e-4)
 
 
-def kept(trial):
+def kept(inputs):
     """The weights after a training that keeps a checkpoint; with `fatal`, rank 1 dies in it."""
     import torch.distributed as dist
 
@@ -125,11 +127,11 @@ def kept(trial):
 
     def validate(_):
         validated.append(1)
-        if trial.settings["fatal"] and len(validated) == 2 and dist.get_rank() == 1:
+        if inputs.settings["fatal"] and len(validated) == 2 and dist.get_rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return 0.5
 
-    options = Options(saved=trial.scratch / "training.pt", after_epoch=validate)
+    options = Options(saved=inputs.scratch / "training.pt", after_epoch=validate)
     recipe = Recipe(learning_rate=0.01, epochs=4, batch_size=2, accumulate=1)
     told = fit(
         model, batches.InMemory(video, torch.arange(16) % 4), recipe, lambda *_: None, options
@@ -138,11 +140,11 @@ def kept(trial):
 
 
 def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(
-    trial, tmp_path
+    inputs, tmp_path
 ):
     def go(folder, fatal):
-        settings = {**trial.settings, "fatal": fatal}
-        return ranks.run(kept, Trial(trial.cell, settings, scratch=tmp_path / folder), 2)
+        settings = {**inputs.settings, "fatal": fatal}
+        return ranks.run(kept, MeasureInput(inputs.cell, settings, scratch=tmp_path / folder), 2)
 
     losses, _, weights = go("whole", False)
     with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
@@ -153,19 +155,19 @@ def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_we
     assert all(torch.equal(weights[name], after[name]) for name in weights)
 
 
-def telling(trial):
+def telling(inputs):
     """Each rank would give another number."""
     import torch.distributed as dist
 
-    trial.progress(1, 2, "half")
+    inputs.progress(1, 2, "half")
     return [Reading(metric="rank", value=float(dist.get_rank()), unit="1", kind="exact",
                     evidence={"how": "measured"})]  # fmt: skip
 
 
-def test_a_rank_that_dies_ends_the_others_and_is_told(trial):
+def test_a_rank_that_dies_ends_the_others_and_is_told(inputs):
     started = time.perf_counter()
     with pytest.raises(ranks.RankFailed, match="rank 1 of the training was killed by signal 9"):
-        ranks.run(dying, trial, 2)
+        ranks.run(dying, inputs, 2)
     assert time.perf_counter() - started < 45
 
 
@@ -212,20 +214,20 @@ def _ranks_below(ancestor):
     return found
 
 
-def test_a_failure_keeps_its_reason_and_what_it_knew(trial):
+def test_a_failure_keeps_its_reason_and_what_it_knew(inputs):
     with pytest.raises(ranks.RankFailed, match=r"^Diverged: loss nan in epoch 2$") as caught:
-        ranks.run(diverging, trial, 2)
+        ranks.run(diverging, inputs, 2)
     assert caught.value.detail["losses"] == [1.0]
 
 
-def test_the_first_ranks_readings_and_progress_count(trial):
+def test_the_first_ranks_readings_and_progress_count(inputs):
     seen = []
-    told = Trial(trial.cell, trial.settings, lambda *progress: seen.append(progress))
+    told = MeasureInput(inputs.cell, inputs.settings, lambda *progress: seen.append(progress))
     (reading,) = ranks.run(telling, told, 2)
     assert reading.value == 0
     assert seen == [(1, 2, "half")]
 
 
-def test_more_processes_than_gpus_are_refused(trial):
+def test_more_processes_than_gpus_are_refused(inputs):
     with pytest.raises(UserError, match="each process takes one"):
-        ranks.run(telling, with_settings(trial, device="cuda"), 99)
+        ranks.run(telling, with_settings(inputs, device="cuda"), 99)

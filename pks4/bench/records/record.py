@@ -14,6 +14,7 @@ from pydantic import Field
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.shard import Part
 from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.errors import TRY_AGAIN
 
 SCHEMA_VERSION: Final = 2
@@ -53,6 +54,7 @@ class RunHeader(Provenance):
     created: str
     cells: list[Cell]
     part: Part | None = None  # of the plan, where this run is not the whole of it
+    inputs: UserInputs | None = None  # of the user; a run from before they were kept has none
 
 
 class Measurement(Settings):

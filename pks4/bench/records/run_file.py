@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 try:
     import fcntl
@@ -29,9 +29,6 @@ from pks4.bench.plan.suite import Settings
 from pks4.bench.records.lines import Shared
 from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, without_retried
 from pks4.errors import UserError, unknown_of_many
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Line = TypeVar("Line", bound=Settings)
 ENDINGS = (".jsonl", ".jsonl.gz")  # of the files of runs
@@ -274,13 +271,3 @@ def find_run(name: str, folders: list[Path]) -> Path:
     if name not in named:
         raise UserError(unknown_of_many("run", name, sorted(named), "pks4-bench list runs"))
     return named[name]
-
-
-def frame(records: list[Record]) -> "pd.DataFrame":
-    """Records as a table, one column a field."""
-    import pandas as pd
-
-    columns = list(Record.model_fields)
-    table = pd.DataFrame([r.model_dump() for r in records], columns=columns)
-    exact = pd.Series([r.value for r in records], dtype=object)  # integers above 2^53 stay exact
-    return table.assign(value=exact)
