@@ -2,18 +2,21 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from made_runs import COST, made
 from made_runs import record as made_record
 
-from pks4.bench.records import run_file
+from pks4.bench.records import accepted, run_file
 from pks4.bench.records.lines import json_schema
 from pks4.bench.records.merge import merge
 from pks4.bench.records.record import Provenance, Record
 from pks4.errors import UserError
 
 HEADER = made().header
+RESULTS = Path(__file__).parents[1] / "results"
+COMMITTED = sorted((RESULTS / "reference").glob("*.jsonl.gz"))
 
 
 def record(metric, **more):
@@ -64,9 +67,9 @@ def test_provenance_and_labels_are_written_once_and_records_are_read_whole(tmp_p
     assert [line["source"] for line in lines_of(path) if line["type"] == "record"][:2] == [None] * 2
 
 
-def old_lines(records):
+def old_lines(records, header=HEADER):
     """A run's lines as schema version 1 wrote them."""
-    yield HEADER.model_copy(update={"schema_version": 1}).model_dump_json()
+    yield header.model_copy(update={"schema_version": 1}).model_dump_json()
     for one in records:
         yield json.dumps({**one.model_dump(mode="json"), "schema_version": 1})
 
@@ -171,3 +174,20 @@ def test_the_schema_knows_every_field_and_all_kinds_of_line():
     assert shared < known["RunHeader"]
     assert schema["discriminator"]["mapping"].keys() == {"run", "record", "provenance", "labels"}
     json.dumps(schema)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=run_file.name_of)
+def test_a_committed_run_reads_the_same_in_both_schemas(tmp_path, path):
+    run, old = run_file.read(path), tmp_path / "old.jsonl"
+    assert run.records
+    assert run.torn == []
+    old.write_text("".join(f"{line}\n" for line in old_lines(run.records, run.header)))
+    assert run_file.read(old).records == run.records
+
+
+def test_every_accepted_run_is_as_it_was_accepted():
+    entries, torn = accepted.ledger(RESULTS)
+    current = {(entry.suite, entry.environment_class): entry for entry in entries}
+    assert torn == []
+    for entry in current.values():
+        assert accepted.accepted_run(entry, RESULTS).header.run == entry.run
