@@ -14,6 +14,7 @@ VARIANTS = [
     for variant, options in entry.facts.get("VARIANTS", {"default": {}}).items()
 ]
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
+FRAMES = (1, 3, 8)
 
 
 def tiny(name, options, frames=3, device="cpu", **more):
@@ -57,3 +58,37 @@ def frames_that_fit(name, options, frames):
     """Whether a contestant takes so many frames: FRAMES_STEP says which multiples."""
     step = options.get("tubelet", MODELS[name].facts.get("FRAMES_STEP", 1))
     return frames % step == 0
+
+
+def usual_frames(name, options):
+    """The fewest frames above two that a contestant takes."""
+    return next(t for t in (3, 4, 8) if frames_that_fit(name, options, t))
+
+
+def _runs():
+    """Each variant at its usual frames, and each model at one and at eight with a first variant."""
+    for name in MODELS:
+        variants = [param for param in VARIANTS if param.values[0] == name]
+        for param in variants:
+            usual = usual_frames(*param.values)
+            yield pytest.param(*param.values, usual, id=f"{param.id}-{usual}")
+        for frames in (1, 8):
+            for param in variants:
+                if frames_that_fit(*param.values, frames):
+                    yield pytest.param(*param.values, frames, id=f"{param.id}-{frames}")
+                    break
+
+
+def first_of_each(params):
+    """The first set of parameters of each model."""
+    return list({param.values[0]: param for param in reversed(params)}.values())[::-1]
+
+
+RUNS = list(_runs())
+REFUSED = [
+    pytest.param(*param.values, frames, id=f"{param.id}-{frames}")
+    for param in VARIANTS
+    for frames in FRAMES
+    if not frames_that_fit(*param.values, frames)
+]
+every_run = pytest.mark.parametrize(("name", "options", "frames"), RUNS)

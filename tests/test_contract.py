@@ -4,7 +4,19 @@ import copy
 
 import pytest
 import torch
-from rivals import MODELS, clip, every_variant, frames_that_fit, shake, tiny, trial
+from rivals import (
+    MODELS,
+    REFUSED,
+    RUNS,
+    clip,
+    every_run,
+    every_variant,
+    first_of_each,
+    shake,
+    tiny,
+    trial,
+    usual_frames,
+)
 
 from pks4.bench.counters import count_on_meta
 from pks4.bench.fakes import pretended
@@ -14,21 +26,7 @@ from pks4.bench.measure.saved_bytes import saved_bytes
 from pks4.official import Official, load_official, official_state_dict
 
 FACTS = ("FAMILY", "PAPER", "IMAGE_TWIN", "PLACE", "TRAINED", "STAGES", "SCALES", "VARIANTS")
-some_frames = pytest.mark.parametrize("frames", [1, 3, 8])
-
-
-def built_or_skipped(name, options, frames, **more):
-    """The contestant for so many frames; if it cannot take them, it says so in one line."""
-    if frames_that_fit(name, options, frames):
-        return tiny(name, options, frames, **more)
-    with pytest.raises(ValueError, match=r"^[^\n]*frames[^\n]*$"):
-        tiny(name, options, frames, **more)
-    pytest.skip("refused in one line, as it should")
-
-
-def most_frames(name, options):
-    """The fewest frames above two that the contestant takes."""
-    return next(t for t in (3, 4, 8) if frames_that_fit(name, options, t))
+pytestmark = pytest.mark.contract
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -41,10 +39,9 @@ def test_its_file_states_its_facts(name):
     }
 
 
-@some_frames
-@every_variant
+@every_run
 def test_forward_and_backward_run_and_gradients_reach_what_is_trained(name, options, frames):
-    model = built_or_skipped(name, options, frames).train()
+    model = tiny(name, options, frames).train()
     logits = model(clip(frames))
     assert logits.shape == (2, 5)
     assert logits.isfinite().all()
@@ -56,7 +53,7 @@ def test_forward_and_backward_run_and_gradients_reach_what_is_trained(name, opti
 
 @every_variant
 def test_gradients_reach_every_weight_that_is_trained_but_those_declared_silent(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     model = shake(tiny(name, options, frames)).train()
     model(clip(frames)).square().sum().backward()
     silent = {
@@ -70,7 +67,7 @@ def test_gradients_reach_every_weight_that_is_trained_but_those_declared_silent(
 
 @every_variant
 def test_eval_is_deterministic_and_the_state_dict_round_trips(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     model, twin = shake(tiny(name, options, frames)).eval(), tiny(name, options, frames).eval()
     video = clip(frames)
     with torch.no_grad():
@@ -80,10 +77,9 @@ def test_eval_is_deterministic_and_the_state_dict_round_trips(name, options):
         assert torch.equal(twin(video), logits)
 
 
-@some_frames
-@every_variant
+@every_run
 def test_meta_agrees_on_shapes_and_macs_equal_the_closed_form(name, options, frames):
-    model = built_or_skipped(name, options, frames, device="meta")
+    model = tiny(name, options, frames, device="meta")
     video = clip(frames, device="meta")
     with torch.no_grad():
         assert model(video).shape == (2, 5)
@@ -92,11 +88,9 @@ def test_meta_agrees_on_shapes_and_macs_equal_the_closed_form(name, options, fra
     assert counted == sum(model.macs(2).values())
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@some_frames
-@every_variant
-def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames, dtype):
-    model = built_or_skipped(name, options, frames).train()
+def assert_simulated_bytes_are_real(name, options, frames, dtype):
+    """Fake tensors keep for the backward what a real run keeps."""
+    model = tiny(name, options, frames).train()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         real = saved_bytes(model, clip(frames), "flash_cpu")
     fake = tiny(name, options, frames, device="meta").train()
@@ -104,9 +98,28 @@ def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames, dtype)
         assert saved_bytes(fake, video, "flash_cpu") == real
 
 
+@every_run
+def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames):
+    assert_simulated_bytes_are_real(name, options, frames, "float32")
+
+
+@pytest.mark.parametrize(("name", "options", "frames"), first_of_each(RUNS))
+def test_simulated_bytes_under_autocast_equal_those_of_a_real_run(name, options, frames):
+    assert_simulated_bytes_are_real(name, options, frames, "bfloat16")
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(("name", "options", "frames"), REFUSED)
+def test_a_number_of_frames_that_it_cannot_take_is_refused_in_one_line(
+    name, options, frames, device
+):
+    with pytest.raises(ValueError, match=r"^[^\n]*frames[^\n]*$"):
+        tiny(name, options, frames, device=device)
+
+
 @every_variant
 def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     settings = {**macs.SETTINGS, "check_frames": frames}
     forward, train, _ = macs.measure(trial(name, options, frames, settings))
     agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
@@ -116,7 +129,7 @@ def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
 
 @every_variant
 def test_parameters_on_meta_are_those_of_the_real_model(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     total, trained = (r.value for r in params.measure(trial(name, options, frames, {})))
     real = list(tiny(name, options, frames).parameters())
     assert total == sum(p.numel() for p in real)
@@ -125,7 +138,7 @@ def test_parameters_on_meta_are_those_of_the_real_model(name, options):
 
 @every_variant
 def test_official_names_round_trip_exactly(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     model = shake(tiny(name, options, frames)).eval()
     if not hasattr(model, "official"):
         assert MODELS[name].facts.get("OFFICIAL_CODE", "") is None  # says that there is none
@@ -142,7 +155,7 @@ def test_official_names_round_trip_exactly(name, options):
 
 @every_variant
 def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     model = tiny(name, options, frames)
     twin = MODELS[name].facts["IMAGE_TWIN"]
     if twin is None:
@@ -167,7 +180,7 @@ def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, opti
 
 @every_variant
 def test_a_checkpoint_that_does_not_fit_is_listed_and_changes_nothing(name, options):
-    frames = most_frames(name, options)
+    frames = usual_frames(name, options)
     model = tiny(name, options, frames)
     if not hasattr(model, "official"):
         return
