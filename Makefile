@@ -1,5 +1,6 @@
 # make quick    its own environment, the quick suite, and a report (some ten minutes)
-# make test     the same environment, linters and tests
+# make check    the same environment, linters, types, doors and the fast tests (some 90 s)
+# make test     the same, with all tests
 # make docs     the same environment; the documentation site in .site/
 # make reports  the same environment; the reports of all accepted runs, in reports/reference/
 # make package  wheel and sdist, installed with all they need and run outside the checkout
@@ -18,17 +19,22 @@ UPGRADE ?=
 BIN := $(VENV)/bin
 UV := $(TOOLS)/bin/uv
 
-.PHONY: quick test docs reports env package lowest lock audit clean
+.PHONY: quick check test lint docs reports env package lowest lock audit clean
 
 quick: env
 	$(BIN)/pks4-bench run quick
 
-test: env
+check: lint
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not contract"
+
+test: lint
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
+
+lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n auto
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import skips
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -29,6 +30,11 @@ num_classes = 5
 measures = ["params", "macs", "saved_bytes"]
 {more}
 """
+
+
+def pytest_configure(config):
+    """Watch the skips of this run."""
+    skips.register(config)
 
 
 @pytest.fixture
