@@ -12,11 +12,11 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from pks4.attention import declare_attention
-from pks4.backbone import PerFrameBackbone, check_video
-from pks4.cost import linear_macs, vit_block_macs
-from pks4.options import at_least_one
-from pks4.video import load_backbone
+from pks4.checks import at_least_one
+from pks4.macs import linear_macs, vit_block_macs
+from pks4.models.attention import declare_attention
+from pks4.models.backbone import PerFrameBackbone, check_video
+from pks4.weights.files import load_backbone
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2103.15691"

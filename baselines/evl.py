@@ -22,13 +22,13 @@ from timm.layers import Mlp, QuickGELU
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from pks4.attention import attend, declare_attention
-from pks4.backbone import build_vit, check_video, vit_macs
-from pks4.clip import CLIP_TEXT, image_tower
-from pks4.cost import attention_macs, linear_macs
-from pks4.official import Official
-from pks4.trunk import FrozenTrunk, embed
-from pks4.weights import IMAGE_PREFIX
+from pks4.macs import attention_macs, linear_macs
+from pks4.models.attention import attend, declare_attention
+from pks4.models.backbone import build_vit, check_video, vit_macs
+from pks4.models.frozen_vit import FrozenTrunk, embed
+from pks4.weights.clip_names import CLIP_TEXT, image_tower
+from pks4.weights.files import IMAGE_PREFIX
+from pks4.weights.official import Official
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2208.03550"

@@ -6,9 +6,9 @@ head of the mean of features.
 
 from torch import Tensor, nn
 
-from pks4.backbone import PerFrameBackbone
-from pks4.cost import linear_macs
-from pks4.video import load_backbone
+from pks4.macs import linear_macs
+from pks4.models.backbone import PerFrameBackbone
+from pks4.weights.files import load_backbone
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1608.00859"

@@ -13,9 +13,9 @@ as the authors. Its config takes no drop path but a whole number, so there is no
 
 from torch import Tensor, nn
 
-from pks4.cost import attention_macs, linear_macs, vit_block_macs
 from pks4.errors import unknown_name
-from pks4.hf import Sizes, Wrapped, renamed
+from pks4.macs import attention_macs, linear_macs, vit_block_macs
+from pks4.models.transformers_video import Sizes, Wrapped, renamed
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2102.05095"

@@ -12,8 +12,8 @@ end instead of 1e-6, and there is no drop path. The masked pre-training is not p
 
 from torch import Tensor, nn
 
-from pks4.hf import Sizes, Wrapped, known_attention, renamed, split_qkv
-from pks4.trunk import spread
+from pks4.models.frozen_vit import spread
+from pks4.models.transformers_video import Sizes, Wrapped, known_attention, renamed, split_qkv
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2203.12602"

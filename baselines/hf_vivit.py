@@ -14,8 +14,8 @@ positions.
 import torch
 from torch import Tensor
 
-from pks4.hf import Sizes, Wrapped, known_attention, renamed, split_qkv
-from pks4.trunk import in_middle
+from pks4.models.frozen_vit import in_middle
+from pks4.models.transformers_video import Sizes, Wrapped, known_attention, renamed, split_qkv
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2103.15691"

@@ -16,9 +16,9 @@ with it a copy of the encoder's output that transformers makes for it.
 import torch
 from torch import Tensor, nn
 
-from pks4.cost import attention_macs, linear_macs, vit_block_macs
-from pks4.hf import Sizes, Wrapped, known_attention
-from pks4.official import Official
+from pks4.macs import attention_macs, linear_macs, vit_block_macs
+from pks4.models.transformers_video import Sizes, Wrapped, known_attention
+from pks4.weights.official import Official
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2506.09985"

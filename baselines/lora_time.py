@@ -16,11 +16,11 @@ import torch
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from pks4.attention import attend, declare_attention
-from pks4.backbone import build_vit, check_video, vit_macs
-from pks4.cost import attention_macs, linear_macs
-from pks4.options import at_least_one
-from pks4.trunk import FrozenTrunk, embed
+from pks4.checks import at_least_one
+from pks4.macs import attention_macs, linear_macs
+from pks4.models.attention import attend, declare_attention
+from pks4.models.backbone import build_vit, check_video, vit_macs
+from pks4.models.frozen_vit import FrozenTrunk, embed
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2106.09685"

@@ -24,13 +24,13 @@ import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from pks4.attention import declare_attention
-from pks4.backbone import build_vit, check_video
-from pks4.cost import attention_macs, linear_macs
 from pks4.errors import unknown_name
-from pks4.mamba import Mixer, start_steps
-from pks4.official import Official, on_square
-from pks4.weights import take
+from pks4.macs import attention_macs, linear_macs
+from pks4.models.attention import declare_attention
+from pks4.models.backbone import build_vit, check_video
+from pks4.models.bidirectional_mamba import Mixer, start_steps
+from pks4.weights.files import take
+from pks4.weights.official import Official, on_square
 
 FAMILY = "video Mamba"
 PAPER = "https://arxiv.org/abs/2403.09626"

@@ -15,13 +15,13 @@ from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
-from pks4.attention import declare_attention
-from pks4.backbone import check_video
-from pks4.cost import attention_macs, linear_macs
+from pks4.checks import check_sizes
 from pks4.errors import unknown_name
-from pks4.official import Official, along
-from pks4.options import check_sizes
-from pks4.weights import IMAGE_PREFIX, take
+from pks4.macs import attention_macs, linear_macs
+from pks4.models.attention import declare_attention
+from pks4.models.backbone import check_video
+from pks4.weights.files import IMAGE_PREFIX, take
+from pks4.weights.official import Official, along
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2102.05095"

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from pks4.official import Official
-from pks4.resnet import PerFrameResNet, build_resnet, stages
-from pks4.shift import check_n_div, temporal_shift
-from pks4.weights import take
+from pks4.models.resnet import PerFrameResNet, build_resnet, stages
+from pks4.models.temporal_shift import check_n_div, temporal_shift
+from pks4.weights.files import take
+from pks4.weights.official import Official
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"

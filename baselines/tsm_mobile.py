@@ -12,10 +12,10 @@ in MobileNetV2. The names of the weights are timm's, so its checkpoints do not l
 from timm.models._efficientnet_blocks import InvertedResidual
 from torch import Tensor, nn
 
-from pks4.backbone import PerFrameBackbone, check_video
-from pks4.cost import linear_macs
-from pks4.shift import check_n_div, temporal_shift
-from pks4.weights import take
+from pks4.macs import linear_macs
+from pks4.models.backbone import PerFrameBackbone, check_video
+from pks4.models.temporal_shift import check_n_div, temporal_shift
+from pks4.weights.files import take
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"

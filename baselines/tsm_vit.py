@@ -13,12 +13,12 @@ import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from pks4.attention import declare_attention
-from pks4.backbone import build_vit, check_video, vit_macs
-from pks4.cost import linear_macs
-from pks4.shift import check_n_div, temporal_shift
-from pks4.trunk import embed
-from pks4.weights import take
+from pks4.macs import linear_macs
+from pks4.models.attention import declare_attention
+from pks4.models.backbone import build_vit, check_video, vit_macs
+from pks4.models.frozen_vit import embed
+from pks4.models.temporal_shift import check_n_div, temporal_shift
+from pks4.weights.files import take
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pks4.official import Official
-from pks4.resnet import PerFrameResNet, build_resnet
-from pks4.weights import take
+from pks4.models.resnet import PerFrameResNet, build_resnet
+from pks4.weights.files import take
+from pks4.weights.official import Official
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1608.00859"

@@ -2,14 +2,14 @@
 
 The sequence is one cls token, then frame after frame in row-major order, (t h w). Every layer is a
 pre-norm residual around a mixer that scans it once forwards and once backwards. Mixer and network
-stand in `pks4.mamba`, since other rivals have them too. The default sizes are VideoMamba-M; Ti and
-S are in `SIZES`.
+are in `pks4.models.bidirectional_mamba`, which other rivals use too. The defaults are
+VideoMamba-M; Ti and S are in `SIZES`.
 
 Source: arXiv 2403.06977 and the authors' code (OpenGVLab/VideoMamba; the mixer "v2"), whose
 parameter names stand here. All their released models have tubelet 1.
 """
 
-from pks4.mamba import Mixer, VideoMamba
+from pks4.models.bidirectional_mamba import Mixer, VideoMamba
 
 FAMILY = "video Mamba"
 PAPER = "https://arxiv.org/abs/2403.06977"

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pks4.mamba import Mixer, VideoMamba
+from pks4.models.bidirectional_mamba import Mixer, VideoMamba
 from pks4.scan import scan_sites
 
 FAMILY = "video Mamba"

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from pks4.attention import declare_attention
-from pks4.backbone import check_video
-from pks4.cost import attention_macs, linear_macs
-from pks4.official import Official
-from pks4.options import check_sizes
-from pks4.trunk import spread
-from pks4.weights import IMAGE_PREFIX, take
+from pks4.checks import check_sizes
+from pks4.macs import attention_macs, linear_macs
+from pks4.models.attention import declare_attention
+from pks4.models.backbone import check_video
+from pks4.models.frozen_vit import spread
+from pks4.weights.files import IMAGE_PREFIX, take
+from pks4.weights.official import Official
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2203.12602"

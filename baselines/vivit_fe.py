@@ -18,13 +18,13 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from pks4.attention import declare_attention
-from pks4.backbone import check_video
-from pks4.cost import linear_macs, vit_block_macs
-from pks4.official import Official, along, on_square
-from pks4.options import at_least_one, check_sizes
-from pks4.trunk import in_middle
-from pks4.weights import take
+from pks4.checks import at_least_one, check_sizes
+from pks4.macs import linear_macs, vit_block_macs
+from pks4.models.attention import declare_attention
+from pks4.models.backbone import check_video
+from pks4.models.frozen_vit import in_middle
+from pks4.weights.files import take
+from pks4.weights.official import Official, along, on_square
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2103.15691"

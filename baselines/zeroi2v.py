@@ -21,14 +21,14 @@ import torch
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from pks4.attention import attend, declare_attention
-from pks4.backbone import build_vit, check_video, vit_macs
-from pks4.clip import CLIP_NAMES, CLIP_WITHOUT_ONES
-from pks4.cost import linear_macs
-from pks4.official import Official
-from pks4.options import at_least_one
-from pks4.shift import check_n_div
-from pks4.trunk import FrozenTrunk, embed
+from pks4.checks import at_least_one
+from pks4.macs import linear_macs
+from pks4.models.attention import attend, declare_attention
+from pks4.models.backbone import build_vit, check_video, vit_macs
+from pks4.models.frozen_vit import FrozenTrunk, embed
+from pks4.models.temporal_shift import check_n_div
+from pks4.weights.clip_names import CLIP_NAMES, CLIP_WITHOUT_ONES
+from pks4.weights.official import Official
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2310.01324"

@@ -24,10 +24,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
-    "PKS4": "pks4.module",
-    "Options": "pks4.options",
-    "KinematicPriorEncoder": "pks4.prior",
-    "plug_in": "pks4.video",
+    "PKS4": "pks4.method.module",
+    "Options": "pks4.method.options",
+    "KinematicPriorEncoder": "pks4.method.prior",
+    "plug_in": "pks4.method.video",
     "scan_sites": "pks4.scan",
     "selective_scan": "pks4.scan",
 }

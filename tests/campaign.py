@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import faults
 import fuzz
 
-from pks4.bench.environment import commit, cores
+from pks4.bench.records.environment import commit, cores
 
 LOST = ("has changed", "twice", "other keys", "other values", "has no record")
 

@@ -5,7 +5,8 @@
 
 import numpy as np
 
-from pks4.bench import compare_noisy, resampling
+from pks4.bench.stats import clips as clip_stats
+from pks4.bench.stats import noisy
 
 TRIALS, POWER_TRIALS, LEVEL = 200, 60, 0.05
 PROCESSES, ROUNDS = 3, 7
@@ -19,7 +20,7 @@ def session(chance, spread, factor=1.0):
     level = chance.normal(0, spread, (PROCESSES, 1)) + np.log(factor)
     logs = level + chance.normal(0, noise, (PROCESSES, ROUNDS))
     control = chance.normal(0, noise, (PROCESSES, ROUNDS))
-    return compare_noisy.Samples(logs=tuple(logs), control=tuple(control))
+    return noisy.Samples(logs=tuple(logs), control=tuple(control))
 
 
 def times(spread):
@@ -28,7 +29,7 @@ def times(spread):
     def shift(trial, factor):
         chance = np.random.default_rng([5, trial])
         base = session(chance, spread)
-        return compare_noisy.shift(base, session(chance, spread, factor))
+        return noisy.shift(base, session(chance, spread, factor))
 
     alike = [shift(n, 1.0) for n in range(TRIALS)]
     alarms = np.mean([s.p < LEVEL and not s.void for s in alike])
@@ -47,7 +48,7 @@ def accuracies(seeds, spread):
             clip + chance.normal(0, spread, (seeds, 1)) + chance.normal(0, 1, (seeds, CLIPS)) > 0
             for _ in range(2)
         )
-        alarms.append(resampling.paired_bootstrap(head, base, draws=1000).p < LEVEL)
+        alarms.append(clip_stats.paired_bootstrap(head, base, draws=1000).p < LEVEL)
     return np.mean(alarms)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fault_bench import Bench, check_whole, content, run_file, values
 
-from pks4.bench import run, store
-from pks4.bench.suite import read_suite
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file as records_run_file
+from pks4.bench.run import run
 
 MODEL = '''"""Hostile: a model that does harm as it is built."""
 
@@ -162,15 +163,15 @@ def cut_anywhere(bench: Bench, chance: random.Random) -> int:
     path, whole = run_file(folder), content(folder)
     parsed, text = read_suite(suite)
     start = whole.rstrip(b"\n").rindex(b"\n") + 1
-    last = store.read(path).records[-1]
+    last = records_run_file.read(path).records[-1]
     cuts = range(start, len(whole) + 1)
     for cut in cuts:
         path.write_bytes(whole[:cut])
         torn = start < cut < len(whole) - 1
         session = run.resume(parsed, text, folder)
         assert session.todo == ({} if cut >= len(whole) - 1 else {last.cell: [last.measure]}), cut
-        assert bool(store.read(path).torn) == torn, cut
-        writer = store.Writer(path)
+        assert bool(records_run_file.read(path).torn) == torn, cut
+        writer = records_run_file.Writer(path)
         if session.todo:
             writer.append(last)
         writer.close()

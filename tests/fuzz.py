@@ -113,14 +113,14 @@ def _child(name: str, cases: list[int], seed: int, home: Path) -> Iterator[dict]
 
 def serve(kind: Kind, name: str, seed: int, home: Path) -> None:
     """The child: answers each case on standard input."""
-    from pks4.bench import limits
+    from pks4.bench.run import memory_limit
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print
     seen: list[str] = []
     prepare(kind, home)
     answers.write("ready\n")
-    limits.enforce(MEMORY)
+    memory_limit.enforce(MEMORY)
     sys.addaudithook(lambda event, args: _watch(event, args, home, seen))
     for line in sys.stdin:
         case = int(line)
@@ -159,7 +159,7 @@ def case_file(name: str, seed: int, case: int, home: Path) -> Path:
 
 def attempt(kind: Kind, path: Path) -> tuple[str, str]:
     """accepted, refused or wrong, and what was said."""
-    from pks4.commands.terminal import visible
+    from pks4.commands.parts.terminal import visible
     from pks4.errors import UserError
 
     try:

@@ -52,8 +52,8 @@ def suites(folder: Path) -> None:
 
 def take_suite(path: Path) -> None:
     """As `pks4-bench plan` does it, in the short form too."""
-    from pks4.bench.plan import plan
-    from pks4.bench.suite import fast_text, parse_suite, read_suite
+    from pks4.bench.plan.plan import plan
+    from pks4.bench.plan.suite import fast_text, parse_suite, read_suite
 
     suite, text = read_suite(path)
     plan(suite)
@@ -63,8 +63,8 @@ def take_suite(path: Path) -> None:
 
 def take_claims(path: Path) -> None:
     """As `pks4-bench claims` does it, on a real run."""
-    from pks4.bench.claims import read_claims
-    from pks4.bench.claims_judge import judge
+    from pks4.bench.claims.claims import read_claims
+    from pks4.bench.claims.judge import judge
 
     for claim in read_claims(path).claims:
         judge(claim, _real_runs())
@@ -72,9 +72,9 @@ def take_claims(path: Path) -> None:
 
 def take_recipes(path: Path) -> None:
     """All recipes of a file in one plan."""
-    from pks4.bench import recipes
-    from pks4.bench.plan import plan
-    from pks4.bench.suite import parse_suite
+    from pks4.bench.plan import recipes
+    from pks4.bench.plan.plan import plan
+    from pks4.bench.plan.suite import parse_suite
 
     recipes.folder = lambda: path.parent  # where named recipes are looked for
     named = ", ".join(
@@ -134,7 +134,7 @@ def indexes(folder: Path) -> None:
 def take_index(path: Path) -> None:
     """The description, and each manifest that it names, which must lie beside it."""
     from pks4.data.dataset import Dataset
-    from pks4.data.indexed import Indexed
+    from pks4.data.index_folder import Indexed
 
     found = (Indexed if path.name == "index.json" else Dataset).read(path.parent)
     for split in found.counts:
@@ -153,18 +153,20 @@ def records(folder: Path) -> None:
 
 def take_records(path: Path) -> None:
     """A run that is resumed, compared, judged and shown."""
-    from pks4.bench import catalogue, compare, compare_print, explain, store
-    from pks4.bench.claims import read_claims
-    from pks4.bench.claims_judge import judge
-    from pks4.bench.given import Given
+    from pks4.bench.claims.claims import read_claims
+    from pks4.bench.claims.judge import judge
+    from pks4.bench.compare import compare, printing
+    from pks4.bench.contestants import catalogue
+    from pks4.bench.plan.user_inputs import Given
+    from pks4.bench.records import explain, run_file
 
-    run = store.read(path)
+    run = run_file.read(path)
     run.missing()
     Given.of(run.header.cells)
-    store.frame(run.records)
+    run_file.frame(run.records)
     for record in run.records[:3]:
         explain.explain(record)
-    compare_print.markdown(compare.compare(run, run))
+    printing.markdown(compare.compare(run, run))
     for claim in read_claims(catalogue.claims()).claims:
         judge(claim, [run])
 
@@ -234,7 +236,7 @@ def weights(folder: Path) -> None:
 
 def take_weights(path: Path) -> None:
     """As a contestant loads its image twin's."""
-    from pks4.weights import load_weights
+    from pks4.weights.files import load_weights
 
     load_weights(_net(), path)
 
@@ -269,12 +271,12 @@ _runs: list = []
 
 
 def _real_runs() -> list:
-    from pks4.bench import store
+    from pks4.bench.records import run_file
 
     if not _runs:
         names = ("latency", "plug_in", "streaming")
         paths = (p for name in names for p in ROOT.glob(f"results/reference/{name}-*.jsonl"))
-        _runs.extend(map(store.read, paths))
+        _runs.extend(map(run_file.read, paths))
     return _runs
 
 

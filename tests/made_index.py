@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pks4.data.encode import encode
-from pks4.data.index.build import build
-from pks4.data.indexed import Indexed
+from pks4.data.index.parts.build import build
+from pks4.data.index_folder import Indexed
+from pks4.data.kinetic_digits.encode import encode
 
 FRAMES = 12
 SIDED = "Pushing something from left to right"  # the class that is never flipped

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pks4.bench.plan import Cell
-from pks4.bench.record import Record, RunHeader
-from pks4.bench.store import RunFile
+from pks4.bench.plan.cell import Cell
+from pks4.bench.records.record import Record, RunHeader
+from pks4.bench.records.run_file import RunFile
 
 CLIPS, CLASSES = 400, 4
 MACHINE = {"cpu": "CPU A", "cores": 2, "os": "Linux x86_64"}

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pks4.bench import catalogue
-from pks4.bench.plan import Cell
-from pks4.bench.trial import Trial
+from pks4.bench.contestants import catalogue
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.cell import Cell
 
 MODELS = catalogue.models()
 VARIANTS = [

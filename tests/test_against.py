@@ -7,8 +7,12 @@ import pytest
 from report_records import accuracy_records, frame, header, seed_records
 from trained_records import clip_records, planted
 
-from pks4.bench import against, findings, report, resampling, tables_accuracy
-from pks4.bench.view import View
+from pks4.bench.report import report
+from pks4.bench.report.findings import costs as cost_findings
+from pks4.bench.report.tables import accuracy as accuracy_tables
+from pks4.bench.stats import clips as clip_stats
+from pks4.bench.view import versus_pks4
+from pks4.bench.view.view import View
 
 T2 = 4.302652729911275  # 97.5 % point of Student's t with 2 degrees of freedom, from tables
 OURS = {0: 0.80, 1: 0.90, 2: 0.85}
@@ -29,11 +33,11 @@ def less(*by):
 
 
 def words(records):
-    return [found.words for found in findings.build(view_of(records))]
+    return [found.words for found in cost_findings.build(view_of(records))]
 
 
 def differences(records, metric="top-1"):
-    made = tables_accuracy.differences(view_of(records))
+    made = accuracy_tables.differences(view_of(records))
     of_metric = [line for line in made.lines if line["metric"].value == metric]
     return {line["label"].value: line for line in of_metric}, made
 
@@ -41,7 +45,7 @@ def differences(records, metric="top-1"):
 def compared(records):
     view = view_of(records)
     (setting,) = view.settings("top1")
-    return against.compare(view, setting)
+    return versus_pks4.compare(view, setting)
 
 
 def test_two_clips_one_won_one_alike_as_counted_by_hand():
@@ -59,7 +63,7 @@ def test_the_predictions_of_every_seed_reach_the_comparison():
     ours = {seed: planted(0.5, shift=seed) for seed in (0, 1, 2)}
     theirs = {seed: planted(0.7, shift=2 * seed) for seed in (0, 1, 2)}
     (one,) = compared([*clip_records("pks4", ours), *clip_records("joint", theirs)])
-    asked = resampling.paired_bootstrap(np.array([*theirs.values()]), np.array([*ours.values()]))
+    asked = clip_stats.paired_bootstrap(np.array([*theirs.values()]), np.array([*ours.values()]))
     assert (one.value, one.interval, one.p) == (asked.value, asked.interval, asked.p)
     assert one.value == pytest.approx(0.2)
     assert (one.seeds, one.method) == (3, "paired bootstrap over clips and 3 seeds")
@@ -103,7 +107,7 @@ def test_every_metric_of_a_setting_at_one_t_is_one_family():
         for metric, frames in (("top1", 8), ("within_pair", 8), ("top1", 16)):
             right = {None: planted(share)}
             records += clip_records(label, right, metric=metric, frames=frames)
-    alone = resampling.paired_bootstrap(np.array([planted(0.6)]), np.array([planted(0.5)])).p
+    alone = clip_stats.paired_bootstrap(np.array([planted(0.6)]), np.array([planted(0.5)])).p
     assert [(one.metric, one.row.frames, one.family, one.p) for one in compared(records)] == [
         ("top1", 8, 2, 2 * alone),  # Holm: the least first, and never falling
         ("top1", 16, 1, alone),

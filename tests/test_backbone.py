@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pks4.backbone import PerFrameBackbone, check_video
-from pks4.bench.kernels import declared_attention
-from pks4.stages import run, stages_of
+from pks4.models.backbone import PerFrameBackbone, check_video
+from pks4.models.timm_blocks import run, stages_of
+from pks4.simulate.attention_kernels import declared_attention
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 FAMILIES = {

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines import frame_mean, st_adapter, timesformer, video_mamba
-from pks4.cost import OP_MACS
-from pks4.official import official_state_dict
+from pks4.macs import OP_MACS
+from pks4.weights.official import official_state_dict
 
 SMALL_VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 SMALL_MAMBA = {"width": 32, "depth": 2, "patch_size": 16, "image_size": 32, "state": 4}

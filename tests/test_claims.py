@@ -9,7 +9,9 @@ from made_runs import cell, failed, made, record, run_file, top1_record, written
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import catalogue, claims, claims_judge, store
+from pks4.bench.claims import claims, judge
+from pks4.bench.contestants import catalogue
+from pks4.bench.records import run_file as records_run_file
 from pks4.errors import UserError
 
 HEAD = """
@@ -137,7 +139,7 @@ def test_a_growth_is_told_only_where_its_control_holds(file, ours, reference, ve
     records = times(ours)
     if reference:
         records += times(reference, "forward_ratio", "reference_seconds")
-    ((_, found),) = claims_judge.judge(claim, [run_file(records, [])]).tests
+    ((_, found),) = judge.judge(claim, [run_file(records, [])]).tests
     assert found.verdict == verdict
     assert bool(found.missing) == (reference is None)
     assert ("do not tell" in found.effect) == (reference == 1.5)
@@ -149,7 +151,7 @@ def test_each_kind_can_come_out_each_way(file, kind):
     for records, verdict in zip(
         VERDICTS[kind], ("supported", "contradicted", "inconclusive"), strict=True
     ):
-        judged = claims_judge.judge(claim, [run_file(records, [])])
+        judged = judge.judge(claim, [run_file(records, [])])
         assert judged.verdict == verdict
         ((_, found),) = judged.tests
         assert bool(found.evidence) != bool(found.missing)
@@ -158,7 +160,7 @@ def test_each_kind_can_come_out_each_way(file, kind):
 @pytest.mark.parametrize("kind", VERDICTS)
 def test_without_evidence_it_is_inconclusive_and_the_command_is_named(file, kind):
     (claim,) = file(TESTS[kind]).claims
-    judged = claims_judge.judge(claim, [run_file([], [])])
+    judged = judge.judge(claim, [run_file([], [])])
     assert judged.verdict == "inconclusive"
     assert judged.tests[0][1].missing.startswith("these runs hold no ")
     assert judged.commands == ["pks4-bench run small"]
@@ -166,7 +168,7 @@ def test_without_evidence_it_is_inconclusive_and_the_command_is_named(file, kind
 
 def test_the_papers_claims_are_seven_and_none_is_decided_without_evidence():
     stated = claims.read_claims(catalogue.claims())
-    judged = [claims_judge.judge(claim, [run_file([], [])]) for claim in stated.claims]
+    judged = [judge.judge(claim, [run_file([], [])]) for claim in stated.claims]
     assert [one.verdict for one in judged] == ["inconclusive"] * 7
 
 
@@ -176,12 +178,12 @@ def test_the_papers_claims_are_no_suite():
 
 def test_what_cannot_be_tested_is_not_testable_here(file):
     (claim,) = file(TESTS["not_testable"]).claims
-    assert claims_judge.judge(claim, [made()]).verdict == "not testable here"
+    assert judge.judge(claim, [made()]).verdict == "not testable here"
 
 
 def test_evidence_names_run_cell_and_metric(file):
     (claim,) = file(TESTS["bound"]).claims
-    judged = claims_judge.judge(claim, [run_file(VERDICTS["bound"][0], [], "run-7")])
+    judged = judge.judge(claim, [run_file(VERDICTS["bound"][0], [], "run-7")])
     assert judged.tests[0][1].evidence == ("run-7:cost/ours/t8:gap",)
 
 
@@ -195,40 +197,40 @@ def test_readings_decide_only_where_they_agree(file):
     ):
         for combine, verdict in (("all", every), ("readings", readings)):
             (claim,) = file(*tests, more=f'combine = "{combine}"').claims
-            assert claims_judge.judge(claim, runs).verdict == verdict
+            assert judge.judge(claim, runs).verdict == verdict
 
 
 def test_what_is_shown_only_has_no_part_in_the_verdict(file):
     shown = TESTS["structure"].replace("affine", "quadratic") + "\njudged = false"
     (claim,) = file(TESTS["structure"], shown).claims
-    judged = claims_judge.judge(claim, [run_file(VERDICTS["structure"][0], [])])
+    judged = judge.judge(claim, [run_file(VERDICTS["structure"][0], [])])
     assert judged.verdict == "supported"
 
 
 def test_numbers_of_two_runs_are_not_set_side_by_side(file):
     (claim,) = file(TESTS["ratio"]).claims
     runs = [run_file(counts(label, {8: n}), [], label) for label, n in (("ours", 1), ("theirs", 9))]
-    judged = claims_judge.judge(claim, runs)
+    judged = judge.judge(claim, runs)
     assert judged.verdict == "inconclusive"
     assert "numbers of two runs" in judged.tests[0][1].missing
 
 
 def test_a_setting_narrows_the_records_that_count(file):
     (claim,) = file(TESTS["bound"] + '\nscale = "paper"').claims
-    (found,) = [f for _, f in claims_judge.judge(claim, [run_file(VERDICTS["bound"][1], [])]).tests]
+    (found,) = [f for _, f in judge.judge(claim, [run_file(VERDICTS["bound"][1], [])]).tests]
     assert found.missing.startswith("these runs hold no gap of 'ours' (scale paper)")
 
 
 def test_a_failure_is_told_as_the_reason(file):
     where = cell("cost/ours/t8", ["macs"])
     (claim,) = file(TESTS["bound"]).claims
-    judged = claims_judge.judge(claim, [run_file([failed(where, "macs", "too large")], [where])])
+    judged = judge.judge(claim, [run_file([failed(where, "macs", "too large")], [where])])
     assert judged.tests[0][1].missing == "no gap of 'ours': macs failed: too large"
 
 
 def test_a_curve_that_ends_too_early_decides_nothing(file):
     (claim,) = file(TESTS["convergence"]).claims
-    judged = claims_judge.judge(claim, [run_file(curves(*[[0.5, 0.8]] * 3), [])])
+    judged = judge.judge(claim, [run_file(curves(*[[0.5, 0.8]] * 3), [])])
     assert judged.tests[0][1].missing.startswith("curves of 2 epochs")
 
 
@@ -285,8 +287,10 @@ def test_the_pages_own_claim_is_judged(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(PAGE.split("```toml\n")[1].split("```")[0])
     (claim,) = claims.read_claims(path).claims
-    run = store.read(ROOT / "results" / "reference" / "scaling-20261124-002106-9bf7312.jsonl")
-    assert claims_judge.judge(claim, [run]).verdict == "supported"
+    run = records_run_file.read(
+        ROOT / "results" / "reference" / "scaling-20261124-002106-9bf7312.jsonl"
+    )
+    assert judge.judge(claim, [run]).verdict == "supported"
 
 
 def test_the_page_names_every_kind():

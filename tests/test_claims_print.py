@@ -3,8 +3,8 @@
 import pytest
 from made_runs import cell, record, run_file
 
-from pks4.bench import claims_judge, claims_print
-from pks4.bench.claims import Bound, Claim, Difference
+from pks4.bench.claims import judge, printing
+from pks4.bench.claims.claims import Bound, Claim, Difference
 
 
 def claim(metric="gap", label="ours", measured_by=("pks4-bench run small",), **narrowed):
@@ -23,7 +23,7 @@ def judged(stated, **detail):
     """The claim against a run with one record: the gap of `ours` is 0."""
     where = cell("cost/ours/t8", ["macs"])
     held = record(where, "macs", "gap", 0.0, "exact", detail=detail)
-    return claims_judge.judge(stated, [run_file([held], [])])
+    return judge.judge(stated, [run_file([held], [])])
 
 
 def missing(stated):
@@ -76,17 +76,17 @@ def test_commands_for_what_is_missing_leave_out_the_suites_that_were_given():
 
 
 def test_a_record_of_several_backbones_says_over_how_many():
-    (_, row) = claims_print.rows([judged(claim(), by_backbone={"resnet18": 0.0, "swin": 0.0})])
+    (_, row) = printing.rows([judged(claim(), by_backbone={"resnet18": 0.0, "swin": 0.0})])
     assert row[2:] == ("gap 0 over 2 backbones", "base-1:cost/ours/t8:gap (2 backbones)")
 
 
 def test_the_evidence_stands_in_the_table_or_below_it():
     one, words = judged(claim()), "test: base-1:cost/ours/t8:gap"
-    assert any(words in line for line in claims_print.remarks([one], evidence=True))
-    assert not any(words in line for line in claims_print.remarks([one]))
+    assert any(words in line for line in printing.remarks([one], evidence=True))
+    assert not any(words in line for line in printing.remarks([one]))
 
 
 def test_the_scale_stands_with_the_claim_and_not_as_its_effect():
     one = judged(claim())
-    assert claims_print.rows([one])[0] == ("1. One [tiny]", "supported", "", "")
-    assert "| **1. One** \\[tiny\\] | **supported** |  |  |" in claims_print.markdown([one])
+    assert printing.rows([one])[0] == ("1. One [tiny]", "supported", "", "")
+    assert "| **1. One** \\[tiny\\] | **supported** |  |  |" in printing.markdown([one])

@@ -9,12 +9,13 @@ from made_runs import made, written
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import accept, catalogue, run, store
-from pks4.bench.suite import read_suite
-from pks4.commands import places
-from pks4.commands.terminal import print_table
+from pks4.bench.contestants import catalogue
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import accepted, folders, run_file
+from pks4.bench.run import run
+from pks4.commands.parts.terminal import print_table
 from pks4.errors import UserError
-from pks4.official import official_state_dict
+from pks4.weights.official import official_state_dict
 
 
 def invoke(*args):
@@ -149,14 +150,14 @@ def test_a_checkpoint_of_the_authors_is_checked_against_the_model(tmp_path):
 
 def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, monkeypatch):
     path, folder = suite_file(), tmp_path / "runs"
-    monkeypatch.setattr(places, "runs_folder", lambda: folder)
+    monkeypatch.setattr(folders, "runs_folder", lambda: folder)
     session = run.start(*read_suite(path), folder)
     run.execute(session, 2, lambda cell, event: None)
     done = invoke("report", "latest", "--out", tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
     assert done.stdout.strip() == str(tmp_path / "report" / "report.html")
     assert "reconstruction" in page
-    value = next(r.value for r in store.read(session.path).records if r.metric == "macs_forward")
+    value = next(r.value for r in run_file.read(session.path).records if r.metric == "macs_forward")
     assert str(value) in page
     opened = []
     for there in (True, False):
@@ -170,12 +171,12 @@ def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, mon
 
 
 def test_one_command_makes_the_reports_of_all_references(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "base", lambda: tmp_path)
+    monkeypatch.setattr(folders, "base", lambda: tmp_path)
     assert "no run is accepted yet" in str(invoke("report", "--references").exception)
     assert "takes no run" in str(invoke("report", "latest", "--references").exception)
     for name in ("one", "two"):
-        run = store.read(written(made(name), tmp_path / "runs"))
-        accept.accept(run, "a reason", tmp_path / "results", who="A B")
+        run = run_file.read(written(made(name), tmp_path / "runs"))
+        accepted.accept(run, "a reason", tmp_path / "results", who="A B")
     done = invoke("report", "--references")
     (page,) = done.stdout.split()
     assert page == str(tmp_path / "reports" / "reference" / run.header.suite / "report.html")

@@ -18,9 +18,10 @@ from made_runs import (
     top1_record,
 )  # fmt: skip
 
-from pks4.bench import compare_noisy, resampling
-from pks4.bench.compare import accepted, compare
-from pks4.bench.compare_exact import changes
+from pks4.bench.compare.cases import changes
+from pks4.bench.compare.compare import accepted, compare
+from pks4.bench.stats import clips as clip_stats
+from pks4.bench.stats import noisy
 from pks4.errors import UserError
 
 
@@ -301,17 +302,16 @@ def test_alike_accuracies_alarm_about_as_often_as_stated(seeds, most):
             clip + chance.normal(0, 0.1, (seeds, 1)) + chance.normal(0, 1, (seeds, 300)) > 0
             for _ in range(2)
         )
-        found.append(resampling.paired_bootstrap(head, base, draws=600).p < 0.05)
+        found.append(clip_stats.paired_bootstrap(head, base, draws=600).p < 0.05)
     assert np.mean(found) <= most
 
 
 def test_pairing_of_processes_takes_out_what_both_arms_share():
     chance = np.random.default_rng(0)
     pace = np.repeat(chance.normal(0, 0.2, 5), 7).reshape(5, 7)
-    one = compare_noisy.Samples(logs=tuple(pace), control=tuple(0 * pace))
-    two = compare_noisy.Samples(logs=tuple(pace + 0.1), control=tuple(0 * pace))
+    one = noisy.Samples(logs=tuple(pace), control=tuple(0 * pace))
+    two = noisy.Samples(logs=tuple(pace + 0.1), control=tuple(0 * pace))
     widths = [
-        np.ptp(np.log(compare_noisy.shift(one, two, paired=paired).interval))
-        for paired in (True, False)
+        np.ptp(np.log(noisy.shift(one, two, paired=paired).interval)) for paired in (True, False)
     ]
     assert widths[0] < 0.001 < 0.1 < widths[1]

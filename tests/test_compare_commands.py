@@ -10,20 +10,21 @@ from made_runs import COST, failed, made, run_file, written
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import catalogue, compare_confirm, compare_print, compare_worktree
-from pks4.bench.compare import compare
-from pks4.bench.compare_rounds import joined
-from pks4.bench.environment import provenance
-from pks4.bench.plan import plan
-from pks4.bench.suite import read_suite
-from pks4.commands import judge
+from pks4.bench.compare import printing, remeasure, worktree
+from pks4.bench.compare.compare import compare
+from pks4.bench.compare.worktree import joined
+from pks4.bench.contestants import catalogue
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records.environment import provenance
+from pks4.commands.results import compare as results_compare
 from pks4.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """Results of the command go to a temporary folder."""
-    monkeypatch.setattr(judge, "results_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(results_compare, "results_folder", lambda: tmp_path / "results")
 
 
 def invoke(*args):
@@ -120,15 +121,15 @@ def hostile():
 
 
 def test_markdown_shows_hostile_text_as_text():
-    text = compare_print.markdown(hostile())
+    text = printing.markdown(hostile())
     row = text.splitlines()[-1]
     assert "<script>" not in text
-    assert row.count(" | ") == len(compare_print.COLUMNS) - 1
+    assert row.count(" | ") == len(printing.COLUMNS) - 1
     assert r"\@team" in row
 
 
 def test_junit_is_xml_whatever_the_text_and_counts_alarms(tmp_path, files):
-    suite = ElementTree.fromstring(compare_print.junit(hostile()))
+    suite = ElementTree.fromstring(printing.junit(hostile()))
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert "<script>alert(1)</script>" in suite.find("testcase/failure").text
     out = tmp_path / "deep" / "junit.xml"
@@ -159,7 +160,7 @@ def test_wrong_use_is_one_line(args, said):
 
 def confirmed(head, again):
     """HEAD's comparison after a fresh session."""
-    return compare_confirm.confirmed(compare(made(), head), compare(made(), again))
+    return remeasure.confirmed(compare(made(), head), compare(made(), again))
 
 
 def alarm(again, head):
@@ -184,14 +185,14 @@ def test_an_exact_number_that_does_not_repeat_stays_and_says_so():
 
 def test_only_what_alarmed_is_measured_again():
     found = compare(made(), made("head-1", share=0.5))
-    cells = compare_confirm.alarmed(found, made().header.cells)
+    cells = remeasure.alarmed(found, made().header.cells)
     assert [c.id for c in cells] == [f"learn/ours/t8/seed{s}" for s in range(3)]
 
 
 def test_another_code_than_heads_is_not_measured_in_its_name(tmp_path):
     head = made("head-1", saved=1001)
     with pytest.raises(UserError, match="check out HEAD's commit to confirm"):
-        compare_confirm.session(compare(made(), head), head, tmp_path)
+        remeasure.session(compare(made(), head), head, tmp_path)
 
 
 # Two revisions in one session
@@ -200,13 +201,13 @@ def test_another_code_than_heads_is_not_measured_in_its_name(tmp_path):
 def test_an_arm_runs_its_own_code_and_no_other(tmp_path, suite_file):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="which is not its code"):
-        compare_worktree.arm("BASE", tmp_path / "empty", suite_file())
+        worktree.arm("BASE", tmp_path / "empty", suite_file())
 
 
 def test_a_revision_that_is_none_is_told():
     with (
         pytest.raises(UserError, match="is no revision here"),
-        compare_worktree.worktree("no-such-revision"),
+        worktree.worktree("no-such-revision"),
     ):
         pass
 
@@ -214,16 +215,14 @@ def test_a_revision_that_is_none_is_told():
 def arm(name, cells):
     """An arm of this very code."""
     root = catalogue.root()
-    return compare_worktree.Arm(
-        name=name, root=root, source=provenance(), cells={c.id: c for c in cells}
-    )
+    return worktree.Arm(name=name, root=root, source=provenance(), cells={c.id: c for c in cells})
 
 
 def test_what_an_arms_worker_says_is_recorded_under_the_arm(tmp_path, suite_file):
     suite, text = read_suite(suite_file())
     cells = [c.model_copy(update={"measures": ["params"]}) for c in plan(suite)[:1]]
     arms = arm("BASE", cells), arm("HEAD", [])
-    base, head = compare_worktree.measure(arms, ("small", text), tmp_path, lambda line: None)
+    base, head = worktree.measure(arms, ("small", text), tmp_path, lambda line: None)
     assert [r.metric for r in base.records] == ["params_total", "params_trainable"]
     assert base.header.run.startswith("base-small-")
     assert [e.state for e in compare(base, head).entries] == ["missing"] * 2
@@ -234,7 +233,7 @@ def test_a_worker_that_dies_leaves_a_record_in_its_arm(tmp_path, suite_file):
     short = {"measures": ["params"], "time_limit_seconds": 0.01}
     cells = [c.model_copy(update=short) for c in plan(suite)[:1]]
     arms = arm("BASE", cells), arm("HEAD", [])
-    base, head = compare_worktree.measure(arms, ("small", text), tmp_path, lambda line: None)
+    base, head = worktree.measure(arms, ("small", text), tmp_path, lambda line: None)
     assert [(r.metric, r.status) for r in base.records] == [("*", "failed")]
     assert head.records == []
 

@@ -1,7 +1,7 @@
 """A comparison as a table: what says nothing is left out, and why it was accepted is told once."""
 
-from pks4.bench.compare import Comparison, Entry
-from pks4.bench.compare_print import rows, summary
+from pks4.bench.compare.compare import Comparison, Entry
+from pks4.bench.compare.printing import rows, summary
 
 
 def entry(cell, state, base, head, **more):

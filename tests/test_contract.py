@@ -18,12 +18,12 @@ from rivals import (
     usual_frames,
 )
 
-from pks4.bench.counters import count_on_meta
-from pks4.bench.fakes import pretended
-from pks4.bench.kernels import declared_attention
 from pks4.bench.measure import macs, params
-from pks4.bench.measure.saved_bytes import saved_bytes
-from pks4.official import Official, load_official, official_state_dict
+from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.count_macs import count_on_meta
+from pks4.simulate.fake_device import pretended
+from pks4.simulate.saved_bytes import saved_bytes
+from pks4.weights.official import Official, load_official, official_state_dict
 
 FACTS = ("FAMILY", "PAPER", "IMAGE_TWIN", "PLACE", "TRAINED", "STAGES", "SCALES", "VARIANTS")
 pytestmark = pytest.mark.contract

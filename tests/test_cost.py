@@ -6,8 +6,9 @@ import pytest
 from made_index import made_index
 from typer.testing import CliRunner
 
-from pks4.bench import catalogue, cost_figures
-from pks4.bench.cost import Speed
+from pks4.bench.budget import data_size
+from pks4.bench.budget.budget import Speed
+from pks4.bench.contestants import catalogue
 from pks4.cli import app
 from pks4.errors import UserError
 
@@ -111,7 +112,7 @@ def test_a_published_data_set_has_its_sizes_views_and_bytes(paper):
     views = 'split = "val"\neval_clips = 2\neval_crops = 3'
     grid = 'data_set = "kinetics400"'
     found, training = only(paper("--json", grid=grid, accuracy=views))
-    figures = cost_figures.read()
+    figures = data_size.read()
     train, val = (int(figures["kinetics400", f"clips_{s}"].value) for s in ("train", "val"))
     assert training["training_macs"] == 3 * train * 2 * 3 * 400
     assert training["scoring_macs"] == 2 * 3 * val * 3 * 400
@@ -203,6 +204,6 @@ def test_a_speed_is_its_peak_times_what_is_used_of_it():
 )
 def test_a_wrong_line_of_the_figures_is_named(tmp_path, line, said):
     path = tmp_path / "cost.csv"
-    path.write_text(f"{','.join(cost_figures.COLUMNS)}\n{line}\n")
+    path.write_text(f"{','.join(data_size.COLUMNS)}\n{line}\n")
     with pytest.raises(UserError, match=said):
-        cost_figures.read(path)
+        data_size.read(path)

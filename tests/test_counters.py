@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from pks4.bench.counters import Uncounted, contracts, count_on_meta, count_with_fvcore
-from pks4.bench.kernels import declared_attention
+from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.count_macs import Uncounted, contracts, count_on_meta, count_with_fvcore
 
 
 @torch.library.custom_op("pks4_test::unknown", mutates_args=())

@@ -8,9 +8,9 @@ from rivals import clip, every_variant, frames_that_fit, tiny
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pks4.bench.measure.saved_bytes import saved_bytes
-from pks4.bench.targets import TARGETS, standing_on
 from pks4.scan.backends import assumed
+from pks4.simulate.saved_bytes import saved_bytes
+from pks4.simulate.targets import TARGETS, standing_on
 
 
 @contextmanager

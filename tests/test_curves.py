@@ -4,9 +4,12 @@ import pytest
 from report_records import frame, header
 from trained_records import curve_records
 
-from pks4.bench import curves, findings, tables, tables_convergence
-from pks4.bench.curves import Curve
-from pks4.bench.view import View
+from pks4.bench.report.findings import costs as cost_findings
+from pks4.bench.report.tables import accuracy as accuracy_tables
+from pks4.bench.report.tables import costs as cost_tables
+from pks4.bench.view import curves
+from pks4.bench.view.curves import Curve
+from pks4.bench.view.view import View
 
 RISING = [0.10, 0.40, 0.49, 0.50]  # 98 % of the best is 0.49: epoch 3
 
@@ -24,12 +27,12 @@ def curve(top1, target=None):
 
 
 def line(records):
-    (made,) = tables_convergence.convergence(view_of(records)).lines
+    (made,) = accuracy_tables.convergence(view_of(records)).lines
     return made
 
 
 def said(records):
-    found = findings.build(view_of(records))
+    found = cost_findings.build(view_of(records))
     return [one.words for one in found if one.topic == "Convergence"]
 
 
@@ -101,13 +104,13 @@ def test_a_seed_that_missed_it_is_the_end_of_the_range():
 
 
 def test_without_a_target_nothing_is_said_of_one():
-    made = tables_convergence.convergence(view_of(curve_records("pks4", {None: RISING})))
+    made = accuracy_tables.convergence(view_of(curve_records("pks4", {None: RISING})))
     assert "target" not in [column.key for column in made.shown]
 
 
 def test_without_curves_there_is_no_table():
     records = [one | {"metric": "top1"} for one in curve_records("pks4", {None: RISING})]
-    assert "convergence" not in [made.name for made in tables.build(view_of(records))]
+    assert "convergence" not in [made.name for made in cost_tables.build(view_of(records))]
 
 
 def test_the_sentence_names_the_least_compute_who_missed_and_who_may_still_rise():

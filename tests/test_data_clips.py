@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pks4.data import make
-from pks4.data.clips import load_entries, load_split, segment_centres
+from pks4.data.decoded_split import load_entries, load_split, segment_centres
 from pks4.data.errors import BadClipsError, DataError, VideoError
+from pks4.data.kinetic_digits import make_dataset
 from pks4.data.manifest import read_manifest
 from pks4.data.readers import read_frames
 
@@ -16,13 +16,17 @@ from pks4.data.readers import read_frames
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     counts = {"train": 126, "test": 36}
-    return make.make("temporal", cache=tmp_path_factory.mktemp("cache"), counts=counts, workers=1)
+    return make_dataset.make(
+        "temporal", cache=tmp_path_factory.mktemp("cache"), counts=counts, workers=1
+    )
 
 
 @pytest.fixture
 def damaged(tmp_path):
     counts = {"val": 18}
-    made = make.make("temporal", cache=tmp_path, counts=counts, size=32, frames=4, workers=1)
+    made = make_dataset.make(
+        "temporal", cache=tmp_path, counts=counts, size=32, frames=4, workers=1
+    )
     (made.root / "val" / "000002.mp4").write_bytes(b"")
     whole = (made.root / "val" / "000003.mp4").read_bytes()
     (made.root / "val" / "000004.mp4").write_bytes(whole[: len(whole) // 2])

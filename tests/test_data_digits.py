@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from pks4.data.digits import OSCILLATIONS, PAIRS, TASKS, class_names, pair_of
 from pks4.data.errors import DataError
-from pks4.data.trajectory import drift, trajectory
+from pks4.data.kinetic_digits.tasks import OSCILLATIONS, PAIRS, TASKS, class_names, pair_of
+from pks4.data.kinetic_digits.trajectory import drift, trajectory
 
 FRAMES = 16
 PAIR_NAMES = [f"{pair.first}/{pair.second}" for pair in PAIRS]

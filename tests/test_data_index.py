@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from pks4.cli import app
 from pks4.data.errors import BadClipsError, DataError, ManifestError
 from pks4.data.index import datasets
-from pks4.data.index.build import build, count_packets
-from pks4.data.indexed import Indexed
+from pks4.data.index.parts.build import build, count_packets
+from pks4.data.index_folder import Indexed
 
 LABELS = {  # the labels of each split, by hand
     "kinetics400": {"train": [0, 1], "val": [0]},
@@ -105,7 +105,7 @@ def test_files_opened_before_are_not_opened_again_unless_changed(tmp_path, monke
     index(tmp_path, "coin")
     opened = []
     monkeypatch.setattr(
-        "pks4.data.index.build.count_packets",
+        "pks4.data.index.parts.build.count_packets",
         lambda path: opened.append(path.name) or count_packets(path),
     )
     with (tmp_path / "out/opened.jsonl").open("a") as file:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from pks4.data.digits import class_names
-from pks4.data.long import CUE_FRAMES, SPEED_PER_FRAME, wander
-from pks4.data.render import render
+from pks4.data.kinetic_digits.long_task import CUE_FRAMES, SPEED_PER_FRAME, wander
+from pks4.data.kinetic_digits.render import render
+from pks4.data.kinetic_digits.tasks import class_names
 
 NAMES = class_names("long")
 WAY = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}

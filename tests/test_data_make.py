@@ -7,10 +7,11 @@ import os
 import pytest
 import torch
 
-from pks4.data import Dataset, integrity, make
-from pks4.data.clips import load_split
-from pks4.data.digits import TASKS
+from pks4.data import Dataset, integrity
+from pks4.data.decoded_split import load_split
 from pks4.data.errors import CacheError, DataError
+from pks4.data.kinetic_digits import make_dataset
+from pks4.data.kinetic_digits.tasks import TASKS
 from pks4.data.manifest import manifest_text, read_manifest, verify
 
 COUNTS = {"train": 20, "test": 10}
@@ -19,7 +20,7 @@ SMALL = {"size": 32, "frames": 4, "counts": COUNTS, "workers": 1}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make.make("spatial", cache=tmp_path_factory.mktemp("cache"), **SMALL)
+    return make_dataset.make("spatial", cache=tmp_path_factory.mktemp("cache"), **SMALL)
 
 
 def stamps(root):
@@ -44,14 +45,14 @@ def test_classes_are_balanced_and_clips_verify(made):
 
 def test_a_finished_data_set_is_reused_untouched(made):
     before = stamps(made.root)
-    again = make.make("spatial", cache=made.root.parent, **SMALL)
+    again = make_dataset.make("spatial", cache=made.root.parent, **SMALL)
     assert again == made
     assert stamps(made.root) == before
 
 
 def test_two_builds_are_equal_byte_by_byte_whatever_the_workers(made, tmp_path):
     calls = []
-    other = make.make("spatial", cache=tmp_path, **SMALL | {"workers": 2},
+    other = make_dataset.make("spatial", cache=tmp_path, **SMALL | {"workers": 2},
                       progress=lambda *call: calls.append(call))  # fmt: skip
     assert other.digest == made.digest
     for path in stamps(made.root):
@@ -65,7 +66,7 @@ def test_an_interrupted_making_resumes_where_it_stopped(made, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make.make("spatial", cache=tmp_path, progress=interrupt, **SMALL)
+        make_dataset.make("spatial", cache=tmp_path, progress=interrupt, **SMALL)
     root = tmp_path / made.root.name
     assert not (root / "dataset.json").exists()
     with pytest.raises(DataError, match="no finished data set"):
@@ -74,10 +75,12 @@ def test_an_interrupted_making_resumes_where_it_stopped(made, tmp_path):
     assert len(kept) == 12
     spoilt = root / "train" / "000003.mp4"
     spoilt.write_bytes(b"spoilt")
-    with (root / make.JOURNAL).open("a") as journal:
+    with (root / make_dataset.JOURNAL).open("a") as journal:
         journal.write('{"path": "train/0000')  # the line an interruption cut
     calls = []
-    resumed = make.make("spatial", cache=tmp_path, progress=lambda *c: calls.append(c), **SMALL)
+    resumed = make_dataset.make(
+        "spatial", cache=tmp_path, progress=lambda *c: calls.append(c), **SMALL
+    )
     assert calls[0] == (11, 30)
     assert resumed.digest == made.digest
     after = stamps(root / "train")
@@ -87,10 +90,10 @@ def test_an_interrupted_making_resumes_where_it_stopped(made, tmp_path):
 
 
 def test_a_clip_lost_from_a_finished_data_set_is_rendered_again(made, tmp_path):
-    mine = make.make("spatial", cache=tmp_path, **SMALL)
+    mine = make_dataset.make("spatial", cache=tmp_path, **SMALL)
     (mine.root / "test" / "000005.mp4").unlink()
     calls = []
-    make.make("spatial", cache=tmp_path, progress=lambda *c: calls.append(c), **SMALL)
+    make_dataset.make("spatial", cache=tmp_path, progress=lambda *c: calls.append(c), **SMALL)
     assert calls == [(29, 30), (30, 30)]
     assert load_split(mine, "test", 4).video.shape == (10, 4, 3, 32, 32)
 
@@ -104,13 +107,13 @@ def changed(path):
 
 
 def test_a_changed_clip_is_named_with_the_remedy_and_the_remedy_works(made, tmp_path):
-    mine = make.make("spatial", cache=tmp_path, **SMALL)
+    mine = make_dataset.make("spatial", cache=tmp_path, **SMALL)
     clip = mine.root / "test" / "000005.mp4"
     changed(clip)
     with pytest.raises(DataError, match=r"test/000005.mp4: this file was changed.*delete it"):
-        make.make("spatial", cache=tmp_path, **SMALL)
+        make_dataset.make("spatial", cache=tmp_path, **SMALL)
     clip.unlink()
-    assert make.make("spatial", cache=tmp_path, **SMALL).digest == made.digest
+    assert make_dataset.make("spatial", cache=tmp_path, **SMALL).digest == made.digest
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_a_changed_clip_is_named_with_the_remedy_and_the_remedy_works(made, tmp_
     ],
 )
 def test_a_changed_manifest_is_found_by_the_description(tmp_path, column, value, message):
-    root = make.make("spatial", cache=tmp_path, **SMALL).root
+    root = make_dataset.make("spatial", cache=tmp_path, **SMALL).root
     with (root / "test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     if column is None:
@@ -131,7 +134,7 @@ def test_a_changed_manifest_is_found_by_the_description(tmp_path, column, value,
         rows[0][column] = value
     (root / "test.csv").write_text(manifest_text(rows))
     with pytest.raises(DataError, match=message):
-        make.make("spatial", cache=tmp_path, **SMALL)
+        make_dataset.make("spatial", cache=tmp_path, **SMALL)
 
 
 def test_files_are_hashed_once_in_a_process_unless_they_change(made, monkeypatch):
@@ -150,7 +153,7 @@ def test_files_are_hashed_once_in_a_process_unless_they_change(made, monkeypatch
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(("size", "frames"), [(64, 512), (112, 40), (224, 32)])
 def test_every_task_renders_at_every_size_and_length(task, size, frames, tmp_path):
-    dataset = make.make(task, size=size, frames=frames, counts={"test": 2}, cache=tmp_path,
+    dataset = make_dataset.make(task, size=size, frames=frames, counts={"test": 2}, cache=tmp_path,
                         workers=1)  # fmt: skip
     clips = load_split(dataset, "test", frames)
     assert clips.video.shape == (2, frames, 3, size, size)
@@ -176,20 +179,20 @@ def test_every_task_renders_at_every_size_and_length(task, size, frames, tmp_pat
 def test_a_setting_that_cannot_be_met_is_refused(change, message, tmp_path):
     settings = {"task": "spatial", **SMALL, **change}
     with pytest.raises(DataError, match=message):
-        make.make(settings.pop("task"), cache=tmp_path, **settings)
+        make_dataset.make(settings.pop("task"), cache=tmp_path, **settings)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_names_the_remedy(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CacheError, match="PKS4_CACHE"):
-        make.make("spatial", cache=tmp_path / "file", **SMALL)
+        make_dataset.make("spatial", cache=tmp_path / "file", **SMALL)
     assert issubclass(CacheError, OSError)
 
 
 def test_the_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PKS4_CACHE", str(tmp_path))
-    tiny = make.make("spatial", size=32, frames=2, counts={"val": 1})
+    tiny = make_dataset.make("spatial", size=32, frames=2, counts={"val": 1})
     assert tiny.root.parent == tmp_path
 
 

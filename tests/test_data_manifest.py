@@ -4,11 +4,11 @@ import hashlib
 
 import pytest
 
-from pks4.data.digits import FPS
-from pks4.data.encode import encode
 from pks4.data.errors import DataError, ManifestError, VideoError
+from pks4.data.kinetic_digits.encode import encode
+from pks4.data.kinetic_digits.render import render
+from pks4.data.kinetic_digits.tasks import FPS
 from pks4.data.manifest import COLUMNS, Entry, manifest_text, read_manifest, verify
-from pks4.data.render import render
 
 HEADER = "path,label,class,num_frames"
 CLASSES = ("cat", "dog")

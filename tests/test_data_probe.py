@@ -7,17 +7,17 @@ import pytest
 from typer.testing import CliRunner
 
 from pks4.cli import app
-from pks4.commands import probe as probe_command
-from pks4.data import long, make, probe_views, render, trajectory
+from pks4.commands import data as probe_command
 from pks4.data.errors import DataError
-from pks4.data.probe import probe
-from pks4.data.render import render as render_clip
+from pks4.data.kinetic_digits import leak_views, long_task, make_dataset, render, trajectory
+from pks4.data.kinetic_digits.leak_probe import probe
+from pks4.data.kinetic_digits.render import render as render_clip
 
 PAIRED = {"train": 360, "test": 180}
 
 
 def made(task, folder, frames=16, counts=PAIRED):
-    return make.make(task, size=32, frames=frames, counts=counts, cache=folder, workers=1)
+    return make_dataset.make(task, size=32, frames=frames, counts=counts, cache=folder, workers=1)
 
 
 def scores(findings, metric="all"):
@@ -28,7 +28,7 @@ def scores(findings, metric="all"):
 def few_trees():
     """A few trees will do for what is planted here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pks4.data.probe.TREES", 20)
+        patch.setattr("pks4.data.kinetic_digits.leak_probe.TREES", 20)
         yield
 
 
@@ -95,7 +95,7 @@ def test_long_takes_both_ends_of_the_clip(tmp_path):
 
 def test_a_place_that_tells_the_first_cue_is_a_leak_of_single_frames(tmp_path, monkeypatch):
     def planted(name, frames, rng):
-        path, marked = long.wander(name, frames, rng)
+        path, marked = long_task.wander(name, frames, rng)
         column = {"left": 0.2, "right": 0.4, "up": 0.6, "down": 0.8}[name.split("_")[0]]
         fixed = np.full_like(path.x, column)
         rest = path.y, path.scale, path.angle, path.visible
@@ -118,7 +118,7 @@ def test_the_motion_of_a_digit_does_not_tell_it(tmp_path):
 
 def test_shuffled_and_sampled_views_have_no_more_numbers_than_frames_allow():
     clip = render_clip("long", "train", 0, size=32, frames=64, seed=0)
-    views = probe_views.views("long", probe_views.track(clip.frames), 0)
+    views = leak_views.views("long", leak_views.track(clip.frames), 0)
     assert len(views["shuffled"]) == len(views["ordered"])
     assert not np.array_equal(views["shuffled"], views["ordered"])
     assert all(np.isfinite(view).all() for view in views.values())
@@ -126,12 +126,12 @@ def test_shuffled_and_sampled_views_have_no_more_numbers_than_frames_allow():
 
 def test_the_tracker_finds_the_sprite_and_its_marks():
     size = 64
-    path, marked = long.wander("left_up", 64, np.random.default_rng(3))
+    path, marked = long_task.wander("left_up", 64, np.random.default_rng(3))
     digit = np.ones((8, 8), np.float32)
     frames = render.compose("train", digit, path, size, np.random.default_rng(4), marked)
-    track = probe_views.track(frames)
+    track = leak_views.track(frames)
     for found, true in ((track.x, path.x), (track.y, path.y)):
-        error = probe_views.wrapped(found - 2 * np.pi * true) * size / (2 * np.pi)
+        error = leak_views.wrapped(found - 2 * np.pi * true) * size / (2 * np.pi)
         assert np.abs(error).max() < 1  # pixel
     assert np.array_equal(track.mark > 0.5, marked)
 
@@ -176,7 +176,9 @@ def test_the_command_does_not_call_sound_what_it_did_not_ask(command):
 
 def test_the_command_ends_with_1_and_names_the_leak(command, monkeypatch):
     monkeypatch.setattr(probe_command, "_row", lambda score: [score.view] * 9)
-    monkeypatch.setattr("pks4.data.probe.Score.leaks", property(lambda s: s.view == "bag"))
+    monkeypatch.setattr(
+        "pks4.data.kinetic_digits.leak_probe.Score.leaks", property(lambda s: s.view == "bag")
+    )
     done = command()
     assert done.exit_code == 1
     assert "LEAK: above what an honest data set allows: bag (all)" in done.stderr

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from pks4.data import render as render_module
-from pks4.data.digits import FPS, GENERATOR_VERSION, SPLITS, TASKS
-from pks4.data.encode import encode, frames_sha256, rgb_to_yuv420
-from pks4.data.material import backgrounds, sprite_indices, sprites
-from pks4.data.render import render
+from pks4.data.kinetic_digits import render as render_module
+from pks4.data.kinetic_digits.encode import encode, frames_sha256, rgb_to_yuv420
+from pks4.data.kinetic_digits.render import render
+from pks4.data.kinetic_digits.sprites import backgrounds, sprite_indices, sprites
+from pks4.data.kinetic_digits.tasks import FPS, GENERATOR_VERSION, SPLITS, TASKS
 
 MEANS_OF_VERSION = {
     1: {

@@ -5,12 +5,11 @@ import json
 from typer.testing import CliRunner
 
 from pks4.cli import app
-from pks4.data import throughput
-from pks4.data.readers import READERS
+from pks4.data.readers import READERS, reader_speed
 
 
 def test_every_reader_is_timed_or_named_as_absent(monkeypatch):
-    monkeypatch.setattr(throughput, "NUM_FRAMES", 40)
+    monkeypatch.setattr(reader_speed, "NUM_FRAMES", 40)
     done = CliRunner().invoke(app, ["data", "readers", "--rounds", "2", "--json"])
     found = json.loads(done.stdout)
     assert set(found["readers"]) | set(found["absent"]) == set(READERS)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pks4.data.encode import encode
 from pks4.data.errors import BadClipsError, DataError
+from pks4.data.kinetic_digits.encode import encode
 from pks4.data.manifest import Entry
 from pks4.data.sampling import Sampling
-from pks4.data.videos import Tally, Videos, collate
+from pks4.data.video_dataset import Tally, Videos, collate
 from pks4.train.batches import Keyed
 
 FRAMES, SIZE = 12, 32

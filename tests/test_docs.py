@@ -10,8 +10,8 @@ from pathlib import Path
 import documents
 import pytest
 
-from pks4.bench import catalogue
-from pks4.bench.suite import parse_suite
+from pks4.bench.contestants import catalogue
+from pks4.bench.plan.suite import parse_suite
 from pks4.cli import app
 
 ROOT = Path(__file__).parents[1]

@@ -6,9 +6,10 @@ import re
 import pytest
 from report_records import header, synthetic_run
 
-from pks4.bench import catalogue, store
-from pks4.bench.explain import explain, find
-from pks4.bench.store import RunFile
+from pks4.bench.contestants import catalogue
+from pks4.bench.records import run_file
+from pks4.bench.records.explain import explain, find
+from pks4.bench.records.run_file import RunFile
 from pks4.errors import UserError
 
 
@@ -18,7 +19,7 @@ def run(tmp_path_factory) -> RunFile:
     records = synthetic_run()
     path = tmp_path_factory.mktemp("runs") / "run.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in (header(records), *records)))
-    return store.read(path)
+    return run_file.read(path)
 
 
 def test_every_number_of_a_run_can_be_explained(run):

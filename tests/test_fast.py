@@ -3,10 +3,10 @@
 import pytest
 from typer.testing import CliRunner
 
-from pks4.bench.plan import plan
-from pks4.bench.suite import fast_text, parse_suite
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import fast_text, parse_suite
+from pks4.bench.records.folders import suite_named
 from pks4.cli import app
-from pks4.commands.places import suite_named
 from pks4.errors import UserError
 
 SUITE = """

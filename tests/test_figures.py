@@ -6,9 +6,19 @@ import matplotlib
 import pytest
 from report_records import COSTS, FRAMES, cost_records, frame, header, record, synthetic_run
 
-from pks4.bench import charts, drawing, figures, headline, labels, palette
-from pks4.bench.figures import Omitted, Plot
-from pks4.bench.view import FAMILIES, View
+from pks4.bench.report.figures import (
+    charts,
+    common,
+    drawing,
+    headline,
+    labels,
+    palette,
+)
+from pks4.bench.report.figures import (
+    costs as cost_figures,
+)
+from pks4.bench.report.figures.common import Omitted, Plot
+from pks4.bench.view.view import FAMILIES, View
 
 
 def view_of(records):
@@ -21,7 +31,7 @@ def few(frames=FRAMES, contestants=("pks4", "joint", "frame_mean")):
 
 @pytest.fixture(scope="module")
 def made():
-    return figures.build(view_of(synthetic_run()))
+    return cost_figures.build(view_of(synthetic_run()))
 
 
 def test_one_figure_for_each_metric(made):
@@ -64,13 +74,13 @@ def test_whiskers_reach_from_first_to_third_quartile():
 
 def test_guessing_is_drawn_at_chance_and_at_one_half():
     rows = [r for r in view_of(synthetic_run()).rows if r.metric in ("top1", "within_pair")]
-    assert figures.levels("within_pair", rows) == {"coin, 50 %": 0.5}
+    assert common.levels("within_pair", rows) == {"coin, 50 %": 0.5}
     spatial = [r for r in rows if r.setting.task == "spatial"]
-    assert figures.levels("top1", spatial) == {"chance, 10.0 %": 0.1}
+    assert common.levels("top1", spatial) == {"chance, 10.0 %": 0.1}
 
 
 def test_missing_data_leaves_a_figure_out_with_the_reason():
-    made = figures.build(view_of(few(frames=(8,))))
+    made = cost_figures.build(view_of(few(frames=(8,))))
     assert all(isinstance(one, Omitted) for one in made)
     reasons = [one.why for one in made]
     assert "fewer than two frame counts above zero" in reasons
@@ -81,7 +91,7 @@ def test_a_line_that_stops_early_says_where():
     records = [r for r in few() if (r["label"], r["frames"]) != ("joint", 64)]
     view = view_of(records)
     series = view.series(view.cost_settings[0], "macs_forward")
-    words = [label.words for label in charts.end_labels(series, figures.cast(view))]
+    words = [label.words for label in charts.end_labels(series, common.cast(view))]
     assert words == ["PKS4 (frozen backbone)", "Joint attention (to T = 32)", "Mean of frames"]
 
 
@@ -103,7 +113,7 @@ def test_equal_records_give_equal_files():
 
 def test_drawing_leaves_the_global_settings_alone():
     before = dict(matplotlib.rcParams)
-    figures.build(view_of(few()))
+    cost_figures.build(view_of(few()))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -111,7 +121,7 @@ def test_names_are_never_read_as_mathematics():
     records = few(frames=(8, 16))
     for one in records:
         one["title"] += " $\\bad{$ _x_"
-    svg = drawing.write(figures.build(view_of(records))[0].figure, "odd")["svg"]
+    svg = drawing.write(cost_figures.build(view_of(records))[0].figure, "odd")["svg"]
     assert svg.startswith(b"<?xml")
 
 
@@ -150,6 +160,6 @@ def test_labels_move_as_little_as_keeps_them_apart():
 
 def test_file_stems_are_safe_whatever_the_records_hold():
     view = view_of([one | {"grid": "../../etc passwd"} for one in cost_records("pks4", 8)])
-    assert figures.stem("saved_bytes", view.cost_settings[0]) == (
+    assert common.stem("saved_bytes", view.cost_settings[0]) == (
         "saved-bytes-------etc-passwd-paper-b1"
     )

@@ -4,9 +4,19 @@ import pytest
 from report_records import accuracy_records, cost_records, frame, header, synthetic_run
 from trained_records import clip_records, curve_records, planted
 
-from pks4.bench import charts_shares, figures, figures_accuracy, figures_curves, report
-from pks4.bench.figures import Omitted, Plot, cast
-from pks4.bench.view import View
+from pks4.bench.report import report
+from pks4.bench.report.figures import (
+    accuracy as accuracy_figures,
+)
+from pks4.bench.report.figures import (
+    common,
+    shares,
+)
+from pks4.bench.report.figures import (
+    curves as curves_figures,
+)
+from pks4.bench.report.figures.common import Omitted, Plot, cast
+from pks4.bench.view.view import View
 
 LONG = [0.1, 0.2, 0.3, 0.35, 0.4]
 
@@ -23,17 +33,17 @@ def frames_plot():
         for t in (8, 16)
         for one in clip_records(label, {None: planted(0.5 + t / 40 - less)}, frames=t)
     ]
-    return figures_accuracy.build(view_of(records))
+    return accuracy_figures.build(view_of(records))
 
 
 @pytest.fixture(scope="module")
 def curve_plots():
     ours = curve_records("pks4", {0: LONG, 1: [v + 0.1 for v in LONG]}, target=0.3)
-    return figures_curves.build(view_of([*ours, *curve_records("joint", {0: LONG}, target=0.3)]))
+    return curves_figures.build(view_of([*ours, *curve_records("joint", {0: LONG}, target=0.3)]))
 
 
 def test_one_scatter_a_task_and_nothing_against_one_t():
-    made = figures_accuracy.build(view_of(synthetic_run()))
+    made = accuracy_figures.build(view_of(synthetic_run()))
     assert [plot.name for plot in made] == [
         "accuracy-accuracy-tiny-b32-temporal",
         "accuracy-accuracy-tiny-b32-spatial",
@@ -43,7 +53,7 @@ def test_one_scatter_a_task_and_nothing_against_one_t():
 def test_the_caption_names_who_is_on_the_front():
     """Temporal, top-1: PKS4 is both best and, with the frame mean, the one that costs least."""
     records = [r for s in ("pks4", "joint", "frame_mean") for r in accuracy_records(s, "temporal")]
-    (plot,) = figures_accuracy.build(view_of(records))
+    (plot,) = accuracy_figures.build(view_of(records))
     told = "(top-1 accuracy at T = 16: Mean of frames and PKS4 (frozen backbone); within-pair"
     assert told in plot.caption
     assert "does not weigh the bars" in plot.caption
@@ -54,14 +64,14 @@ def test_at_equal_compute_there_is_no_front():
         *clip_records("pks4", {None: planted(0.5)}, macs=1_000_000),
         *clip_records("joint", {None: planted(0.7)}, macs=1_010_000),
     ]
-    (plot,) = figures_accuracy.build(view_of(records))
+    (plot,) = accuracy_figures.build(view_of(records))
     assert "none is drawn, since all cost the same" in plot.caption
     assert list(plot.data["on_front"]) == [False, False]
 
 
 def test_the_csv_of_a_scatter_says_who_is_on_the_front():
     records = [r for s in ("pks4", "joint") for r in accuracy_records(s, "spatial")]
-    data = figures_accuracy.build(view_of(records))[0].data
+    data = accuracy_figures.build(view_of(records))[0].data
     assert list(data["on_front"]) == [True, True]  # PKS4 80.0 %, joint attention 82.0 % for more
     assert list(data["share"]) == [0.8, 0.82]
     assert list(data["training_macs"]) == [18 * 10**9 * 20_000, 16 * 10**9 * 60_000]
@@ -93,9 +103,7 @@ def test_a_label_starts_where_its_last_point_stands():
         r for s in ("pks4", "joint") for r in clip_records(s, {None: planted(0.5)}, frames=16)
     ]
     view = view_of(records)
-    first, second = charts_shares.frame_ends(
-        view.series(view.settings("top1")[0], "top1"), cast(view)
-    )
+    first, second = shares.frame_ends(view.series(view.settings("top1")[0], "top1"), cast(view))
     assert first.x < 16 < second.x
     assert first.x * second.x == pytest.approx(16 * 16)
 
@@ -136,13 +144,13 @@ def test_the_csv_of_a_curve_has_a_line_for_each_epoch_and_seed(curve_plots):
 
 def test_one_seed_is_said_in_the_caption():
     records = [r for s in ("pks4", "joint") for r in curve_records(s, {None: LONG})]
-    plot = figures_curves.build(view_of(records))[0]
+    plot = curves_figures.build(view_of(records))[0]
     assert "no line says how another training would go" in plot.caption
 
 
 def test_at_most_ten_epochs_have_a_marker_and_the_last_is_one_of_them():
-    assert charts_shares._every(5) == (0, 1)
-    start, step = charts_shares._every(24)
+    assert shares._every(5) == (0, 1)
+    start, step = shares._every(24)
     marked = range(start, 24, step)
     assert len(marked) <= 10
     assert marked[-1] == 23
@@ -150,10 +158,10 @@ def test_at_most_ten_epochs_have_a_marker_and_the_last_is_one_of_them():
 
 def test_what_cannot_be_drawn_is_left_out_with_the_reason():
     view = view_of(cost_records("pks4", 8))
-    reasons = [one.why for one in (*figures_accuracy.build(view), *figures_curves.build(view))]
+    reasons = [one.why for one in (*accuracy_figures.build(view), *curves_figures.build(view))]
     assert reasons == ["no record of top1", "no record of val_top1_best"]
     alone = view_of(curve_records("pks4", {None: LONG}))
-    assert all(isinstance(one, Omitted) for one in figures_curves.build(alone))
+    assert all(isinstance(one, Omitted) for one in curves_figures.build(alone))
 
 
 def test_data_stand_beside_the_figure_and_the_page_links_them(tmp_path):
@@ -167,7 +175,7 @@ def test_data_stand_beside_the_figure_and_the_page_links_them(tmp_path):
 
 
 def test_equal_records_give_equal_curves(curve_plots):
-    again = figures_curves.build(
+    again = curves_figures.build(
         view_of(
             [
                 *curve_records("pks4", {0: LONG, 1: [v + 0.1 for v in LONG]}, target=0.3),
@@ -176,4 +184,4 @@ def test_equal_records_give_equal_curves(curve_plots):
         )
     )
     assert isinstance(again[0], Plot)
-    assert figures.render(again[0]).files == figures.render(curve_plots[0]).files
+    assert common.render(again[0]).files == common.render(curve_plots[0]).files

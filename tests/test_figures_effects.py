@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from report_records import MIB, frame, header, record, seed_records, synthetic_run
 
-from pks4.bench import figures, figures_effects, figures_stages
-from pks4.bench.figures import Omitted, Plot
-from pks4.bench.view import View
+from pks4.bench.report.figures import common, effects
+from pks4.bench.report.figures import stages as figures_stages
+from pks4.bench.report.figures.common import Omitted, Plot
+from pks4.bench.view.view import View
 
 
 def view_of(records):
@@ -32,33 +33,33 @@ def row_names(plot):
 
 def test_times_stand_from_the_slowest_below_to_the_fastest_on_top():
     records = [ratio("joint", 1.4), ratio("pks4", 0.5), ratio("adapter", 0.9)]
-    (plot,) = figures_effects.build(view_of(records))
+    (plot,) = effects.build(view_of(records))
     assert row_names(plot) == ["Joint attention", "ST-Adapter", "PKS4 (frozen backbone)"]
     assert plot.figure.axes[0].get_xscale() == "log"
     assert "from 0.500× (PKS4 (frozen backbone)) to 1.40×" in plot.alt  # noqa: RUF001
 
 
 def test_the_noise_floor_is_drawn_behind_each_row_and_is_in_the_data():
-    (plot,) = figures_effects.build(view_of([ratio("joint", 1.4, 0.25), ratio("pks4", 0.5, 0.05)]))
+    (plot,) = effects.build(view_of([ratio("joint", 1.4, 0.25), ratio("pks4", 0.5, 0.05)]))
     bands = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in plot.figure.axes[0].patches]
     assert bands == [pytest.approx((1 / 1.25, 1.25)), pytest.approx((1 / 1.05, 1.05))]
     assert list(plot.data["noise_floor"]) == [pytest.approx(0.25), pytest.approx(0.05)]
 
 
 def test_a_record_without_a_floor_has_no_band():
-    (plot,) = figures_effects.build(view_of([ratio("joint", 1.4), ratio("pks4", 0.5)]))
+    (plot,) = effects.build(view_of([ratio("joint", 1.4), ratio("pks4", 0.5)]))
     assert not plot.figure.axes[0].patches
 
 
 def test_without_times_the_figure_is_left_out_with_the_reason():
-    (left,) = figures_effects.build(view_of([record("pks4", 8, "params", "params_total", 1)]))
+    (left,) = effects.build(view_of([record("pks4", 8, "params", "params_total", 1)]))
     assert (left.why, isinstance(left, Omitted)) == ("no record of step_ratio", True)
 
 
 def test_an_ablation_is_drawn_against_the_full_model():
     less = seed_records("no_priors", {0: 0.2, 1: 0.24, 2: 0.25}, family="PKS4")
     records = [*seed_records("pks4", {0: 0.4, 1: 0.5, 2: 0.45}), *less]
-    made = figures_effects.build(view_of(records))
+    made = effects.build(view_of(records))
     (plot,) = [one for one in made if isinstance(one, Plot)]
     assert plot.name == "switches-learn-tiny-b1-temporal"
     assert row_names(plot) == ["no_priors"]
@@ -67,7 +68,7 @@ def test_an_ablation_is_drawn_against_the_full_model():
 
 def test_where_rivals_take_part_it_is_no_ablation():
     records = [*seed_records("pks4", {0: 0.4, 1: 0.5}), *seed_records("joint", {0: 0.2, 1: 0.3})]
-    made = figures_effects.build(view_of(records))
+    made = effects.build(view_of(records))
     assert all(isinstance(one, Omitted) for one in made)
 
 
@@ -103,11 +104,7 @@ def test_one_number_of_frames_is_no_figure_of_stages():
 def test_equal_records_give_equal_files():
     def made():
         view = view_of(synthetic_run())
-        return [
-            figures.render(plot).files
-            for plot in figures_effects.build(view)
-            if isinstance(plot, Plot)
-        ]
+        return [common.render(plot).files for plot in effects.build(view) if isinstance(plot, Plot)]
 
     assert made()
     assert made() == made()

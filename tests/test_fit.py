@@ -2,11 +2,12 @@
 
 import pytest
 
-from pks4.bench import fit
-from pks4.bench.fit import CLIP_FRAMES, RESERVE, Question, answer, largest
-from pks4.bench.suite import Contestant
+from pks4.bench.budget import fit
+from pks4.bench.budget.fit import Question, answer
+from pks4.bench.plan.suite import Contestant
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError
+from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, largest
 
 MIB = 2**20
 MOST = 1 << 14

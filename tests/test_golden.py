@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from baselines import st_adapter, timesformer, video_mamba
-from pks4.cost import scan_flops, scan_macs
-from pks4.official import load_official, official_state_dict
+from pks4.macs import scan_flops, scan_macs
+from pks4.weights.official import load_official, official_state_dict
 
 TINY = {"frames": 4, "num_classes": 5, "patch_size": 16, "image_size": 32}
 TINY_VIT = {**TINY, "width": 24, "depth": 2, "heads": 3}

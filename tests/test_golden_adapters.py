@@ -12,8 +12,8 @@ import torch
 from test_golden import GIGA, TINY, TINY_VIT, assert_golden, fill, golden, n_params, on_meta, sine
 
 from baselines import aim, frame_mean, lora_time, st_adapter, zeroi2v
-from pks4.bench.measure.saved_bytes import saved_bytes
-from pks4.official import load_official, official_state_dict
+from pks4.simulate.saved_bytes import saved_bytes
+from pks4.weights.official import load_official, official_state_dict
 
 SMALL = {**TINY_VIT, "frames": 3}
 SSV2 = {"temporal_adapters": 2, "scale": 1.0}

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from baselines import frame_mean, timesformer, videomae, vivit_fe
-from pks4.official import load_official, official_state_dict
+from pks4.weights.official import load_official, official_state_dict
 
 HF_SIZES = {
     "hidden_size": 24,

@@ -11,9 +11,9 @@ from test_golden import GIGA, TINY_VIT, n_params, on_meta, sine
 from torch import nn
 
 from baselines import frame_mean, tsm, tsm_vit, tsn_r50
-from pks4.official import load_official, official_state_dict
-from pks4.resnet import build_resnet
-from pks4.shift import temporal_shift
+from pks4.models.resnet import build_resnet
+from pks4.models.temporal_shift import temporal_shift
+from pks4.weights.official import load_official, official_state_dict
 
 SIZES = {"frames": 4, "num_classes": 5, "image_size": 32}
 SLIM = {**SIZES, "layers": [1, 2, 1, 1], "channels": [4, 8, 8, 12]}

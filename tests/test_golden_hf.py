@@ -22,17 +22,17 @@ from baselines import (
     timesformer,
     videomae,
 )
-from pks4.backbone import build_vit
-from pks4.bench.counters import count_with_fvcore
-from pks4.bench.fakes import pretended
 from pks4.bench.measure import accuracy
-from pks4.bench.measure.saved_bytes import saved_bytes
-from pks4.bench.plan import plan
-from pks4.bench.suite import read_suite
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
 from pks4.errors import UserError
-from pks4.hf import renamed, split_qkv
-from pks4.official import load_official, official_state_dict
+from pks4.models.backbone import build_vit
+from pks4.models.transformers_video import renamed, split_qkv
+from pks4.simulate.count_macs import count_with_fvcore
+from pks4.simulate.fake_device import pretended
+from pks4.simulate.saved_bytes import saved_bytes
+from pks4.weights.official import load_official, official_state_dict
 
 __all__ = ["video"]  # a fixture
 WRAPPERS = (hf_timesformer, hf_vivit, hf_videomae, hf_vjepa2)
@@ -409,7 +409,7 @@ def test_a_contestant_without_image_twin_is_refused_before_any_data_is_made(
     assert hf_vjepa2.IMAGE_TWIN is None
     with pytest.raises(ValueError, match="no image twin"):
         fresh(hf_vjepa2).load_image_weights(image_twin()[1])
-    monkeypatch.setattr("pks4.data.make.make", None)
+    monkeypatch.setattr("pks4.data.kinetic_digits.make_dataset.make", None)
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     with pytest.raises(UserError, match=r"^model 'hf_vjepa2' has no image twin[^\n]*$"):
         next(accuracy.measure(Trial(cell, cell.settings["accuracy"])))

@@ -26,10 +26,10 @@ from test_golden import (
 
 from baselines import frame_mean, time_mamba, video_mamba, video_mamba_pro
 from baselines.video_mamba_pro import ResidualMixer, residual_scan
-from pks4 import mamba
-from pks4.cost import scan_flops, scan_macs
-from pks4.mamba import Mixer
-from pks4.official import load_official, official_state_dict
+from pks4.macs import scan_flops, scan_macs
+from pks4.models import bidirectional_mamba
+from pks4.models.bidirectional_mamba import Mixer
+from pks4.weights.official import load_official, official_state_dict
 
 __all__ = ["video"]  # a fixture
 
@@ -413,13 +413,13 @@ def test_the_first_step_of_training_opens_the_gate_and_nothing_behind_it(video):
 
 
 def test_the_scan_of_time_mamba_gets_its_sites_as_they_lie(video, monkeypatch):
-    seen, scan = [], mamba.scan_sites
+    seen, scan = [], bidirectional_mamba.scan_sites
 
     def noted(u, *args, reverse, **kwargs):
         seen.append((tuple(u.shape), u.is_contiguous(), reverse))
         return scan(u, *args, reverse=reverse, **kwargs)
 
-    monkeypatch.setattr(mamba, "scan_sites", noted)
+    monkeypatch.setattr(bidirectional_mamba, "scan_sites", noted)
     time_model()(video)
     shape = (2, 4, 4, 24)  # (b, t, sites, e)
     assert seen == [(shape, True, False), (shape, True, True)] * 2

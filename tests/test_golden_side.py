@@ -8,9 +8,9 @@ import torch
 from test_golden import GIGA, TINY_VIT, assert_golden, fill, n_params, on_meta, sine, weight
 
 from baselines import evl, frame_mean, side4video
-from pks4.bench.measure.saved_bytes import saved_bytes
-from pks4.cost import attention_macs
-from pks4.official import load_official, official_state_dict
+from pks4.macs import attention_macs
+from pks4.simulate.saved_bytes import saved_bytes
+from pks4.weights.official import load_official, official_state_dict
 
 TINY_EVL = {**TINY_VIT, "depth": 3, "decoder_layers": 2}
 TINY_SIDE = {**TINY_VIT, "side_width": 64}

@@ -8,7 +8,8 @@ from made_runs import cell, made, record, run_file, written
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import history, history_print
+from pks4.bench.compare import history
+from pks4.bench.compare import history as compare_history
 from pks4.errors import UserError
 
 
@@ -42,7 +43,7 @@ def values(series):
 def test_values_come_in_order_of_time_with_the_change(folder):
     ((one,), _) = history.collect(folder(1000, 1010, 1010), "saved_bytes")
     assert values(one) == [1000, 1010, 1010]
-    _, _, rows = history_print.run_by_run(one)
+    _, _, rows = compare_history.run_by_run(one)
     assert [row[4] for row in rows] == ["", "+10 (+1.00 %)", ""]
     assert (one.suite, one.cell, one.unit) == ("made", "cost/ours/t8", "B")
 
@@ -82,7 +83,7 @@ def test_times_and_accuracies_are_a_series_for_each_kind_of_machine(two_machines
 def test_an_exact_number_is_one_series_over_all_machines_that_names_where_they_change(two_machines):
     ((one,), _) = history.collect(two_machines, "saved_bytes")
     assert (one.environment_class, values(one)) == (None, [1000, 1000])
-    _, _, rows = history_print.run_by_run(one)
+    _, _, rows = compare_history.run_by_run(one)
     assert [row[5] for row in rows] == ["", "CPU A, torch 2.15.0 → CPU B, torch 2.16.0"]
 
 
@@ -90,9 +91,9 @@ def test_another_rule_and_a_void_session_are_told(folder):
     ((one,), _) = history.collect(folder(1000, 1010), "saved_bytes")
     first, last = one.points
     other = replace(one, points=(first, replace(last, rule="saved_bytes/v2", void=True)))
-    _, _, rows = history_print.run_by_run(other)
+    _, _, rows = compare_history.run_by_run(other)
     assert rows[1][5] == "void session; rule saved_bytes/v1 → saved_bytes/v2"
-    _, columns, rows = history_print.table([other])
+    _, columns, rows = compare_history.table([other])
     told = dict(zip(columns, rows[0], strict=True))["change"]
     assert told == "+10 (+1.00 %), rule saved_bytes/v1 → saved_bytes/v2"
 
@@ -102,7 +103,7 @@ def test_another_rule_and_a_void_session_are_told(folder):
 
 def shown(*series):
     """The table as column -> cells."""
-    _, columns, rows = history_print.table(series)
+    _, columns, rows = compare_history.table(series)
     return dict(zip(columns, zip(*rows, strict=True), strict=True))
 
 
@@ -115,14 +116,14 @@ def test_many_cells_are_one_table_with_a_row_each(folder):
         "first → last": ("1,000 B → 1,010 B", "1,000 B"),
         "change": ("+10 (+1.00 %)", "none"),
     }
-    assert history_print.table([one, other])[0] == (
+    assert compare_history.table([one, other])[0] == (
         "saved_bytes, suite made, exact: one series for all machines"
     )
 
 
 def test_what_machines_share_is_told_once_and_what_differs_a_row(two_machines):
     found, _ = history.collect(two_machines, "top1")
-    assert history_print.table(found)[0] == "top1, suite made, on 2 cores"
+    assert compare_history.table(found)[0] == "top1, suite made, on 2 cores"
     assert shown(*found)["machine"] == ("CPU A, torch 2.15.0", "CPU B, torch 2.16.0")
 
 

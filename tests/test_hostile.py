@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from pks4.bench import recipes, store
-from pks4.bench.claims import read_claims
-from pks4.bench.suite import parse_suite
-from pks4.commands.terminal import escaped, say, visible
+from pks4.bench.claims.claims import read_claims
+from pks4.bench.plan import recipes
+from pks4.bench.plan.suite import parse_suite
+from pks4.bench.records import run_file
+from pks4.commands.parts.terminal import escaped, say, visible
 from pks4.data.dataset import Dataset
 from pks4.data.errors import DataError, ManifestError
-from pks4.data.index.text import document
-from pks4.data.indexed import Indexed
+from pks4.data.index.parts.text import document
+from pks4.data.index_folder import Indexed
 from pks4.data.manifest import read_manifest
 from pks4.errors import UserError, unknown_name
 
@@ -68,7 +69,7 @@ def test_a_record_that_is_nested_too_deeply_is_a_torn_line(tmp_path):
         "versions": {}, "commit": None, "dirty": None, "environment": {},
     }  # fmt: skip
     path.write_text(f"{json.dumps(header)}\n{'[' * DEEP}\n")
-    assert "line 2 is torn" in store.read(path).torn[0]
+    assert "line 2 is torn" in run_file.read(path).torn[0]
 
 
 def test_a_full_disk_under_a_torn_line_is_one_line(tmp_path, monkeypatch):
@@ -80,7 +81,7 @@ def test_a_full_disk_under_a_torn_line_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(UserError, match="No space left on device"):
-        store.Writer(path)
+        run_file.Writer(path)
 
 
 def test_a_long_name_is_cut_in_an_error():

@@ -8,7 +8,7 @@ from torch import nn
 
 from pks4.errors import UserError
 from pks4.train import checkpoint
-from pks4.weights import read_weights
+from pks4.weights.files import read_weights
 
 KEY = {"model": "a"}
 

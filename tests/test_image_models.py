@@ -6,14 +6,14 @@ from test_pretrained import LITE0, with_weights
 from torch import nn
 
 from baselines import frame_mean, video_mamba
-from pks4.bench import image_models
-from pks4.bench.given import NOTHING, Given
 from pks4.bench.measure import accuracy
-from pks4.bench.plan import plan
-from pks4.bench.suite import read_suite
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts import image_models
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.plan.user_inputs import NOTHING, Given
 from pks4.errors import UserError
-from pks4.train.fit import pixels
+from pks4.train.engine import pixels
 
 SIZES = {"width": 24, "depth": 1, "heads": 3, "patch_size": 16, "image_size": 64}
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

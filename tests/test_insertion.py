@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from pks4.bench.measure import insertion
-from pks4.bench.plan import plan
-from pks4.bench.suite import parse_suite
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import parse_suite
 from pks4.errors import UserError
-from pks4.module import PKS4
+from pks4.method.module import PKS4
 
 SUITE = """
 name = "insert"

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pks4.bench import run, store
-from pks4.bench.suite import read_suite
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file
+from pks4.bench.run import run
 from pks4.bench.units import bytes_of
 from pks4.cli import app
 from pks4.errors import UserError
@@ -33,7 +34,7 @@ def records(tmp_path, limit, text=SUITE):
     path.write_text(text)
     session = run.start(*read_suite(path), tmp_path / "runs")
     run.execute(session, 1, lambda cell, event: None, bytes_of(limit))
-    return {(r.measure, r.metric): r for r in store.read(session.path).records}
+    return {(r.measure, r.metric): r for r in run_file.read(session.path).records}
 
 
 def test_a_cell_predicted_above_the_limit_is_not_run_and_says_what_it_needs(tmp_path):
@@ -65,7 +66,7 @@ def test_an_allocation_beyond_the_limit_is_a_record_with_the_predicted_need(tmp_
         "        return self.head(video.mean((1, 3, 4)))\n\n\n"
         "def build(*, frames, num_classes, image_size=64):\n    return Greedy(num_classes)\n"
     )
-    from pks4.bench import catalogue
+    from pks4.bench.contestants import catalogue
 
     monkeypatch.setenv(catalogue.ADDED, str(trap))
     text = SUITE.replace('"frame_mean"', '"greedy"').replace(

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from pks4.bench import catalogue, store
-from pks4.bench.counters import count_on_meta
-from pks4.bench.fakes import pretended
-from pks4.bench.kernels import declared_attention
-from pks4.bench.measure import macs, params, saved_bytes
-from pks4.bench.plan import Cell
-from pks4.bench.trial import Trial
-from pks4.cost import scan_backward_macs, scan_macs
+from pks4.bench.contestants import catalogue
+from pks4.bench.measure import macs, params
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.cell import Cell
+from pks4.bench.records import run_file
+from pks4.macs import scan_backward_macs, scan_macs
+from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.count_macs import count_on_meta
+from pks4.simulate.fake_device import pretended
+from pks4.simulate.saved_bytes import saved_bytes
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 CNN = {"backbone": "test_resnet", "image_size": 64}
@@ -79,8 +81,8 @@ def test_simulated_bytes_equal_a_real_run_to_the_byte(name, frames, kernel):
     t = trial(name, frames, batch=2)
     fake = t.build("meta")
     with pretended(fake, t.clip("meta")) as clip:
-        simulated = saved_bytes.saved_bytes(fake, clip, kernel)
-    assert simulated == saved_bytes.saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
+        simulated = saved_bytes(fake, clip, kernel)
+    assert simulated == saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
 
 
 @pytest.mark.parametrize("name", PKS4)
@@ -107,7 +109,7 @@ def kept(t):
     """Bytes kept for backward, simulated."""
     model = t.build("meta")
     with pretended(model, t.clip("meta")) as clip:
-        return saved_bytes.saved_bytes(model, clip, "flash_cpu").by_class.total()
+        return saved_bytes(model, clip, "flash_cpu").by_class.total()
 
 
 @pytest.mark.parametrize("name", PKS4)
@@ -197,7 +199,7 @@ def test_two_views_of_one_storage_count_once():
             return y[0].sin() + y[1].sin()
 
     x = torch.randn(2, 6, requires_grad=True)
-    assert saved_bytes.saved_bytes(Views(), x, "math").by_class.total() == 48
+    assert saved_bytes(Views(), x, "math").by_class.total() == 48
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -220,8 +222,8 @@ def test_fake_kernels_give_the_dtype_and_shape_of_the_real_ones(dtype):
 def test_a_measure_names_every_metric_that_committed_runs_hold_of_it():
     folder = Path(__file__).parents[1] / "results" / "reference"
     held: dict[str, set[str]] = {}
-    for path in store.runs(folder):
-        for r in store.read(path).records:
+    for path in run_file.runs(folder):
+        for r in run_file.read(path).records:
             if r.status == "ok":
                 held.setdefault(r.measure, set()).add(r.metric)
     named = {m.name: set(m.facts["METRICS"]) for m in catalogue.measures().values()}

@@ -4,9 +4,9 @@ import pytest
 from made_runs import CELLS, COST, failed, made, run_file, written
 from test_cli import invoke
 
-from pks4.bench.merge import merge
-from pks4.bench.shard import Shard
-from pks4.commands import listing
+from pks4.bench.plan.shard import Shard
+from pks4.bench.records.merge import merge
+from pks4.commands import list as list_command
 from pks4.errors import TRY_AGAIN, UserError
 
 
@@ -111,7 +111,7 @@ def test_the_command_says_what_it_made_and_what_is_left(tmp_path):
     assert "pks4-bench run made --shard 4/4" in said.stderr
     written(part, tmp_path / "listed")
     written(part, tmp_path / "twice")
-    (line,) = listing.runs([tmp_path / "listed", tmp_path / "twice"])[1]
+    (line,) = list_command.runs([tmp_path / "listed", tmp_path / "twice"])[1]
     assert line[-1] == "shard 1 of 4, complete"
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pks4.module import PKS4, Options
+from pks4.method.module import PKS4, Options
 
 DIRECTIONS = ["causal", "bidirectional", "halves"]
 every_direction = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -262,7 +262,7 @@ def test_under_autocast_the_scan_is_given_one_dtype(monkeypatch):
         seen.append({x.dtype for x in (u, delta, B, C)})
         return u
 
-    monkeypatch.setattr("pks4.module.scan_sites", scan)
+    monkeypatch.setattr("pks4.method.module.scan_sites", scan)
     with torch.autocast("cpu", torch.bfloat16):
         awake(modulation="multiplicative")(features())
     assert seen == [{torch.bfloat16}]

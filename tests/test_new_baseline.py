@@ -15,7 +15,7 @@ FILE = '''"""Mean pixel (2D floor): a linear layer on the mean colour of a clip.
 
 from torch import nn
 
-from pks4.cost import linear_macs
+from pks4.macs import linear_macs
 
 FAMILY = "2D floor"
 PAPER = "https://example.org"

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from pks4.bench.nursery import LOST, Nursery
+from pks4.bench.process.warm_start import LOST, Nursery
 
 
 def heard(*said):

@@ -23,8 +23,8 @@ from baselines import (
     vivit_fe,
     zeroi2v,
 )
-from pks4.official import Official, along, load_official, official_state_dict, on_square
-from pks4.weights import load_weights, read_weights, take, unprefixed
+from pks4.weights.files import load_weights, read_weights, take, unprefixed
+from pks4.weights.official import Official, along, load_official, official_state_dict, on_square
 
 SIZES = {"frames": 2, "num_classes": 5, "width": 24, "depth": 2, "heads": 3}
 SIZES |= {"patch_size": 16, "image_size": 32}

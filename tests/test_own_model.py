@@ -5,7 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from pks4.bench import catalogue, store
+from pks4.bench.contestants import catalogue
+from pks4.bench.records import run_file
 from pks4.cli import app
 from pks4.errors import UserError
 
@@ -52,7 +53,7 @@ def test_an_own_model_runs_in_a_suite_without_a_closed_form(own_file, suite_file
     done = invoke("run", suite_file(), *options)
     assert done.exit_code == 0, done.output
     (path,) = folder.glob("*.jsonl")
-    found = {(r.label, r.metric): r for r in store.read(path).records}
+    found = {(r.label, r.metric): r for r in run_file.read(path).records}
     assert found["colours", "params_total"].value == 20
     forward = found["colours", "macs_forward"]
     assert forward.value == 15

@@ -8,10 +8,11 @@ from fractions import Fraction
 import pytest
 from report_records import cost_records, frame, header
 
-from pks4.bench import palette, report
-from pks4.bench.page import sort_value
-from pks4.bench.sheet import Entry
-from pks4.bench.view import FAMILIES, View
+from pks4.bench.report import report
+from pks4.bench.report.figures import palette
+from pks4.bench.report.page import sort_value
+from pks4.bench.report.tables.table import Entry
+from pks4.bench.view.view import FAMILIES, View
 
 READABLE = 4.5  # WCAG 2.2, contrast of text, level AA
 TEXTS, GROUNDS = ("ink", "soft", "accent", "bad"), ("paper", "card", "band")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import timing_trials
 
-from pks4.bench.pairing import compare
+from pks4.bench.stats.paired_times import compare
 
 
 def session(effect=1.0, drift_of_again=1.0, noise=0.02, rounds=30, seed=0):

@@ -6,13 +6,13 @@ from rivals import MODELS, every_variant, frames_that_fit, trial
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from pks4 import correlation
-from pks4.bench import memory_session
-from pks4.bench.kernels import declared_attention
 from pks4.bench.measure import macs, saved_bytes, step_memory, streaming
-from pks4.bench.paths import Fallback, Scans, forward_seen
-from pks4.cost import STAGES
-from pks4.scan import doors, scan_sites
+from pks4.bench.measure.parts import real_memory
+from pks4.macs import STAGES
+from pks4.method import correlation
+from pks4.scan import api, scan_sites
+from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.what_ran import Fallback, Scans, forward_seen
 
 
 def measured(name, options=None, frames=4, **settings):
@@ -50,7 +50,7 @@ def test_fused_attention_that_is_materialised_in_silence_is_an_error(monkeypatch
 def peak_memory(asked):
     """The part of the measure that runs in a process of its own."""
     settings = {"device": "cpu", "dtype": "float32", "kernel": ""}
-    return memory_session.measured(trial("pks4", asked, 4, settings))["ran"]
+    return real_memory.measured(trial("pks4", asked, 4, settings))["ran"]
 
 
 def evidence(measure, asked, **settings):
@@ -71,7 +71,7 @@ every_measure = pytest.mark.parametrize("name", MEASURES)
 
 @every_measure
 def test_another_scan_than_the_one_asked_for_is_an_error(name, monkeypatch):
-    monkeypatch.setitem(doors.OPERATORS, "numba", doors.OPERATORS["recompute"])
+    monkeypatch.setitem(api.OPERATORS, "numba", api.OPERATORS["recompute"])
     with pytest.raises(Fallback, match="asked for scan backend numba, but recompute ran"):
         MEASURES[name]({"scan_backend": "numba"})
 
@@ -109,7 +109,7 @@ def test_a_fake_kernel_of_another_dtype_than_the_real_one_is_an_error(monkeypatc
         y = real(*args)
         return y.to(torch.bfloat16) if isinstance(y, FakeTensor) else y
 
-    monkeypatch.setattr("pks4.prior.local_correlation", planted)
+    monkeypatch.setattr("pks4.method.prior.local_correlation", planted)
     with pytest.raises(saved_bytes.Disagreement, match=r"simulated .* real .*fake kernel"):
         measured("pks4")
 

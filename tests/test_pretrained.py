@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from sklearn.datasets import load_sample_image
 
 from baselines import attention_on_top, frame_mean, tsm_mobile
-from pks4 import pretrained, video
 from pks4.errors import UserError
-from pks4.train.fit import MEAN, STD, pixels
+from pks4.method import video
+from pks4.train.engine import MEAN, STD, pixels
+from pks4.weights import imagenet
 
 PALACE, DAISY = 698, 985  # ImageNet-1k
 LITE0 = "tf_efficientnet_lite0"
@@ -19,7 +20,7 @@ LITE0 = "tf_efficientnet_lite0"
 
 def installed():
     try:
-        distribution(pretrained.PACKAGE)
+        distribution(imagenet.PACKAGE)
     except PackageNotFoundError:
         return False
     return True
@@ -42,9 +43,9 @@ def photograph(name):
 @pytest.mark.parametrize(("name", "label"), [("china.jpg", PALACE), ("flower.jpg", DAISY)])
 def test_photographs_get_sensible_labels(name, label):
     net = timm.create_model(LITE0)
-    net.load_state_dict(pretrained.lite0_state())
+    net.load_state_dict(imagenet.lite0_state())
     with torch.no_grad():
-        logits = net.eval()((photograph(name) - pretrained.MEAN) / pretrained.STD)
+        logits = net.eval()((photograph(name) - imagenet.MEAN) / imagenet.STD)
     assert logits.argmax().item() == label
 
 
@@ -61,12 +62,12 @@ def test_photographs_get_sensible_labels(name, label):
 )
 def test_contestants_start_from_them_and_see_what_they_were_trained_to_see(module, options):
     model = module.build(frames=2, num_classes=3, image_size=224, backbone=LITE0, **options)
-    model.load_image_weights(pretrained.image_weights("imagenet_lite0", LITE0, mean=MEAN, std=STD))
+    model.load_image_weights(imagenet.image_weights("imagenet_lite0", LITE0, mean=MEAN, std=STD))
     net = timm.create_model(LITE0)
-    net.load_state_dict(pretrained.lite0_state())
+    net.load_state_dict(imagenet.lite0_state())
     still = photograph("china.jpg").expand(2, -1, -1, -1)
     with torch.no_grad():
-        expected = net.eval().forward_features((still - pretrained.MEAN) / pretrained.STD)
+        expected = net.eval().forward_features((still - imagenet.MEAN) / imagenet.STD)
         found = model.eval().backbone(pixels(still)[None])[0].permute(0, 3, 1, 2)
     if module is tsm_mobile:  # its first frame sees zeros where the frame before would be
         assert not torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -76,25 +77,25 @@ def test_contestants_start_from_them_and_see_what_they_were_trained_to_see(modul
 
 def test_what_does_not_fit_is_refused_with_the_remedy():
     with pytest.raises(UserError, match="did you mean 'imagenet_lite0'"):
-        pretrained.image_weights("imagenet_lite", LITE0)
+        imagenet.image_weights("imagenet_lite", LITE0)
     with pytest.raises(UserError, match=f"set the contestant's option backbone = '{LITE0}'"):
-        pretrained.image_weights("imagenet_lite0", "resnet18")
+        imagenet.image_weights("imagenet_lite0", "resnet18")
     with pytest.raises(UserError, match=r"around 127\.5, not 0"):
-        pretrained.image_weights("imagenet_lite0", LITE0, mean=0)
+        imagenet.image_weights("imagenet_lite0", LITE0, mean=0)
 
 
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package-here")
+    monkeypatch.setattr(imagenet, "PACKAGE", "no-such-package-here")
     with pytest.raises(UserError, match=r"pip install 'pks4-bench\[pretrained\]'"):
-        pretrained.lite0_state()
+        imagenet.lite0_state()
 
 
 def test_a_file_that_is_another_model_is_refused(monkeypatch, tmp_path):
     path = tmp_path / "other.pth"
     torch.save(timm.create_model("mobilenetv2_035").state_dict(), path)
-    monkeypatch.setattr(pretrained, "weights_file", lambda: path)
+    monkeypatch.setattr(imagenet, "weights_file", lambda: path)
     with pytest.raises(ValueError, match="does not fit timm's tf_efficientnet_lite0"):
-        pretrained.lite0_state()
+        imagenet.lite0_state()
 
 
 def test_a_backbone_without_inverted_residuals_cannot_shift():

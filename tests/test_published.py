@@ -7,11 +7,14 @@ from functools import cache
 import pytest
 from report_records import frame, header, record
 
-from pks4.bench import catalogue, counts, published, tables, tables_published
-from pks4.bench.plan import plan
-from pks4.bench.published import COLUMNS, NEAR, Pair
-from pks4.bench.suite import read_suite
-from pks4.bench.view import View
+from pks4.bench.contestants import build as building
+from pks4.bench.contestants import catalogue, published
+from pks4.bench.contestants.published import COLUMNS, NEAR, Pair
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.report.tables import costs as cost_tables
+from pks4.bench.report.tables import published as published_tables
+from pks4.bench.view.view import View
 from pks4.errors import UserError
 
 FIGURES = published.read()
@@ -34,7 +37,9 @@ def counted(configuration):
     """What a configuration of the file counts, built once."""
     model, options, frames, num_classes = configuration
     entry = MODELS[model]
-    return counts.count(entry, counts.configured(entry, json.loads(options)), frames, num_classes)
+    return building.count(
+        entry, building.configured(entry, json.loads(options)), frames, num_classes
+    )
 
 
 def pairs(configuration):
@@ -90,8 +95,8 @@ def test_a_total_over_views_is_held_against_one_view(tmp_path):
     (figure,) = published.read(written(tmp_path / "f.csv", GOOD))
     assert (figure.row, figure.published, figure.views) == (2, 196_666_666_667, 3)
     assert figure.half_unit == pytest.approx(5e9 / 3)
-    assert tables_published.theirs(figure) == "197 GMAC"
-    assert tables_published.source(figure) == "arXiv 2102.05095, Table 2 (590 for 3 views)"
+    assert published_tables.theirs(figure) == "197 GMAC"
+    assert published_tables.source(figure) == "arXiv 2102.05095, Table 2 (590 for 3 views)"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +172,7 @@ def measured(model, options, frames=8, num_classes=400, label="one"):
 
 def test_the_report_holds_records_against_the_figures_of_their_configuration():
     view = measured("video_mamba", {})
-    table = tables_published.published(view)
+    table = published_tables.published(view)
     params, macs = table.lines
     assert (params["published"].text, params["ours"].text) == ("74 M", "121.6 M")
     assert params["verdict"].text == "not explained"
@@ -180,7 +185,7 @@ def test_the_report_holds_records_against_the_figures_of_their_configuration():
     assert "[arXiv 2403.06977, Table 3](https://arxiv.org/abs/2403.06977)" in table.markdown()
     assert table.note.startswith("Of 2 figures, 0 equal as printed, 0 within 1 %, 2 further apart.")
     assert table.raw()["published"].tolist() == [74_000_000, 101_000_000_000]
-    assert table.name in [one.name for one in tables.build(view)]
+    assert table.name in [one.name for one in cost_tables.build(view)]
 
 
 @pytest.mark.parametrize(
@@ -199,5 +204,5 @@ def test_only_the_same_configuration_is_held_against_a_figure(
     model, options, frames, num_classes, lines
 ):
     view = measured(model, options, frames, num_classes)
-    assert len(tables_published.published(view).lines) == lines
-    assert ("published" in [one.name for one in tables.build(view)]) == bool(lines)
+    assert len(published_tables.published(view).lines) == lines
+    assert ("published" in [one.name for one in cost_tables.build(view)]) == bool(lines)

@@ -10,18 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from pks4.bench import ranks, run, store
 from pks4.bench.measure import accuracy
-from pks4.bench.plan import plan
-from pks4.bench.record import Reading
-from pks4.bench.suite import read_suite
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts import ranks
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file
+from pks4.bench.records.record import Reading
+from pks4.bench.run import run
 from pks4.data.errors import VideoError
-from pks4.data.videos import Bad
+from pks4.data.video_dataset import Bad
 from pks4.errors import UserError
 from pks4.train import batches
 from pks4.train.checkpoint import History
-from pks4.train.fit import Diverged, Options, fit
+from pks4.train.engine import Diverged, Options, fit
 from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
 
@@ -181,7 +183,7 @@ def test_a_rank_that_is_killed_at_work_ends_its_cell_with_a_record(suite_file, t
 
     run.execute(session, 1, kill_the_last)
     assert killed
-    found = store.read(session.path)
+    found = run_file.read(session.path)
     (record,) = found.records
     assert (record.metric, record.status) == ("*", "failed")
     assert re.fullmatch(r"rank [01] of the training was killed by signal 9; .*", record.reason)

@@ -9,18 +9,20 @@ from test_run import silent
 from torch import nn
 from typer.testing import CliRunner
 
-from pks4.bench import run, sources, store
-from pks4.bench.given import Given
 from pks4.bench.measure import accuracy
-from pks4.bench.plan import plan
-from pks4.bench.suite import read_suite
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts import data_sources
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.plan.user_inputs import Given
+from pks4.bench.records import run_file
+from pks4.bench.run import run
 from pks4.cli import app
 from pks4.data.errors import BadClipsError, DataError
 from pks4.data.sampling import Sampling, mean_over_views
-from pks4.data.videos import Videos
+from pks4.data.video_dataset import Videos
 from pks4.errors import UserError
-from pks4.train.fit import Options, fit, pixels
+from pks4.train.engine import Options, fit, pixels
 from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
 
@@ -123,7 +125,7 @@ def gap(index):
 def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, tmp_path, gap):
     session = run.start(*suite, tmp_path, given=Given(index.root))
     run.execute(session, 1, silent)
-    found = {r.metric: r for r in store.read(session.path).records}
+    found = {r.metric: r for r in run_file.read(session.path).records}
     top1 = found["top1"]
     assert top1.task == "ssv2"
     assert top1.evidence["sampling"]["views"] == 6
@@ -210,7 +212,7 @@ def test_scores_are_the_mean_over_views_of_the_clips_that_could_be_read(entries)
 
 def test_only_clips_whose_class_allows_it_are_flipped(suite, index):
     (cell,) = plan(suite[0], given=Given(index.root))
-    data = sources.data_of(cell)
+    data = data_sources.data_of(cell)
     source = data.source("train", training=True)
     source.sampling = source.sampling.model_copy(update={"flip": 1.0, "short_side": (48, 48)})
     plain = data.source("train", training=True)
@@ -234,7 +236,7 @@ def test_only_clips_whose_class_allows_it_are_flipped(suite, index):
 def test_sampling_that_cannot_be_is_one_line(suite, index, wrong, told):
     (cell,) = plan(suite[0], given=Given(index.root))
     settings = {**cell.settings["accuracy"], **wrong}
-    data = sources.data_of(cell.model_copy(update={"settings": {"accuracy": settings}}))
+    data = data_sources.data_of(cell.model_copy(update={"settings": {"accuracy": settings}}))
     with pytest.raises(DataError, match=told) as caught:
         data.source("train")
     assert "\n" not in str(caught.value)

@@ -9,12 +9,15 @@ from test_run import command, silent
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import catalogue, recipes, run, search, store
-from pks4.bench.accuracy_readings import Costs, scores
+from pks4.bench.contestants import catalogue
 from pks4.bench.measure.accuracy import SETTINGS
-from pks4.bench.plan import plan
-from pks4.bench.suite import parse_suite, read_suite
-from pks4.data.make import make
+from pks4.bench.measure.parts.accuracy_readings import Costs, scores
+from pks4.bench.plan import recipes
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import parse_suite, read_suite
+from pks4.bench.records import recipe_search, run_file
+from pks4.bench.run import run
+from pks4.data.kinetic_digits.make_dataset import make
 from pks4.errors import UserError
 from pks4.train.checkpoint import History
 from pks4.train.predict import Predicted
@@ -109,14 +112,14 @@ def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     assert [c.id for c in plan(only)] == ["learn/floor-0.001/t2", "learn/floor-0.003/t2"]
     session = run.start(only, text, tmp_path)
     with pytest.raises(UserError, match="has no top-1"):
-        search.choose(store.read(session.path))
+        recipe_search.choose(run_file.read(session.path))
     run.execute(session, 1, silent)
-    found = store.read(session.path)
-    chosen = search.choose(found)
+    found = run_file.read(session.path)
+    chosen = recipe_search.choose(found)
     measured = {r.evidence["learning_rate"]: r.value for r in found.records if r.metric == "top1"}
     assert measured[chosen["floor"]["recipe"]["learning_rate"]] == max(measured.values())
     path = tmp_path / "found.toml"
-    search.write(path, search.as_toml(chosen, session.header.run))
+    recipe_search.write(path, recipe_search.as_toml(chosen, session.header.run))
     (table,) = recipes.read(path).values()
     assert table["evidence"] == session.header.run
     assert table["recipe"] == chosen["floor"]["recipe"]
@@ -125,8 +128,8 @@ def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
 
 def accepted_search(name):
     """Choices of an accepted run of lr_search: label -> what was chosen."""
-    found = store.read(store.find_run(name, [catalogue.root() / "results" / "reference"]))
-    return search.choose(found)
+    found = run_file.read(run_file.find_run(name, [catalogue.root() / "results" / "reference"]))
+    return recipe_search.choose(found)
 
 
 def test_a_choice_at_an_end_of_what_was_tried_is_told():
@@ -147,13 +150,13 @@ def test_where_all_was_guessing_the_loss_decides():
 def test_the_committed_recipes_are_what_the_accepted_search_chose():
     run = "lr_search-20261125-044256-26e15ff"
     text = (recipes.folder() / "lr_search.toml").read_text()
-    assert text == search.as_toml(accepted_search(run), run)
+    assert text == recipe_search.as_toml(accepted_search(run), run)
 
 
 def test_a_run_without_a_search_has_nothing_to_choose(suite_file, tmp_path):
     session = run.start(*read_suite(suite_file()), tmp_path)
     with pytest.raises(UserError, match="0 grids with a search"):
-        search.choose(store.read(session.path))
+        recipe_search.choose(run_file.read(session.path))
 
 
 def test_a_suite_without_a_search_is_told_before_anything_is_measured(monkeypatch):
@@ -165,7 +168,7 @@ def test_a_suite_without_a_search_is_told_before_anything_is_measured(monkeypatc
 
 def trainings(path):
     """The records of the trainings of a run, by metric."""
-    return {r.metric: r for r in store.read(path).records if r.measure == "accuracy"}
+    return {r.metric: r for r in run_file.read(path).records if r.measure == "accuracy"}
 
 
 def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):

@@ -5,11 +5,11 @@ import torch
 from rivals import MODELS, clip, frames_that_fit, shake
 from torch import nn
 
-from pks4 import regime
-from pks4.bench import catalogue
-from pks4.bench.building import build
-from pks4.bench.measure.saved_bytes import saved_bytes
+from pks4.bench.contestants import catalogue
+from pks4.bench.contestants.build import build
 from pks4.errors import UserError
+from pks4.models import training_options
+from pks4.simulate.saved_bytes import saved_bytes
 
 # A tiny ResNet has one block a stage, so there is no list of them; two make one.
 DEEP = {"tsm": {"layers": [2, 2, 2, 2]}, "tsn_r50": {"layers": [2, 2, 2, 2]}}
@@ -58,7 +58,7 @@ def test_only_the_last_blocks_and_what_follows_are_trained(name):
     trained = {key for key, p in model.named_parameters() if p.requires_grad}
     assert any(key.startswith("head.") for key in trained)
     assert not any("patch_embed" in key or "pos_embed" in key for key in trained)
-    (listed, blocks), *_ = regime.block_lists(whole)
+    (listed, blocks), *_ = training_options.block_lists(whole)
     last = f"{listed}.{len(blocks) - 1}."
     assert {k for k in trained if k.startswith(f"{listed}.")} == {
         k for k, _ in whole.named_parameters() if k.startswith(last)
@@ -101,7 +101,7 @@ def test_an_option_without_effect_is_an_error():
             return self.blocks[0][0](x)
 
     model = Around()
-    regime.apply(model, checkpoint=True)
+    training_options.apply(model, checkpoint=True)
     with pytest.raises(ValueError, match="never calls its blocks"):
         model(torch.zeros(1, 2))
 

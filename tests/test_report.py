@@ -17,9 +17,13 @@ from report_records import (
     synthetic_run,
 )
 
-from pks4.bench import accept, claims_judge, findings, published, report, store, summary
-from pks4.bench import claims as claims_file
-from pks4.bench.view import View
+from pks4.bench.claims import claims as claims_file
+from pks4.bench.claims import judge
+from pks4.bench.contestants import published
+from pks4.bench.records import accepted, run_file
+from pks4.bench.report import report, summary
+from pks4.bench.report.findings import costs as cost_findings
+from pks4.bench.view.view import View
 from pks4.errors import UserError
 
 
@@ -28,7 +32,7 @@ def view_of(records, missing=None):
 
 
 def sentences(records):
-    return [found.words for found in findings.build(view_of(records))]
+    return [found.words for found in cost_findings.build(view_of(records))]
 
 
 def save(records, path, torn=""):
@@ -121,7 +125,7 @@ def test_strings_from_records_are_escaped(tmp_path):
     html = report.page(report.build(view_of(records)))
     assert html.count("<script") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
-    words = summary.markdown(view_of(records), findings.build(view_of(records)), [], [])
+    words = summary.markdown(view_of(records), cost_findings.build(view_of(records)), [], [])
     assert "<script" not in words
 
 
@@ -289,8 +293,8 @@ def judged_claim(verdict="supported", evidence=("run:cost/pks4/t8:saved_bytes",)
         contradicted_when="it is not", measured_by=["pks4-bench run scaling"],
         caveats=("A frozen backbone only.",), tests=[test],
     )  # fmt: skip
-    found = claims_judge.Found(verdict=verdict, effect="0.5 at T = 8", evidence=evidence)
-    return claims_judge.Judged(claim=claim, verdict=verdict, tests=((test, found),))
+    found = judge.Found(verdict=verdict, effect="0.5 at T = 8", evidence=evidence)
+    return judge.Judged(claim=claim, verdict=verdict, tests=((test, found),))
 
 
 def test_claims_come_first_with_their_tests_and_caveats():
@@ -322,7 +326,7 @@ def test_the_reference_says_what_changed_and_its_table_lies_beside_the_others(tm
     runs = tmp_path / "results" / "runs"
     written = [made_runs.written(made_runs.made(name, saved=saved), runs)
                for name, saved in (("base-1", 1000), ("head-1", 1012))]  # fmt: skip
-    accept.accept(store.read(written[0]), "first", tmp_path / "results", "me")
+    accepted.accept(run_file.read(written[0]), "first", tmp_path / "results", "me")
     page = report.write(written[1], tmp_path / "out", tmp_path / "results")
     assert "Beside base-1, the accepted reference for" in page.read_text("utf-8")
     assert "1 changed" in page.read_text("utf-8")

@@ -7,8 +7,8 @@ import pytest
 from browser import BINARY, Chromium
 from report_records import cost_records, failed, frame, header, synthetic_run
 
-from pks4.bench import report
-from pks4.bench.view import View
+from pks4.bench.report import report
+from pks4.bench.view.view import View
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium on PATH")
 

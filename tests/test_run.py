@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from test_ranks import LEARN
 
-from pks4.bench import run, store
-from pks4.bench.merge import merge
-from pks4.bench.suite import read_suite
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file as records_run_file
+from pks4.bench.records.merge import merge
+from pks4.bench.run import run
 from pks4.data.errors import CacheError
 from pks4.errors import TRY_AGAIN, UserError, detail_of
 
@@ -76,7 +77,7 @@ def test_a_killed_run_resumes_to_the_same_records_none_twice_none_lost(suite_fil
     results = wait_for_records(folder, 1, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = store.read(results).records
+    before = records_run_file.read(results).records
     assert len(before) < len(WHOLE)
     again = command("run", path, "--out", folder, "--no-report", "--resume")
     out, err = again.communicate(timeout=120)
@@ -85,7 +86,7 @@ def test_a_killed_run_resumes_to_the_same_records_none_twice_none_lost(suite_fil
     lines = [json.loads(line) for line in results.read_text().splitlines()[1:]]
     keys = [(line["cell"], line["measure"], line["metric"]) for line in lines]
     assert sorted(keys) == sorted(WHOLE)
-    assert store.read(results).records[: len(before)] == before
+    assert records_run_file.read(results).records[: len(before)] == before
 
 
 def test_four_runs_at_once_in_one_folder_lose_nothing_and_double_nothing(suite_file, tmp_path):
@@ -97,7 +98,7 @@ def test_four_runs_at_once_in_one_folder_lose_nothing_and_double_nothing(suite_f
     assert [process.returncode for process in started] == [0] * 4, ended
     paths = [Path(out.strip()) for out, _ in ended]
     assert sorted(folder.iterdir()) == sorted(set(paths))
-    one, other, *shards = (store.read(results) for results in paths)
+    one, other, *shards = (records_run_file.read(results) for results in paths)
     for run_file in (one, other, *shards):
         lines = run_file.path.read_bytes().splitlines()
         assert len(lines) == 1 + len(run_file.records) == 1 + 2 * len(run_file.header.cells)
@@ -122,7 +123,7 @@ def test_ctrl_c_leaves_a_valid_file_and_says_how_to_go_on(suite_file, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "--resume" in err
-    assert store.read(results).missing()
+    assert records_run_file.read(results).missing()
 
 
 def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_file, tmp_path):
@@ -132,7 +133,7 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
     )
     session = start(suite_file(text=text + LATE), tmp_path)
     run.execute(session, 2, silent)
-    records = store.read(session.path).records
+    records = records_run_file.read(session.path).records
     by_cell = {cell: [r for r in records if r.cell == cell] for cell in session.todo}
     failed = by_cell["cost/floor/t2"]
     assert [(r.measure, r.metric, r.status) for r in failed] == [
@@ -143,7 +144,7 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
     (late,) = by_cell["late/ours/t2"]
     assert late.status == "timeout"
     assert "time limit of 0.2 s" in late.reason
-    assert store.read(session.path).missing() == {}
+    assert records_run_file.read(session.path).missing() == {}
 
 
 def test_a_checkpoint_that_could_not_be_saved_is_tried_again_on_resume(suite_file, tmp_path):
@@ -155,7 +156,7 @@ def test_a_checkpoint_that_could_not_be_saved_is_tried_again_on_resume(suite_fil
     blocked.mkdir(parents=True)  # nothing can be written there
     run.execute(session, 1, silent)
     before = session.path.read_bytes()
-    (failure,) = store.read(session.path).records
+    (failure,) = records_run_file.read(session.path).records
     assert failure.status == "failed"
     assert "cannot write checkpoint" in failure.reason
     assert "free some space and resume" in failure.reason
@@ -164,7 +165,7 @@ def test_a_checkpoint_that_could_not_be_saved_is_tried_again_on_resume(suite_fil
     assert again.todo == {cell.id: ["accuracy"]}
     blocked.rmdir()
     run.execute(again, 1, silent)
-    found = store.read(session.path)
+    found = records_run_file.read(session.path)
     assert {r.status for r in found.records} == {"ok"}
     assert found.missing() == {}
     assert session.path.read_bytes().startswith(before)
@@ -207,7 +208,7 @@ def test_a_worker_that_dies_leaves_a_record_and_the_next_measure_runs(
     session = start(suite_file(), tmp_path)
     killed_at_birth(run, monkeypatch, warm)
     run.execute(session, 1, silent)
-    records = store.read(session.path).records
+    records = records_run_file.read(session.path).records
     (failure,) = (r for r in records if r.status != "ok")
     assert failure.metric == "*"
     assert failure.reason.startswith("the worker was killed by signal 11.")
@@ -226,12 +227,12 @@ def test_a_nursery_that_dies_ends_no_run(suite_file, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run.nursery.Nursery, "_open", lambda self: (born(self), crew.append(self))[0])
         run.execute(session, 1, murderous)
-    assert store.read(session.path).missing() == {}
+    assert records_run_file.read(session.path).missing() == {}
 
 
 def test_a_worker_stops_when_its_parent_is_gone(tmp_path):
     worker = subprocess.Popen(
-        [sys.executable, "-m", "pks4.bench.worker"], stdin=subprocess.PIPE,
+        [sys.executable, "-m", "pks4.bench.run.worker"], stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     job = {"cell": {}, "measures": [], "threads": 1}

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pks4.cost import OP_MACS
-from pks4.scan import OPERATORS, mamba, resolve, scan_sites
+from pks4.macs import OP_MACS
+from pks4.scan import OPERATORS, mamba_ssm, resolve, scan_sites
 from pks4.scan.reference import scan_sites_reference
 
 KERNEL_CHUNK = 2048
@@ -56,8 +56,8 @@ class Kernel(ModuleType):
         assert d <= 65535
         for x in (u, delta, B, C):
             assert x.stride(-1) == 1 or t == 1
-            assert x.numel() <= mamba.LIMIT
-        assert rows * d * n * -(-t // KERNEL_CHUNK) <= mamba.LIMIT
+            assert x.numel() <= mamba_ssm.LIMIT
+        assert rows * d * n * -(-t // KERNEL_CHUNK) <= mamba_ssm.LIMIT
         for x in (D, bias):
             assert x is None or (x.dtype == torch.float32 and x.shape == (d,))
             assert x is None or x.stride(-1) == 1 or d == 1
@@ -116,7 +116,7 @@ def gradients(y, inputs):
 
 
 def compare(inputs, softplus=True, reverse=False, **tolerance):
-    y, last, _ = mamba.scan_mamba(*inputs, softplus, reverse, True)
+    y, last, _ = mamba_ssm.scan_mamba(*inputs, softplus, reverse, True)
     want, want_last = scan_sites_reference(*inputs, softplus, reverse)
     torch.testing.assert_close(y, want, **tolerance)
     torch.testing.assert_close(last, want_last)
@@ -157,16 +157,16 @@ def test_views_of_a_wider_tensor_are_taken(kernel):
 
 
 def test_more_steps_than_a_chunk_of_the_kernel(kernel, monkeypatch):
-    monkeypatch.setattr(mamba, "CHUNK", 4)
+    monkeypatch.setattr(mamba_ssm, "CHUNK", 4)
     monkeypatch.setattr(sys.modules[__name__], "KERNEL_CHUNK", 4)
     inputs = draw(2, 9, 3, 2, 2)
-    assert mamba.scan_mamba(*inputs, True, False, False)[2].shape == (6, 2, 3, 4)
+    assert mamba_ssm.scan_mamba(*inputs, True, False, False)[2].shape == (6, 2, 3, 4)
     compare(inputs)
 
 
 @pytest.mark.parametrize("limit", [1000, 5 * 4 * 3 * 2, 5 * 4 * 3, 5 * 4 * 2, 5 * 4])
 def test_a_batch_beyond_the_offsets_is_cut(kernel, monkeypatch, limit):
-    monkeypatch.setattr(mamba, "LIMIT", limit)
+    monkeypatch.setattr(mamba_ssm, "LIMIT", limit)
     compare(draw(3, 4, 3, 5, 2), reverse=True)
     rows = [count for name, count in kernel.calls if name == "bwd"]
     assert sum(rows) == 9
@@ -174,9 +174,9 @@ def test_a_batch_beyond_the_offsets_is_cut(kernel, monkeypatch, limit):
 
 
 def test_pieces_cover_all_rows_once_in_order(monkeypatch):
-    monkeypatch.setattr(mamba, "LIMIT", 4 * 10)
+    monkeypatch.setattr(mamba_ssm, "LIMIT", 4 * 10)
     for b, s in [(1, 1), (3, 2), (5, 3), (2, 9), (4, 4), (0, 3), (2, 0)]:
-        cut = mamba.pieces(b, 2, s, 5, 2)
+        cut = mamba_ssm.pieces(b, 2, s, 5, 2)
         assert [i for piece in cut for i in range(b * s)[piece.rows]] == list(range(b * s))
         grid = torch.arange(b * s).view(b, s)
         for piece in cut:
@@ -186,27 +186,27 @@ def test_pieces_cover_all_rows_once_in_order(monkeypatch):
 
 
 def test_pieces_of_the_sizes_that_matter():
-    assert len(mamba.pieces(512, 8, 196, 384, 16)) == 1  # 100 352 rows
-    rows = [p.rows.stop - p.rows.start for p in mamba.pieces(512, 8, 196, 1536, 16)]
+    assert len(mamba_ssm.pieces(512, 8, 196, 384, 16)) == 1  # 100 352 rows
+    rows = [p.rows.stop - p.rows.start for p in mamba_ssm.pieces(512, 8, 196, 1536, 16)]
     assert sum(rows) == 512 * 196
     assert max(rows) * 1536 * 16 < 2**31
     with pytest.raises(ValueError, match=r"d <= 65535 .* take 'recompute'"):
-        mamba.pieces(1, 1, 1, 65536, 1)
+        mamba_ssm.pieces(1, 1, 1, 65536, 1)
     with pytest.raises(ValueError, match="n <= 256"):
-        mamba.pieces(1, 1, 1, 1, 257)
+        mamba_ssm.pieces(1, 1, 1, 1, 257)
     with pytest.raises(ValueError, match="one row"):
-        mamba.pieces(1, 2**20, 1, 2**12, 16)
+        mamba_ssm.pieces(1, 2**20, 1, 2**12, 16)
 
 
 def test_too_many_states_are_refused_before_the_kernel(kernel):
     with pytest.raises(ValueError, match="n <= 256"):
-        mamba.scan_mamba(*draw(1, 1, 1, 1, 257), True, False, False)
+        mamba_ssm.scan_mamba(*draw(1, 1, 1, 1, 257), True, False, False)
     assert kernel.calls == []
 
 
 def test_empty_batch_needs_no_kernel(kernel):
     inputs = draw(0, 3, 2, 5, 2)
-    y, last, _ = mamba.scan_mamba(*inputs, True, False, True)
+    y, last, _ = mamba_ssm.scan_mamba(*inputs, True, False, True)
     assert y.shape == (0, 3, 2, 5)
     assert last.shape == (0, 2, 5, 2)
     assert all(not g.any() for g in gradients(y, inputs))
@@ -222,7 +222,7 @@ def test_saves_its_inputs_and_the_state_of_the_kernel(t, chunks):
     ]
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
-        y, *_ = mamba.scan_mamba(*inputs, True, False, False)
+        y, *_ = mamba_ssm.scan_mamba(*inputs, True, False, False)
     assert y.shape == (b, t, s, d)
     assert [x.shape for x in saved[:7]] == [x.shape for x in inputs]
     assert [(x.shape, x.dtype) for x in saved[7:]] == [((b * s, d, chunks, 2 * n), torch.float32)]
@@ -230,11 +230,11 @@ def test_saves_its_inputs_and_the_state_of_the_kernel(t, chunks):
 
 def test_kept_state_is_what_the_fake_says(kernel):
     inputs = draw(2, 3, 2, 5, 4)
-    real = mamba.scan_mamba(*inputs, True, False, True)
-    fake = mamba.scan_mamba(*(x.detach().to("meta") for x in inputs), True, False, True)
+    real = mamba_ssm.scan_mamba(*inputs, True, False, True)
+    fake = mamba_ssm.scan_mamba(*(x.detach().to("meta") for x in inputs), True, False, True)
     assert [(x.shape, x.dtype) for x in real] == [(x.shape, x.dtype) for x in fake]
     torch.library.opcheck(
-        mamba.scan_mamba,
+        mamba_ssm.scan_mamba,
         (*inputs, True, False, True),
         test_utils=("test_schema", "test_faketensor"),
     )

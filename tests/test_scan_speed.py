@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from typer.testing import CliRunner
 
 from pks4 import cli
-from pks4.bench import scan_arms, scan_session, scan_speed
-from pks4.bench.scan_floor import control, floor_arms
-from pks4.bench.scan_goals import (
+from pks4.bench.scan_speed import arms as scan_speed_arms
+from pks4.bench.scan_speed import session as scan_speed_session
+from pks4.bench.scan_speed import timing
+from pks4.bench.scan_speed.arms import control, floor_arms
+from pks4.bench.scan_speed.goals import (
     CASES,
     OPERATIONS,
     SHAPES,
@@ -44,9 +46,9 @@ def plan(**changes):
 
 
 def test_materialised_is_the_scan_in_value_and_gradients():
-    sites = [v.double().requires_grad_() for v in scan_arms.draw(SMALL)]
-    want = scan_arms.backend("reference")(*sites)
-    got = scan_arms.materialised(*scan_arms.as_sequences(sites))  # (b·s, d, t)
+    sites = [v.double().requires_grad_() for v in scan_speed_arms.draw(SMALL)]
+    want = scan_speed_arms.backend("reference")(*sites)
+    got = scan_speed_arms.materialised(*scan_speed_arms.as_sequences(sites))  # (b·s, d, t)
     b, t, s, d, _ = SMALL
     got = got.view(b, s, d, t).permute(0, 3, 1, 2)
     torch.testing.assert_close(got, want)
@@ -59,24 +61,24 @@ def test_materialised_is_the_scan_in_value_and_gradients():
 
 
 def test_sequences_are_contiguous_as_others_want_them():
-    u, delta, _, B, C, _, _ = scan_arms.as_sequences(scan_arms.draw(SMALL))
+    u, delta, _, B, C, _, _ = scan_speed_arms.as_sequences(scan_speed_arms.draw(SMALL))
     assert [v.shape for v in (u, delta, B, C)] == [(8, 5, 3)] * 2 + [(8, 2, 3)] * 2
     assert all(v.is_contiguous() for v in (u, delta, B, C))
 
 
 def test_step_sizes_are_as_asked_for():
-    _, delta, _, _, _, _, bias = scan_arms.draw(Shape(1, 50, 1, 40, 2), "1e-4 to 10")
+    _, delta, _, _, _, _, bias = scan_speed_arms.draw(Shape(1, 50, 1, 40, 2), "1e-4 to 10")
     steps = F.softplus((delta + bias).double())
     assert 0.9e-4 < steps.min() < 2e-4
     assert 8 < steps.max() < 10.001
-    usual = F.softplus(scan_arms.draw(Shape(1, 1, 1, 500, 2))[-1].double())
+    usual = F.softplus(scan_speed_arms.draw(Shape(1, 1, 1, 500, 2))[-1].double())
     assert 0.9e-3 < usual.min() < 2e-3
     assert 0.08 < usual.max() < 0.101
 
 
 def test_long_scans_leave_out_what_would_take_minutes():
     def arms(t, operation):
-        return set(scan_arms.scan_arms(Shape(1, t, 1, 2, 2), operation))
+        return set(scan_speed_arms.scan_arms(Shape(1, t, 1, 2, 2), operation))
 
     own = {"numba", "recompute"}
     assert arms(784, "forward") == arms(64, "forward+backward") == own | {"materialised"}
@@ -84,22 +86,22 @@ def test_long_scans_leave_out_what_would_take_minutes():
 
 
 def test_a_call_gives_y_or_the_gradients_of_all_inputs():
-    for call in scan_arms.scan_arms(SMALL, "forward").values():
+    for call in scan_speed_arms.scan_arms(SMALL, "forward").values():
         assert not call().requires_grad
-    for call in scan_arms.scan_arms(SMALL, "forward+backward").values():
+    for call in scan_speed_arms.scan_arms(SMALL, "forward+backward").values():
         assert len(call()) == 7
 
 
 def test_kept_bytes_count_each_storage_once_and_no_input():
     x = torch.ones(10, requires_grad=True)
-    assert scan_arms.kept_bytes(lambda: x * x, (x,)) == 0
-    assert scan_arms.kept_bytes(lambda: x.exp(), (x,)) == 40  # its result
-    assert scan_arms.kept_bytes(lambda: x.exp() * x.view(2, 5).exp().flatten(), (x,)) == 80
+    assert scan_speed_arms.kept_bytes(lambda: x * x, (x,)) == 0
+    assert scan_speed_arms.kept_bytes(lambda: x.exp(), (x,)) == 40  # its result
+    assert scan_speed_arms.kept_bytes(lambda: x.exp() * x.view(2, 5).exp().flatten(), (x,)) == 80
 
 
 @pytest.mark.parametrize("t", [8, 70])
 def test_the_scan_keeps_nothing_and_materialised_keeps_every_state(t):
-    kept = scan_arms.kept_in_sizes_of_u(Shape(1, t, 2, 4, 16))
+    kept = scan_speed_arms.kept_in_sizes_of_u(Shape(1, t, 2, 4, 16))
     assert kept["numba"] == kept["recompute"] == 0
     assert ("materialised" in kept) == (t <= 64)
     if t <= 64:
@@ -107,8 +109,8 @@ def test_the_scan_keeps_nothing_and_materialised_keeps_every_state(t):
 
 
 def test_errors_name_y_and_every_input():
-    found = scan_arms.errors(Shape(1, 20, 2, 17, 4), "1e-4 to 10")
-    assert list(found) == ["y", *scan_arms.INPUTS]
+    found = scan_speed_arms.errors(Shape(1, 20, 2, 17, 4), "1e-4 to 10")
+    assert list(found) == ["y", *scan_speed_arms.INPUTS]
     assert 0 < max(found.values()) < 5e-6
 
 
@@ -199,7 +201,7 @@ def test_a_row_takes_medians_of_ratios_within_a_round():
 
 
 def test_the_full_plan_covers_the_goals_and_the_quick_one_some():
-    full, quick = scan_session.plan_for(False, 1), scan_session.plan_for(True, 2)
+    full, quick = scan_speed_session.plan_for(False, 1), scan_speed_session.plan_for(True, 2)
     assert full.shapes == SHAPES
     assert full.cases == CASES
     assert full.rounds >= 7
@@ -213,7 +215,7 @@ def test_a_session_of_samples_calls_every_arm_in_every_round_on_its_threads():
         "a": (1, lambda: seen.append(("a", torch.get_num_threads()))),
         "b": (2, lambda: seen.append(("b", torch.get_num_threads()))),
     }
-    found = scan_speed.sample(plan(rounds=5, sample_seconds=1e-9), arms, lambda: next(ticks))
+    found = timing.sample(plan(rounds=5, sample_seconds=1e-9), arms, lambda: next(ticks))
     assert next(ticks) == 5
     assert {arm: len(v) for arm, v in found.cpu.items()} == {"a": 5, "b": 5}
     assert set(seen) == {("a", 1), ("b", 2)}
@@ -226,7 +228,9 @@ def test_a_session_of_samples_calls_every_arm_in_every_round_on_its_threads():
 def session():
     """A real session on two threads, in a process of its own: document, progress, lines told."""
     progress, told = [], []
-    found = scan_session.run(plan(threads=2), lambda *done: progress.append(done), told.append)
+    found = scan_speed_session.run(
+        plan(threads=2), lambda *done: progress.append(done), told.append
+    )
     return found, progress, told
 
 
@@ -235,7 +239,7 @@ def test_a_session_says_where_it_was_measured(session):
     assert found.plan == plan(threads=2)
     assert found.versions.keys() >= {"torch", "numba", "llvmlite"}
     assert found.environment["cores"] >= 1
-    assert found.heap == scan_session.WARM_HEAP
+    assert found.heap == scan_speed_session.WARM_HEAP
     assert found.kernels["first_calls_seconds"] > 0
     assert found.exps_per_second > 0
     assert found.bytes_per_second > 0
@@ -259,7 +263,7 @@ def test_a_session_measures_what_is_planned(session):
 
 def command(session, monkeypatch, *args):
     """The command, with the session's document for a measurement."""
-    monkeypatch.setattr(scan_session, "run", lambda *_: session[0])
+    monkeypatch.setattr(scan_speed_session, "run", lambda *_: session[0])
     return CliRunner().invoke(cli.app, ["scan", *map(str, args)])
 
 
@@ -275,7 +279,7 @@ def test_the_command_prints_and_keeps_one_document_and_overwrites_none(
 ):
     path = tmp_path / "new" / "scan.json"
     done = command(session, monkeypatch, "--json", "--out", path)
-    assert scan_session.Document.model_validate_json(done.stdout) == session[0]
+    assert scan_speed_session.Document.model_validate_json(done.stdout) == session[0]
     assert path.read_text() == done.stdout
     again = command(session, monkeypatch, "--out", path)
     assert isinstance(again.exception, UserError)
@@ -284,11 +288,11 @@ def test_the_command_prints_and_keeps_one_document_and_overwrites_none(
 
 def test_a_measuring_process_that_fails_leaves_its_last_words(monkeypatch):
     child = (sys.executable, "-c", "import sys; input(); sys.exit('no numba here')")
-    monkeypatch.setattr(scan_session, "CHILD", child)
+    monkeypatch.setattr(scan_speed_session, "CHILD", child)
     with pytest.raises(UserError, match="the measuring process ended with 1: no numba here"):
-        scan_session.run(plan(), print, print)
+        scan_speed_session.run(plan(), print, print)
 
 
 def test_the_parent_needs_no_torch():
-    code = "import sys, pks4.bench.scan_session; sys.exit('torch' in sys.modules)"
+    code = "import sys, pks4.bench.scan_speed.session; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

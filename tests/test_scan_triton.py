@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pks4.scan import OPERATORS, resolve, scan_sites, triton_scan
-from pks4.scan.operator import lines
+from pks4.scan.custom_op import lines
 from pks4.scan.reference import scan_sites_reference
 
 SMALL = {"CHUNK": 2, "PROGRAMS": 2, "ELEMENTS": 8}  # several chunks, rows a program, blocks

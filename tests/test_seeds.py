@@ -5,8 +5,13 @@ import math
 import pytest
 from report_records import accuracy_records, frame, header, record, seed_records
 
-from pks4.bench import figures_accuracy, findings, report, seeds, tables_accuracy, tables_evidence
-from pks4.bench.view import View
+from pks4.bench.report import report
+from pks4.bench.report.figures import accuracy as accuracy_figures
+from pks4.bench.report.findings import costs as cost_findings
+from pks4.bench.report.tables import accuracy as accuracy_tables
+from pks4.bench.report.tables import evidence as evidence_tables
+from pks4.bench.stats import intervals
+from pks4.bench.view.view import View
 
 T2 = 4.302652729911275  # 97.5 % point of Student's t with 2 degrees of freedom, from tables
 OURS = {0: 0.80, 1: 0.90, 2: 0.85}
@@ -27,7 +32,7 @@ def less(*by):
 
 
 def words(records):
-    return [found.words for found in findings.build(view_of(records))]
+    return [found.words for found in cost_findings.build(view_of(records))]
 
 
 def test_several_seeds_are_one_number_their_mean_with_an_interval_over_seeds():
@@ -90,7 +95,7 @@ def test_exact_numbers_that_differ_between_seeds_give_no_number_but_a_reason():
     records[-2]["value"] += 1
     view = view_of(records)
     assert view.settings("training_macs") == []
-    (line,) = tables_evidence.failures(view).lines
+    (line,) = evidence_tables.failures(view).lines
     assert (line["cell"].value, line["status"].value) == ("learn/pks4/t8", "unequal")
     assert "training_macs is exact, but 18000000000 with seed 0" in line["reason"].value
     assert "18000000001 with seed 2" in line["reason"].value
@@ -101,13 +106,13 @@ def test_one_seed_is_unchanged():
     view = view_of(seed_records("pks4", {4: 0.8}))
     assert top1(view, "pks4") == view.rows[0]
     assert top1(view, "pks4").interval() == pytest.approx((0.76, 0.84))  # over clips, as recorded
-    table = tables_accuracy.accuracy(view_of(accuracy_records("pks4", "temporal")))
+    table = accuracy_tables.accuracy(view_of(accuracy_records("pks4", "temporal")))
     assert "seeds" not in table.raw().columns
     assert table.note.startswith("Shares of test clips in %, with their 95 % intervals (Wilson).")
 
 
 def test_the_accuracy_table_says_how_many_seeds_and_what_they_vary():
-    table = tables_accuracy.accuracy(
+    table = accuracy_tables.accuracy(
         view_of([*seed_records("pks4", OURS), *seed_records("joint", {0: 0.7})])
     )
     assert [line["seeds"].text for line in table.lines] == ["3", "1"]
@@ -117,14 +122,14 @@ def test_the_accuracy_table_says_how_many_seeds_and_what_they_vary():
 
 def test_holm_multiplies_by_what_is_left_and_never_falls():
     p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5}
-    adjusted = seeds.holm(p, 4)
+    adjusted = intervals.holm(p, 4)
     assert adjusted == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
-    assert seeds.holm({"a": 0.3}, 5) == {"a": 1.0}
+    assert intervals.holm({"a": 0.3}, 5) == {"a": 1.0}
 
 
 def test_captions_say_what_the_bars_are():
     both = [*seed_records("pks4", OURS), *seed_records("joint", less(0.1, 0.2, 0.3))]
-    (made,) = figures_accuracy.build(view_of(both))
+    (made,) = accuracy_figures.build(view_of(both))
     assert "Bars: 95 % t-intervals over seeds." in made.caption
 
 

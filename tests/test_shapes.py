@@ -8,7 +8,10 @@ import pytest
 HOOK = """
 from jaxtyping import install_import_hook
 
-ROOMS = ["pks4.scan.doors", "pks4.correlation", "pks4.prior", "pks4.module", "pks4.video"]
+ROOMS = [
+    "pks4.scan.api", "pks4.method.correlation", "pks4.method.prior", "pks4.method.module",
+    "pks4.method.video",
+]  # fmt: skip
 install_import_hook(ROOMS, "beartype.beartype")
 import torch
 """
@@ -25,7 +28,7 @@ wrong = lambda: scan_sites(u, u, A, B[..., :2], B, backend="recompute")
 """
 MODULE = """
 from pks4 import PKS4
-from pks4.correlation import local_correlation, local_correlation_reference
+from pks4.method.correlation import local_correlation, local_correlation_reference
 
 x = torch.randn(2, 3, 4, 5, 16)
 for options in (

@@ -7,9 +7,10 @@ from made_runs import CELLS as MADE
 from made_runs import cell
 from test_cli import invoke
 
-from pks4.bench import run, store
-from pks4.bench.shard import Shard
-from pks4.bench.suite import read_suite
+from pks4.bench.plan.shard import Shard
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file
+from pks4.bench.run import run
 from pks4.errors import UserError
 
 CELLS = [cell(f"cost/model{n}/t{t}", ["params"]) for n in range(200) for t in (4, 8)]
@@ -55,7 +56,7 @@ def test_a_shard_is_a_run_that_says_so_and_resumes_as_itself(suite_file, tmp_pat
     suite = read_suite(suite_file())
     first, second = (run.start(*suite, tmp_path, shard=Shard(n, 2)) for n in (1, 2))
     assert first.path.stem.endswith("-1of2")
-    assert store.read(second.path).header.part.model_dump() == {
+    assert run_file.read(second.path).header.part.model_dump() == {
         "shards": [2], "of": 2, "plan": ["cost/floor/t2", "cost/ours/t2"],
     }  # fmt: skip
     assert run.resume(*suite, tmp_path, shard=Shard(1, 2)).path == first.path

@@ -11,15 +11,15 @@ from test_ranks import LEARN, Gaps, with_settings
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pks4.bench import ranks
 from pks4.bench.measure import accuracy
-from pks4.bench.plan import plan
-from pks4.bench.suite import read_suite
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts import ranks
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
 from pks4.errors import UserError
 from pks4.train import batches, checkpoint, sharding
-from pks4.train.fit import Options, fit
-from pks4.train.optimise import block_of, optimiser_of
+from pks4.train.engine import Options, fit
+from pks4.train.optimizer import block_of, optimiser_of
 from pks4.train.recipe import Recipe
 
 TWENTY = Recipe(learning_rate=0.01, epochs=20, batch_size=18, warmup_epochs=5, clip_norm=0.5)

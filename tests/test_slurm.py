@@ -11,8 +11,8 @@ from test_recipes import learn, trainings
 from test_run import command
 from test_tasks import done
 
-from pks4.bench import store
-from pks4.bench.gathering import Tasks
+from pks4.bench.records import run_file
+from pks4.bench.records.task_files import Tasks
 
 pytestmark = pytest.mark.skipif(bool(slurm_node.why_not()), reason=slurm_node.why_not())
 ALONE = """
@@ -99,7 +99,7 @@ def test_a_training_that_is_requeued_at_work_goes_on_at_its_epoch_and_nothing_is
         slurm_command("scontrol", "requeue", job)  # as when it is preempted
         out, _ = done(process)
         assert out == str(results)
-    run = store.read(results)
+    run = run_file.read(results)
     assert run.missing() == {}
     assert {r.status for r in run.records} == {"ok"}
     lines = results.read_bytes().splitlines()

@@ -5,11 +5,11 @@ import torch
 from rivals import clip, every_variant, frames_that_fit, tiny
 from torch import nn
 
-from pks4.bench import fakes
-from pks4.bench.fakes import pretended
-from pks4.bench.kernels import declared_attention
-from pks4.bench.step_memory import step_memory
-from pks4.bench.targets import TARGETS, standing_on
+from pks4.simulate import fake_device
+from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.fake_device import pretended
+from pks4.simulate.step_memory import step_memory
+from pks4.simulate.targets import TARGETS, standing_on
 
 
 def simulated(model, video, target="cpu-fp32"):
@@ -72,7 +72,7 @@ def test_a_simulated_step_equals_a_real_one(name, options):
 @pytest.mark.parametrize("name", ["pks4", "video_mamba", "side4video", "tsm", "hf_vivit"])
 def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
     def refused(values):
-        raise fakes._Unlike
+        raise fake_device._Unlike
 
     def step():
         model = tiny(name, {}, 4, device="meta").train()
@@ -80,7 +80,7 @@ def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
             return simulated(model, clip(4, device="meta"), target)
 
     found = step()
-    monkeypatch.setattr(fakes, "_sign", refused)
+    monkeypatch.setattr(fake_device, "_sign", refused)
     assert step() == found
 
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from pks4.bench import store
-from pks4.bench.plan import plan
-from pks4.bench.record import Record, RunHeader, json_schema
-from pks4.bench.suite import read_suite
-from pks4.bench.view import View
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file
+from pks4.bench.records.record import Record, RunHeader, json_schema
+from pks4.bench.view.view import View
 from pks4.errors import TRY_AGAIN, UserError
 
 SOURCE = {"versions": {}, "commit": None, "dirty": None, "environment": {}}
@@ -42,7 +42,7 @@ def record(cell="cost/floor/t2", metric="params_total", parts=2, value=2**60 + 1
 
 def write(path, *entries):
     """Append entries to a run's file."""
-    writer = store.Writer(path)
+    writer = run_file.Writer(path)
     writer.append(*entries)
     writer.close()
 
@@ -50,11 +50,11 @@ def write(path, *entries):
 def test_what_is_written_is_read(tmp_path, header):
     path = tmp_path / "run.jsonl"
     write(path, header, record(), record(metric="params_trainable"))
-    run = store.read(path)
+    run = run_file.read(path)
     assert run.header == header
     assert [r.metric for r in run.records] == ["params_total", "params_trainable"]
     assert run.records[0].value == 2**60 + 1
-    assert store.frame(run.records)["value"][0] == 2**60 + 1  # no float in between
+    assert run_file.frame(run.records)["value"][0] == 2**60 + 1  # no float in between
 
 
 def test_a_torn_end_at_any_byte_loses_nothing_before_it(tmp_path, header):
@@ -65,7 +65,7 @@ def test_a_torn_end_at_any_byte_loses_nothing_before_it(tmp_path, header):
     for cut in range(start, len(whole) + 1, 7):
         path.write_bytes(whole[:cut])
         write(path, record(metric="later", parts=1))
-        run = store.read(path)
+        run = run_file.read(path)
         torn = start < cut < len(whole) - 1
         metrics = [r.metric for r in run.records]
         assert metrics[0] == "params_total"
@@ -77,7 +77,7 @@ def test_a_torn_end_at_any_byte_loses_nothing_before_it(tmp_path, header):
 def test_a_record_that_is_there_twice_counts_once(tmp_path, header):
     path = tmp_path / "run.jsonl"
     write(path, header, record(value=1), record(value=2))
-    assert [r.value for r in store.read(path).records] == [1]
+    assert [r.value for r in run_file.read(path).records] == [1]
 
 
 def failure(second, reason, detail=TRY_AGAIN):
@@ -91,15 +91,15 @@ def failure(second, reason, detail=TRY_AGAIN):
 def test_a_failure_that_is_to_be_tried_again_counts_until_it_was(tmp_path, header):
     path = tmp_path / "run.jsonl"
     write(path, header, failure(1, "full"), failure(1, "full"), failure(2, "full still"))
-    run = store.read(path)
+    run = run_file.read(path)
     assert [r.reason for r in run.records] == ["full still"]
     assert run.missing()["cost/floor/t2"] == ["params", "macs", "saved_bytes"]
-    view = View(store.frame(run.records), run.header.model_dump(), run.missing())
+    view = View(run_file.frame(run.records), run.header.model_dump(), run.missing())
     assert ("cost/floor/t2", "params") not in view.missing  # it is told as a failure
     assert ("cost/floor/t2", "macs") in view.missing
     before = path.read_bytes()
     write(path, record(), record(metric="params_trainable"))
-    run = store.read(path)
+    run = run_file.read(path)
     assert [r.metric for r in run.records] == ["params_total", "params_trainable"]
     assert run.missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
     assert path.read_bytes().startswith(before)
@@ -108,7 +108,7 @@ def test_a_failure_that_is_to_be_tried_again_counts_until_it_was(tmp_path, heade
 def test_a_last_failure_stands_after_one_that_was_to_be_tried_again(tmp_path, header):
     path = tmp_path / "run.jsonl"
     write(path, header, failure(1, "full"), failure(2, "diverged", {}), failure(3, "late"))
-    run = store.read(path)
+    run = run_file.read(path)
     assert [r.reason for r in run.records] == ["diverged"]
     assert run.missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
 
@@ -116,9 +116,9 @@ def test_a_last_failure_stands_after_one_that_was_to_be_tried_again(tmp_path, he
 def test_what_is_missing_is_known_by_parts(tmp_path, header):
     path = tmp_path / "run.jsonl"
     write(path, header, record())  # one of two parts
-    assert store.read(path).missing()["cost/floor/t2"] == ["params", "macs", "saved_bytes"]
+    assert run_file.read(path).missing()["cost/floor/t2"] == ["params", "macs", "saved_bytes"]
     write(path, record(metric="params_trainable"))
-    assert store.read(path).missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
+    assert run_file.read(path).missing()["cost/floor/t2"] == ["macs", "saved_bytes"]
 
 
 @pytest.mark.parametrize("content", ["", "not json\n", '{"type": "record"}\n', "[]\n"])
@@ -126,32 +126,32 @@ def test_a_file_that_is_no_run_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "run.jsonl"
     path.write_text(content)
     with pytest.raises(UserError, match=r"run\.jsonl") as error:
-        store.read(path)
+        run_file.read(path)
     assert "\n" not in str(error.value)
 
 
 def test_an_unwritable_folder_names_the_remedy(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out"):
-        store.Writer(tmp_path / "file" / "run.jsonl")
+        run_file.Writer(tmp_path / "file" / "run.jsonl")
 
 
 def test_only_one_process_writes_a_run_and_a_new_one_must_be_new(tmp_path):
     path = tmp_path / "run.jsonl"
-    first = store.Writer(path, new=True)
+    first = run_file.Writer(path, new=True)
     with pytest.raises(UserError, match="another process"):
-        store.Writer(path)
+        run_file.Writer(path)
     first.close()
     with pytest.raises(UserError, match="exists already"):
-        store.Writer(path, new=True)
-    store.Writer(path).close()
+        run_file.Writer(path, new=True)
+    run_file.Writer(path).close()
 
 
 BEGINNER = """
 import sys
 from pathlib import Path
 from pks4.bench import store
-from pks4.bench.record import RunHeader
+from pks4.bench.records.record import RunHeader
 
 folder, header = Path(sys.argv[1]), RunHeader.model_validate_json(sys.argv[2])
 for _ in range(20):
@@ -161,7 +161,7 @@ APPENDER = """
 import sys
 from pathlib import Path
 from pks4.bench import store
-from pks4.bench.suite import Settings
+from pks4.bench.plan.suite import Settings
 
 class Line(Settings):
     text: str
@@ -190,7 +190,7 @@ def test_processes_that_take_one_name_in_the_same_second_get_a_file_each(tmp_pat
     assert len(set(names)) == len(names) == 80
     assert sorted(names) == sorted(p.name for p in tmp_path.glob("*.jsonl"))
     for name in names:
-        run = store.read(tmp_path / name)
+        run = run_file.read(tmp_path / name)
         assert run.header.run == name.removesuffix(".jsonl")
         assert len((tmp_path / name).read_bytes().splitlines()) == 1
 
@@ -209,20 +209,20 @@ def test_a_run_that_cannot_be_written_leaves_no_file(tmp_path, header, monkeypat
     def full(fd, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "write", full)
+    monkeypatch.setattr(run_file.os, "write", full)
     with pytest.raises(UserError, match="No space left on device"):
-        store.begin(tmp_path, header)
+        run_file.begin(tmp_path, header)
     assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_who_holds_a_file_is_seen_and_looking_stops_nobody(tmp_path, header):
-    path, _ = store.begin(tmp_path, header)
-    assert not store.is_held(path)
-    writer = store.Writer(path)
-    assert store.is_held(path)
+    path, _ = run_file.begin(tmp_path, header)
+    assert not run_file.is_held(path)
+    writer = run_file.Writer(path)
+    assert run_file.is_held(path)
     writer.close()
-    assert not store.is_held(path)
-    assert not store.is_held(tmp_path / "nothing.jsonl")
+    assert not run_file.is_held(path)
+    assert not run_file.is_held(tmp_path / "nothing.jsonl")
 
 
 def test_the_latest_run_is_the_last_written_to_and_none_that_is_just_being_made(tmp_path, header):
@@ -230,17 +230,17 @@ def test_the_latest_run_is_the_last_written_to_and_none_that_is_just_being_made(
         write(tmp_path / f"{name}.jsonl", header)
         os.utime(tmp_path / f"{name}.jsonl", (number, number))
     (tmp_path / "begun.jsonl").touch()
-    assert store.find_run("latest", [tmp_path]).stem == "new"
+    assert run_file.find_run("latest", [tmp_path]).stem == "new"
     os.utime(tmp_path / "old.jsonl", (2, 2))
-    assert store.find_run("latest", [tmp_path]).stem == "old"
+    assert run_file.find_run("latest", [tmp_path]).stem == "old"
 
 
 def test_a_run_is_found_by_name_and_a_near_name_is_told(tmp_path, header):
     write(tmp_path / "small-1.jsonl", header)
-    assert store.find_run("small-1", [tmp_path]) == tmp_path / "small-1.jsonl"
-    assert store.find_run("latest", [tmp_path]) == tmp_path / "small-1.jsonl"
+    assert run_file.find_run("small-1", [tmp_path]) == tmp_path / "small-1.jsonl"
+    assert run_file.find_run("latest", [tmp_path]) == tmp_path / "small-1.jsonl"
     with pytest.raises(UserError, match="unknown run 'smal-1'; the nearest: small-1; pks4-bench"):
-        store.find_run("smal-1", [tmp_path])
+        run_file.find_run("smal-1", [tmp_path])
 
 
 def test_an_unknown_run_among_many_names_the_nearest_and_what_lists_all(tmp_path, header):
@@ -248,7 +248,7 @@ def test_an_unknown_run_among_many_names_the_nearest_and_what_lists_all(tmp_path
         write(tmp_path / f"quick-{number}.jsonl", header)
         write(tmp_path / f"scaling-{number}.jsonl", header)
     with pytest.raises(UserError) as caught:
-        store.find_run("quik", [tmp_path])
+        run_file.find_run("quik", [tmp_path])
     assert str(caught.value) == (
         "unknown run 'quik'; the nearest: quick-0, quick-1, quick-2; "
         "pks4-bench list runs lists all 18"
@@ -257,7 +257,7 @@ def test_an_unknown_run_among_many_names_the_nearest_and_what_lists_all(tmp_path
 
 def test_where_there_is_no_run_it_says_so(tmp_path):
     with pytest.raises(UserError, match="unknown run 'quick'; there are: none"):
-        store.find_run("quick", [tmp_path])
+        run_file.find_run("quick", [tmp_path])
 
 
 def test_the_schema_knows_every_field_and_both_kinds_of_line():

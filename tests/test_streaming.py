@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from pks4.bench.live_bytes import LiveBytes
 from pks4.bench.measure import streaming
-from pks4.bench.plan import Cell
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.cell import Cell
 from pks4.errors import UserError
+from pks4.simulate.operators import LiveBytes
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 SHORT = {"frames_total": 120, "rounds": 5, "calls": 1}

@@ -2,12 +2,13 @@
 
 import pytest
 
-from pks4.bench import catalogue
-from pks4.bench.given import Given
-from pks4.bench.plan import plan, split_seed
-from pks4.bench.suite import parse_suite, read_suite
-from pks4.data.digits import TASKS
-from pks4.data.indexed import Indexed
+from pks4.bench.contestants import catalogue
+from pks4.bench.plan.cell import split_seed
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import parse_suite, read_suite
+from pks4.bench.plan.user_inputs import Given
+from pks4.data.index_folder import Indexed
+from pks4.data.kinetic_digits.tasks import TASKS
 from pks4.errors import UserError
 
 

@@ -18,10 +18,22 @@ from report_records import (
     time_records,
 )
 
-from pks4.bench import structure, tables, tables_accuracy, tables_evidence, tables_measured, units
-from pks4.bench.latex import latex
-from pks4.bench.sheet import escape
-from pks4.bench.view import View, common_frames
+from pks4.bench import units
+from pks4.bench.report.tables import (
+    accuracy as accuracy_tables,
+)
+from pks4.bench.report.tables import (
+    costs as cost_tables,
+)
+from pks4.bench.report.tables import (
+    evidence as evidence_tables,
+)
+from pks4.bench.report.tables import (
+    times as times_tables,
+)
+from pks4.bench.report.tables.table import escape, latex
+from pks4.bench.stats import structure
+from pks4.bench.view.view import View, common_frames
 
 
 def view_of(records, missing=None):
@@ -116,7 +128,7 @@ def test_structure_refuses_rounded_numbers():
 
 
 def test_structure_table_names_the_quadratic_one():
-    table = tables.structures(view_of(synthetic_run()))
+    table = cost_tables.structures(view_of(synthetic_run()))
     kinds = {
         (line["label"].value, line["metric"].value): line["kind"].value for line in table.lines
     }
@@ -127,7 +139,7 @@ def test_structure_table_names_the_quadratic_one():
 
 
 def test_headline_compares_at_the_largest_common_frames():
-    table = tables.headline(view_of(synthetic_run()))
+    table = cost_tables.headline(view_of(synthetic_run()))
     assert {line["frames"].value for line in table.lines} == {64}
     assert texts(table, "memory_ratio")["Joint attention"] == "27.5×"  # noqa: RUF001 - 110 / 4
     assert texts(table, "memory_ratio")["PKS4 (frozen backbone)"] == "1.00×"  # noqa: RUF001
@@ -136,13 +148,13 @@ def test_headline_compares_at_the_largest_common_frames():
 
 def test_headline_falls_back_to_the_frames_that_all_share():
     records = [r for r in synthetic_run() if (r["label"], r["frames"]) != ("joint", 64)]
-    table = tables.headline(view_of(records))
+    table = cost_tables.headline(view_of(records))
     assert {line["frames"].value for line in table.lines} == {32}
 
 
 def test_headline_says_who_is_not_there_when_no_frames_are_shared():
     records = [*cost_records("pks4", 8), *cost_records("adapter", 8), *cost_records("joint", 16)]
-    table = tables.headline(view_of(records))
+    table = cost_tables.headline(view_of(records))
     assert [line["label"].value for line in table.lines] == ["pks4", "adapter"]
     assert "T = 8, measured for 2 of 3" in table.note
 
@@ -156,21 +168,21 @@ def test_no_ratio_to_a_memory_of_zero():
     records = [*cost_records("frame_mean", 8), *cost_records("adapter", 8)]
     for one in records:
         one["family"] = "PKS4" if one["label"] == "frame_mean" else one["family"]
-    table = tables.headline(view_of(records))
+    table = cost_tables.headline(view_of(records))
     assert all(line["memory_ratio"].value is None for line in table.lines)
 
 
 def test_raw_values_stay_integers_beside_gaps():
     big = 2**53 + 1  # a float cannot hold it
     macs = record("pks4", 8, "macs", "macs_forward", big, unit="MAC")
-    raw = tables.cost(view_of([macs, *cost_records("joint", 8)])).raw()
+    raw = cost_tables.cost(view_of([macs, *cost_records("joint", 8)])).raw()
     assert raw["macs_forward"][0] == big
     assert raw["saved_bytes"][0] is None
 
 
 def test_a_record_that_is_there_twice_counts_once_the_first():
     first, second = (record("pks4", 8, "macs", "macs_forward", n, unit="MAC") for n in (1, 2))
-    raw = tables.cost(view_of([first, second])).raw()
+    raw = cost_tables.cost(view_of([first, second])).raw()
     assert list(raw["macs_forward"]) == [1]
 
 
@@ -182,7 +194,7 @@ def test_settings_are_never_mixed():
 
 
 def test_time_table_shows_ratio_interval_and_verdict():
-    table = tables_measured.timing(view_of([*time_records("pks4", 8), *time_records("joint", 8)]))
+    table = times_tables.timing(view_of([*time_records("pks4", 8), *time_records("joint", 8)]))
     assert texts(table, "step_ratio")["Joint attention"] == "1.80 [1.71 to 1.89]"
     assert texts(table, "step_verdict")["Joint attention"] == "slower"
     assert "forward_ratio" not in [column.key for column in table.shown]
@@ -190,7 +202,7 @@ def test_time_table_shows_ratio_interval_and_verdict():
 
 
 def test_accuracy_table_shows_shares_chance_and_training():
-    table = tables_accuracy.accuracy(view_of(accuracy_records("pks4", "temporal")))
+    table = accuracy_tables.accuracy(view_of(accuracy_records("pks4", "temporal")))
     line = table.lines[0]
     assert line["top1"].text == "86.0 [82.0 to 90.0]"
     assert line["within_pair"].text == "95.0 [91.0 to 99.0]"
@@ -201,7 +213,7 @@ def test_accuracy_table_shows_shares_chance_and_training():
 
 def test_failures_and_missing_measures_are_listed_with_their_reason():
     records = [*cost_records("pks4", 8), failed("joint", 8, "macs", "MACs differ", status="failed")]
-    table = tables_evidence.failures(view_of(records, {"cost/aim/t8": ["params"]}))
+    table = evidence_tables.failures(view_of(records, {"cost/aim/t8": ["params"]}))
     assert [(line["cell"].value, line["status"].value) for line in table.lines] == [
         ("cost/joint/t8", "failed"),
         ("cost/aim/t8", "missing"),
@@ -211,11 +223,11 @@ def test_failures_and_missing_measures_are_listed_with_their_reason():
 
 def test_a_failure_that_was_measured_later_says_so():
     records = [failed("pks4", 8, "macs", "killed"), *cost_records("pks4", 8)]
-    assert tables_evidence.failures(view_of(records)).lines[0]["later"].value == "yes"
+    assert evidence_tables.failures(view_of(records)).lines[0]["later"].value == "yes"
 
 
 def test_evidence_names_kernel_rule_and_agreeing_counters():
-    table = tables_evidence.evidence(view_of(cost_records("pks4", 8)))
+    table = evidence_tables.evidence(view_of(cost_records("pks4", 8)))
     macs = next(line for line in table.lines if line["measure"].value == "macs")
     assert macs["kernel"].text == "flash_cpu"
     assert macs["counters"].text == "torch on meta = fvcore = closed form"
@@ -223,7 +235,7 @@ def test_evidence_names_kernel_rule_and_agreeing_counters():
 
 
 def test_every_number_names_its_cell_and_metric():
-    table = tables.cost(view_of(cost_records("pks4", 8)))
+    table = cost_tables.cost(view_of(cost_records("pks4", 8)))
     source = table.lines[0]["macs_forward"].source.source
     assert source == f"cost/pks4/t8 · macs_forward = {144 * GIGA} MAC (exact)"
 
@@ -233,7 +245,7 @@ def test_markdown_escapes_what_would_break_a_table():
     records = cost_records("pks4", 8)
     for one in records:
         one["title"] = "bad | <b>"
-    markdown = tables.cost(view_of(records)).markdown()
+    markdown = cost_tables.cost(view_of(records)).markdown()
     assert r"bad \| &lt;b&gt;" in markdown
 
 
@@ -246,7 +258,7 @@ def test_equal_titles_are_told_apart_by_label():
 
 
 def test_a_run_without_numbers_gives_empty_tables():
-    made = tables.build(view_of([failed("pks4", 8, "macs", "killed")]))
+    made = cost_tables.build(view_of([failed("pks4", 8, "macs", "killed")]))
     assert [table.name for table in made if table.lines] == ["failures"]
     assert all(table.raw().columns.size for table in made)
 
@@ -264,7 +276,7 @@ def peak_record(label, frames):
 
 def test_the_peak_of_a_step_stands_with_its_parts_and_its_structure():
     view = view_of([peak_record(label, t) for label in ("pks4", "joint") for t in FRAMES])
-    made = tables.step_memory(view)
+    made = cost_tables.step_memory(view)
     assert {line["target"].text for line in made.lines} == {"cuda-bf16"}
     first = made.lines[0]
     assert first["step_peak_bytes"].value == sum(
@@ -272,16 +284,16 @@ def test_the_peak_of_a_step_stands_with_its_parts_and_its_structure():
     )
     assert (first["weights"].text, first["activations"].text) == ("300", "400")  # MiB
     assert (first["gradients"].text, first["gradients"].source) == ("0", first["weights"].source)
-    fitted = {line["kind"].text for line in tables.structures(view).lines}
+    fitted = {line["kind"].text for line in cost_tables.structures(view).lines}
     assert fitted == {"affine"}
-    assert "step_memory" in {one.name for one in tables.build(view)}
+    assert "step_memory" in {one.name for one in cost_tables.build(view)}
 
 
 def test_the_floor_of_a_ratio_is_told_in_per_cent():
     place = {"grid": "time", "scale": "tiny", "kind": "noisy", "cell": "time/joint/t8"}
     detail = {"least_effect": math.log(1.05), "verdict": "same"}
     row = record("joint", 8, "time", "step_ratio", 1.02, detail=detail, **place)
-    (line,) = tables_measured.timing(view_of([row])).lines
+    (line,) = times_tables.timing(view_of([row])).lines
     assert (line["step_floor"].value, line["step_floor"].text) == (pytest.approx(0.05), "5.0")
     assert line["forward_floor"].text == units.MISSING
 
@@ -289,14 +301,14 @@ def test_the_floor_of_a_ratio_is_told_in_per_cent():
 def test_what_is_kept_stands_by_stage_in_numbers_that_people_read():
     detail = {"by_stage": {"temporal": 3 * MIB, "backbone": 5 * MIB}, "weight_copies": MIB}
     row = record("pks4", 8, "saved_bytes", "saved_bytes", 8 * MIB, unit="B", detail=detail)
-    (line,) = tables.kept(view_of([row])).lines
+    (line,) = cost_tables.kept(view_of([row])).lines
     shown = [line[key].text for key in ("saved_bytes", "backbone", "temporal", "head")]
     assert shown == ["8.00", "5.00", "3.00", "0"]
     assert line["weight_copies"].text == "1.00"
 
 
 def test_without_simulated_steps_there_is_no_table_of_them():
-    assert "step_memory" not in {one.name for one in tables.build(view_of(synthetic_run()))}
+    assert "step_memory" not in {one.name for one in cost_tables.build(view_of(synthetic_run()))}
 
 
 def test_times_at_four_numbers_of_frames_tell_their_power():
@@ -310,11 +322,11 @@ def test_times_at_four_numbers_of_frames_tell_their_power():
                 "pks4", frames, "time", "step_seconds", seconds, unit="s", detail=detail, **place
             )
         )
-    (line,) = tables_measured.growth(view_of(made)).lines
+    (line,) = times_tables.time_growth(view_of(made)).lines
     assert line["power"].text == "1.50 [1.50 to 1.50]"
     assert line["constant"].text != units.MISSING
     assert line["range"].text == "4 to 32"
-    assert "growth" not in {one.name for one in tables.build(view_of(synthetic_run()))}
+    assert "growth" not in {one.name for one in cost_tables.build(view_of(synthetic_run()))}
 
 
 def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
@@ -330,7 +342,7 @@ def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
         record("pks4", 8, "streaming", metric, value, unit=unit, kind="noisy", detail=told)
         for metric, (value, unit, told) in values.items()
     ]
-    (found,) = [t for t in tables.build(view_of(made)) if t.name == "streaming"]
+    (found,) = [t for t in cost_tables.build(view_of(made)) if t.name == "streaming"]
     (line,) = found.lines
     assert line["streaming_deviation"].text == "2.4e-07"
     assert line["streaming_bytes_per_frame"].value == 0
@@ -340,7 +352,7 @@ def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
 
 def test_latex_has_the_rules_of_booktabs_and_no_sign_that_latex_would_act_on():
     hostile = {**cost_records("pks4", 8)[2], "title": r"PKS4_x & 50 % \input{x}"}
-    (found,) = [t for t in tables.build(view_of([hostile])) if t.name == "cost"]
+    (found,) = [t for t in cost_tables.build(view_of([hostile])) if t.name == "cost"]
     words = latex(found)
     assert all(rule in words for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
     assert r"PKS4\_x \& 50 \% \textbackslash{}input\{x\}" in words

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from report_records import frame, header, record
 
-from pks4.bench import tables
-from pks4.bench.tables_counters import plain_counter
-from pks4.bench.tables_fit import fitting, most_frames
-from pks4.bench.view import View
+from pks4.bench.report.tables import costs as cost_tables
+from pks4.bench.report.tables.costs import plain_counter
+from pks4.bench.report.tables.memory import fitting, most_frames
+from pks4.bench.view.view import View
 
 GIB = 2**30
 
@@ -66,7 +66,7 @@ def test_targets_are_lines_of_their_own_and_are_named():
 
 def test_a_run_without_peaks_has_no_such_table():
     records = [record("pks4", 8, "params", "params_total", 1)]
-    names = {one.name for one in tables.build(view_of(records))}
+    names = {one.name for one in cost_tables.build(view_of(records))}
     assert not names & {"fit", "plain_counter"}
 
 

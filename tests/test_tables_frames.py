@@ -5,8 +5,10 @@ import pytest
 from report_records import accuracy_records, frame, header, seed_records
 from trained_records import clip_records, planted
 
-from pks4.bench import resampling, tables, tables_frames
-from pks4.bench.view import View
+from pks4.bench.report.tables import accuracy as accuracy_tables
+from pks4.bench.report.tables import costs as cost_tables
+from pks4.bench.stats import clips as clip_stats
+from pks4.bench.view.view import View
 
 
 def view_of(records):
@@ -14,11 +16,11 @@ def view_of(records):
 
 
 def lines(records):
-    return tables_frames.accuracy_frames(view_of(records)).lines
+    return accuracy_tables.accuracy_frames(view_of(records)).lines
 
 
 def test_each_t_has_a_column_and_a_gap_stays_a_gap():
-    made = tables_frames.accuracy_frames(
+    made = accuracy_tables.accuracy_frames(
         view_of(
             [
                 *clip_records("pks4", {None: planted(0.5)}, frames=4),
@@ -43,7 +45,7 @@ def test_the_gain_is_paired_by_clip():
             *clip_records("pks4", {None: many}, frames=32),
         ]
     )
-    asked = resampling.paired_bootstrap(np.array([many]), np.array([few]))
+    asked = clip_stats.paired_bootstrap(np.array([many]), np.array([few]))
     assert line["gain"].value == pytest.approx(0.1)
     assert (line["low"].value, line["high"].value) == asked.interval
     assert (line["between"].text, line["method"].text) == (
@@ -63,5 +65,5 @@ def test_without_predictions_the_gain_is_paired_by_seed():
 
 
 def test_one_t_gives_no_table():
-    made = tables.build(view_of(accuracy_records("pks4", "temporal")))
+    made = cost_tables.build(view_of(accuracy_records("pks4", "temporal")))
     assert "accuracy_frames" not in [table.name for table in made]

@@ -3,9 +3,9 @@
 import pytest
 from made_runs import made, written
 
-from pks4.bench import accept, store
-from pks4.bench.latex import latex
-from pks4.bench.tables_reference import beside
+from pks4.bench.records import accepted, run_file
+from pks4.bench.report.tables.accepted_run import beside
+from pks4.bench.report.tables.table import latex
 
 WHERE = "Linux x86_64, CPU A, 2 cores, torch 2.15.0"
 
@@ -15,12 +15,12 @@ def results(tmp_path):
     """A folder of results whose ledger accepts `base-1`."""
     folder = tmp_path / "results"
     path = written(made("base-1"), folder / "runs")
-    accept.accept(store.read(path), "first reference", folder, "me")
+    accepted.accept(run_file.read(path), "first reference", folder, "me")
     return folder
 
 
 def beside_of(run, results):
-    return beside(store.read(written(run, results / "runs")), results)
+    return beside(run_file.read(written(run, results / "runs")), results)
 
 
 def lines(found):

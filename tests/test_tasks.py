@@ -12,10 +12,12 @@ from test_cli import invoke
 from test_recipes import learn, trainings
 from test_run import WHOLE, command, wait_for_records
 
-from pks4.bench import dispatch, executors, run, status, store
-from pks4.bench.gathering import Gathering, Job, Tasks
-from pks4.bench.suite import read_suite
-from pks4.bench.task import CellTask
+from pks4.bench.cluster import dispatch, executors, status
+from pks4.bench.cluster.cell_task import CellTask
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.records import run_file
+from pks4.bench.records.task_files import Gathering, Job, Tasks
+from pks4.bench.run import run
 from pks4.errors import TRY_AGAIN, UserError
 
 LOCAL = ("--executor", "local", "--no-report")
@@ -35,7 +37,7 @@ def done(process, code=0):
 
 def test_a_run_by_local_jobs_is_the_run_with_where_each_number_was_made(suite_file, tmp_path):
     out, err = done(command("run", suite_file(), "--out", tmp_path / "runs", *LOCAL))
-    found = store.read(tmp_path / "runs" / out.rsplit("/", 1)[1])
+    found = run_file.read(tmp_path / "runs" / out.rsplit("/", 1)[1])
     assert keys(found.records) == sorted(WHOLE)
     assert {r.run for r in found.records} == {found.header.run}
     assert {r.environment["executor"] for r in found.records} == {"local"}
@@ -81,7 +83,7 @@ def states(path):
     """The state of every cell of a run, by what its jobs are."""
     jobs = Tasks(path).jobs()
     live = executors.live((job.executor, job.job) for job in jobs.values())
-    return status.states(store.read(path), jobs, live)
+    return status.states(run_file.read(path), jobs, live)
 
 
 def children(process):
@@ -95,7 +97,7 @@ def children(process):
 def begun(suite_file, tmp_path):
     """A run with results files for its tasks, and nothing measured."""
     path = run.start(*read_suite(suite_file()), tmp_path / "runs").path
-    found = store.read(path)
+    found = run_file.read(path)
     Tasks(path).begin(found, found.header.cells)
     return found
 
@@ -117,7 +119,7 @@ def test_a_task_that_starts_again_measures_only_what_is_not_recorded(begun, monk
 
 def append(path, *records):
     """Write records to a file of a run."""
-    writer = store.Writer(path)
+    writer = run_file.Writer(path)
     writer.append(*records)
     writer.close()
 
@@ -125,7 +127,7 @@ def append(path, *records):
 def test_what_tasks_wrote_is_gathered_once_and_a_cut_line_when_it_is_whole(tmp_path):
     path = written(run_only(made("base-1")), tmp_path)
     tasks, whole = Tasks(path), made("base-1").records
-    tasks.begin(store.read(path), CELLS)
+    tasks.begin(run_file.read(path), CELLS)
     with Gathering(path) as gathering:
         assert gathering.look() == []
         append(tasks.file(COST), whole[0])
@@ -140,26 +142,26 @@ def test_what_tasks_wrote_is_gathered_once_and_a_cut_line_when_it_is_whole(tmp_p
         assert gathering.look() == [whole[1]]
     with Gathering(path) as again:
         assert again.look() == []
-    assert store.read(path).records == whole[:2]
+    assert run_file.read(path).records == whole[:2]
 
 
 def run_only(found):
     """The run with nothing measured."""
-    return store.RunFile(found.path, found.header, [])
+    return run_file.RunFile(found.path, found.header, [])
 
 
 def test_a_failure_that_a_task_tried_again_gives_way_to_what_it_found_then(tmp_path):
     path = written(made(drop=("saved_bytes",)), tmp_path)
     tasks, again = Tasks(path), {"detail": TRY_AGAIN, "created": "2026-01-01T00:00:01Z"}
-    tasks.begin(store.read(path), [COST])
+    tasks.begin(run_file.read(path), [COST])
     for reason, more, left in (("full", again, {COST.id}), ("diverged", {}, set())):
-        writer = store.Writer(tasks.file(COST))
+        writer = run_file.Writer(tasks.file(COST))
         writer.append(failed(COST, "saved_bytes", reason, **more))
         writer.close()
         with Gathering(path) as gathering:
             assert [r.reason for r in gathering.look()] == [reason]
             assert gathering.look() == []
-        found = store.read(path)
+        found = run_file.read(path)
         assert [r.reason for r in found.records if r.status != "ok"] == [reason]
         assert found.missing().keys() == left
 
@@ -173,7 +175,7 @@ def test_every_state_of_a_cell_is_told_apart():
         for n, c in enumerate([*CELLS[:2], first, second])
     }
     live = {("slurm", "7_2"): "waiting"}
-    found = store.RunFile(whole.path, whole.header, kept)
+    found = run_file.RunFile(whole.path, whole.header, kept)
     told = [one.state for one in status.states(found, jobs, live)]
     assert told == ["failed", "done", "waiting", "lost", "to do"]
     unasked = status.states(found, jobs, None)

@@ -4,20 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from pks4.bench import catalogue, image_models
+from pks4.bench.contestants import catalogue
 from pks4.bench.measure import accuracy
-from pks4.bench.paths import Fallback
-from pks4.bench.plan import plan
-from pks4.bench.suite import read_suite
-from pks4.bench.trial import Trial
-from pks4.data.digits import class_names
+from pks4.bench.measure.parts import image_models
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.plan.plan import plan
+from pks4.bench.plan.suite import read_suite
 from pks4.data.errors import CacheError
-from pks4.data.stills import stills
-from pks4.scan import doors
+from pks4.data.kinetic_digits.stills import stills
+from pks4.data.kinetic_digits.tasks import class_names
+from pks4.scan import api
+from pks4.simulate.what_ran import Fallback
 from pks4.train.batches import InMemory
-from pks4.train.fit import Diverged, fit, pixels
+from pks4.train.engine import Diverged, fit, pixels
+from pks4.train.image_pretraining import _Pretraining, image_model
 from pks4.train.predict import predict
-from pks4.train.pretrain import _Pretraining, image_model
 from pks4.train.recipe import Recipe
 from pks4.train.score import top1, within_pair
 
@@ -211,7 +212,7 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
 def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, monkeypatch):
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     planted = cell.model_copy(update={"options": {**cell.options, "scan_backend": "numba"}})
-    monkeypatch.setitem(doors.OPERATORS, "numba", doors.OPERATORS["recompute"])
+    monkeypatch.setitem(api.OPERATORS, "numba", api.OPERATORS["recompute"])
     with pytest.raises(Fallback, match="asked for scan backend numba, but recompute ran"):
         list(accuracy.measure(Trial(planted, cell.settings["accuracy"])))
 
@@ -220,7 +221,9 @@ def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, 
 def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, monkeypatch, model):
     cell, keys = plan(read_suite(suite_file(more=ACCURACY))[0])[-1], []
     sizes = catalogue.models()[model].facts["SCALES"]["tiny"]
-    monkeypatch.setattr("pks4.train.pretrain.image_model", lambda key, *_: keys.append(key))
+    monkeypatch.setattr(
+        "pks4.train.image_pretraining.image_model", lambda key, *_: keys.append(key)
+    )
     for ways in ({}, {"frozen": True, "attention": "eager", "dropout": 0.5}):
         one = cell.model_copy(update={"model": model, "options": sizes | ways})
         twin = image_models.image_twin(model)
@@ -237,7 +240,7 @@ def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
 ):
     asked = []
     monkeypatch.setattr(
-        "pks4.train.pretrain.image_model", lambda key, build, *_: asked.append(build)
+        "pks4.train.image_pretraining.image_model", lambda key, build, *_: asked.append(build)
     )
     sizes = {**catalogue.models()[model].facts["SCALES"]["tiny"], "image_size": size}
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]

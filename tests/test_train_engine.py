@@ -16,8 +16,8 @@ from torch import nn
 from pks4.errors import UserError
 from pks4.train import batches, checkpoint
 from pks4.train.augment import Augment, check_task
-from pks4.train.fit import Diverged, Options, fit
-from pks4.train.optimise import depths, optimiser_of
+from pks4.train.engine import Diverged, Options, fit
+from pks4.train.optimizer import depths, optimiser_of
 from pks4.train.recipe import Recipe
 
 CLIPS = 80

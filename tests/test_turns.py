@@ -8,9 +8,10 @@ from made_runs import cell
 from rich.console import Console
 from test_run import LATE
 
-from pks4.bench import run, turns
-from pks4.bench.suite import read_suite
-from pks4.commands.progress import Watch
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.process import device_lock
+from pks4.bench.run import run
+from pks4.commands.parts.progress import Watch
 from pks4.errors import UserError
 
 HOLDER = """
@@ -26,7 +27,7 @@ with turns.holding(sys.argv[1], lambda: print("waits", flush=True)):
 @pytest.fixture
 def locks(tmp_path, monkeypatch):
     """A folder of locks that nobody else uses."""
-    monkeypatch.setenv(turns.FOLDER, str(tmp_path / "locks"))
+    monkeypatch.setenv(device_lock.FOLDER, str(tmp_path / "locks"))
 
 
 def holder(name):
@@ -55,7 +56,7 @@ def test_a_lock_ends_with_a_process_that_is_killed(locks):
     process, _ = holder("cpu-here")
     process.kill()
     process.communicate(timeout=60)
-    with turns.holding("cpu-here", lambda: pytest.fail("it is held by nobody")):
+    with device_lock.holding("cpu-here", lambda: pytest.fail("it is held by nobody")):
         pass
 
 
@@ -63,7 +64,7 @@ def test_a_run_times_nothing_until_another_runs_timing_is_over(locks, suite_file
     text = suite_file().read_text()
     suite = suite_file(text=text[: text.index("[[grids]]")] + LATE)
     session = run.start(*read_suite(suite), tmp_path / "runs")
-    process, _ = holder(turns.cpu())
+    process, _ = holder(device_lock.cpu())
     told = []
 
     def listen(cell, event):
@@ -80,13 +81,13 @@ def test_a_run_times_nothing_until_another_runs_timing_is_over(locks, suite_file
 
 def devices(settings):
     """The locks of a cell with these settings."""
-    return set(turns._devices(cell("g/x/t8", list(settings), settings)))
+    return set(device_lock._devices(cell("g/x/t8", list(settings), settings)))
 
 
 def test_a_cell_holds_what_it_computes_on(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b,GPU-a")
-    assert devices({"time": {"device": "cpu"}, "params": {}}) == {turns.cpu()}
-    assert devices({"streaming": {}}) == {turns.cpu()}
+    assert devices({"time": {"device": "cpu"}, "params": {}}) == {device_lock.cpu()}
+    assert devices({"streaming": {}}) == {device_lock.cpu()}
     assert devices({"time": {"device": "cuda", "processes": 3}}) == {"cuda-GPU-b"}
     training = {"device": "cuda", "processes": 2}
     assert devices({"accuracy": training}) == {"cuda-GPU-a", "cuda-GPU-b"}
@@ -106,8 +107,8 @@ def test_a_gpu_is_known_by_its_uuid_else_by_its_index(tmp_path, monkeypatch):
 
 def test_a_folder_that_takes_no_lock_names_the_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(turns.FOLDER, str(tmp_path / "file" / "locks"))
-    held = turns.holding("cpu", lambda: None)
+    monkeypatch.setenv(device_lock.FOLDER, str(tmp_path / "file" / "locks"))
+    held = device_lock.holding("cpu", lambda: None)
     with pytest.raises(UserError, match="set PKS4_LOCKS to a folder of this machine"), held:
         pass
 

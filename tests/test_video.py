@@ -8,10 +8,11 @@ from safetensors.torch import save_file
 
 import pks4
 from baselines import frame_mean
-from pks4 import plug_in, video
-from pks4.backbone import PerFrameBackbone
-from pks4.options import Options
-from pks4.weights import load_weights
+from pks4 import plug_in
+from pks4.method import video
+from pks4.method.options import Options
+from pks4.models.backbone import PerFrameBackbone
+from pks4.weights.files import load_weights
 
 VIT = {"width": 24, "depth": 3, "heads": 3, "patch_size": 16, "image_size": 32}
 CNNS = ["test_resnet", "test_convnext", "test_efficientnet", "mobilenetv3_small_050", "regnetx_002"]

@@ -3,7 +3,7 @@
     python tests/timing_trials.py [--trials 25] [--load 1] [--json]
 
 Each trial is a session as the measure `time` makes it: interleaved rounds of reference, candidate
-and the reference again, judged by `pks4.bench.pairing`. In A/A trials the candidate is the
+and the reference again, judged by `stats/paired_times.py`. In A/A trials the candidate is the
 reference; in planted ones it does 5 % more of the same work. `--load` processes keep cores busy at
 random meanwhile. Printed: false alarms, finds, void sessions, and what single medians would say.
 """
@@ -17,9 +17,9 @@ import time
 import numpy as np
 import torch
 
+from pks4.bench.measure.parts.paired_times import _rounds
 from pks4.bench.measure.time import SETTINGS
-from pks4.bench.pairing import compare
-from pks4.bench.time_session import _rounds
+from pks4.bench.stats.paired_times import compare
 
 PLANTED = 1.05
 UNITS = 200  # pieces of work of a reference call

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pks4.bench import environment
+from pks4.bench.records import environment
 from pks4.errors import UserError
 
 State = Literal["ok", "absent", "wrong"]  # absent is no fault, wrong is
@@ -68,7 +68,7 @@ def _kernels() -> list[Finding]:
     import torch
     import torch.nn.functional as F
 
-    from pks4.bench.kernels import KERNELS, declared_attention
+    from pks4.simulate.attention_kernels import KERNELS, declared_attention
 
     q = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0))
     want, found = F.scaled_dot_product_attention(q, q, q), []
@@ -104,8 +104,8 @@ def _counters() -> Finding:
     """fvcore, torch and the closed form on one frame of ViT-B/16: 17.563 GMAC."""
     import torch
 
-    from pks4.backbone import build_vit, vit_macs
-    from pks4.bench.counters import count_on_meta, count_with_fvcore
+    from pks4.models.backbone import build_vit, vit_macs
+    from pks4.simulate.count_macs import count_on_meta, count_with_fvcore
 
     clip = torch.zeros(1, 3, 224, 224)
     fvcore = count_with_fvcore(build_vit(), clip)

@@ -7,6 +7,7 @@ CSV files. A column or an axis has one scale, picked by `scale_for` from the val
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -159,6 +160,12 @@ def listed(words: Iterable[str]) -> str:
     items = list(words)
     comma = "; " if any("," in item for item in items) else ", "
     return " and ".join([comma.join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def plain(text: str) -> str:
+    """Text that Markdown and the HTML in it show as it is, on one line."""
+    safe = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|@])", r"\\\1", safe)
 
 
 def bytes_of(text: str) -> int:

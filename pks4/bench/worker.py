@@ -1,105 +1,10 @@
-"""The child process: one cell, its measures one after another, each on a freshly built model.
+"""The worker at a path that every revision has: `compare --worktree` starts it in another one.
 
-Its job and its events go through `pks4.bench.child`.
+A revision from before the rooms knows `python -m pks4.bench.worker` alone, so the command stays the
+same for all. The code is in `run/worker.py`.
 """
 
-import json
-import time
-from collections.abc import Iterable
-from pathlib import Path
-from typing import IO, Any
-
-from pks4.bench import catalogue, child, limits, units
-from pks4.bench.plan import Cell
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
-from pks4.errors import UserError, detail_of
-
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
-
-
-def main() -> None:
-    """Do the job on standard input."""
-    line, events = child.receive()
-    job = json.loads(line)
-    _limit_threads(job["threads"])
-    cell = Cell.model_validate(job["cell"])
-    folder = job.get("scratch")  # of a run; two revisions that are compared have none
-    for name in job["measures"]:
-        scratch = Path(folder) / name if folder else None
-        _run_measure(cell, name, events, job.get("memory_limit"), scratch)
-
-
-def _limit_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def _run_measure(
-    cell: Cell, name: str, events: IO[str], memory_limit: int | None, scratch: Path | None
-) -> None:
-    def progress(done: float, total: float, text: str) -> None:
-        _send(events, event="progress", measure=name, done=done, total=total, text=text)
-
-    _send(events, event="start", measure=name)
-    trial = Trial(cell, cell.settings[name], progress, scratch)
-    started, need = time.perf_counter(), None
-    try:
-        entry = catalogue.measures()[name]
-        if memory_limit and entry.facts.get("RUNS"):
-            need = limits.check(trial, memory_limit)
-            limits.enforce(memory_limit)
-        readings = list(entry.load().measure(trial))
-        _check(readings)
-    except Exception as error:  # a failed trial is a record with its reason
-        status, reason = _failure(error)
-        if status == "oom" and need:
-            reason += f"; a training step was predicted to need {units.quantity(need, 'B')}"
-        _send(
-            events,
-            event="failed",
-            measure=name,
-            status=status,
-            reason=reason,
-            detail=detail_of(error),
-            seconds=time.perf_counter() - started,
-        )
-    else:
-        _send(
-            events,
-            event="done",
-            measure=name,
-            readings=_plain(readings),
-            seconds=time.perf_counter() - started,
-        )
-
-
-def _check(readings: list[Reading]) -> None:
-    """A measure gives at least one number, and each metric once."""
-    metrics = [reading.metric for reading in readings]
-    if not metrics or len(set(metrics)) != len(metrics):
-        raise ValueError(f"a measure must give each metric once and at least one, got {metrics}")
-
-
-def _failure(error: Exception) -> tuple[str, str]:
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, limits.AboveLimit):
-        return "oom", text
-    if isinstance(error, MemoryError) or any(s in text.lower() for s in OUT_OF_MEMORY):
-        return "oom", f"out of memory: {text}"
-    if isinstance(error, UserError | ValueError):
-        return "failed", text
-    return "failed", f"{type(error).__name__}: {text}"
-
-
-def _plain(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    return [vars(reading) for reading in readings]
-
-
-def _send(events: IO[str], **event: Any) -> None:
-    events.write(json.dumps(event, allow_nan=False) + "\n")
-
+from pks4.bench.run.worker import main
 
 if __name__ == "__main__":
     main()

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pks4.bench.given import Given
-from pks4.commands.places import suite_named
-from pks4.commands.terminal import AsJson, Data, Fast, OfShard, Own, Weights, note, print_table
+from pks4.bench.plan.user_inputs import Given
+from pks4.bench.records.folders import suite_named
+from pks4.commands.parts.terminal import (
+    AsJson,
+    Data,
+    Fast,
+    OfShard,
+    Own,
+    Weights,
+    note,
+    print_table,
+)
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from pks4.bench.cost_print import Assumed
-    from pks4.bench.plan import Cell
+    from pks4.bench.budget.printing import Assumed
+    from pks4.bench.plan.cell import Cell
 
 Cost = Annotated[
     bool,
@@ -50,8 +59,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Print the cells of a suite, or of a shard of it, or what they cost, without running any."""
-    from pks4.bench.plan import plan as make_plan
-    from pks4.bench.shard import Shard
+    from pks4.bench.plan.plan import plan as make_plan
+    from pks4.bench.plan.shard import Shard
 
     if not cost:
         _refuse(tflops=tflops, utilisation=utilisation, clip_mb=clip_mb, readers=readers)
@@ -90,30 +99,30 @@ def _print_cost(
     as_json: bool,
 ) -> None:
     """Count every training of the cells and print what it takes."""
-    from pks4.bench import cost, cost_figures, cost_print
-    from pks4.bench.cost_data import size_of
-    from pks4.commands.progress import bar
+    from pks4.bench.budget import budget, data_size, printing
+    from pks4.bench.budget.data_size import size_of
+    from pks4.commands.parts.progress import bar
 
-    figures = cost_figures.read()
+    figures = data_size.read()
     assumed = _assumed(figures, tflops, utilisation, readers)
     sizes = {c.id: size_of(c, figures, clip_mb) for c in cells if "accuracy" in c.settings}
     with bar(note, "counting on meta") as update:
-        found = cost.costs(cells, sizes, update)
+        found = budget.costs(cells, sizes, update)
     distinct = list({repr(size): size for size in sizes.values()}.values())
     if as_json:
-        print(json.dumps(cost_print.document(found, distinct, assumed), indent=1))
+        print(json.dumps(printing.document(found, distinct, assumed), indent=1))
         return
-    print_table(*cost_print.table(found, assumed))
-    print("", *cost_print.remarks(found, distinct, assumed), sep="\n")
+    print_table(*printing.table(found, assumed))
+    print("", *printing.remarks(found, distinct, assumed), sep="\n")
 
 
 def _assumed(
     figures: dict, tflops: float | None, utilisation: float | None, readers: Path | None
 ) -> "Assumed":
     """Speed and readers as given, the speed else as published."""
-    from pks4.bench.cost import Speed, read_readers
-    from pks4.bench.cost_figures import GPU
-    from pks4.bench.cost_print import Assumed
+    from pks4.bench.budget.budget import Speed, read_readers
+    from pks4.bench.budget.data_size import GPU
+    from pks4.bench.budget.printing import Assumed
 
     peak, share = figures[GPU, "flops_per_second"], figures[GPU, "utilisation"]
     speed = Speed(

@@ -8,13 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from pks4.bench.environment import cores
-from pks4.bench.given import Given
+from pks4.bench.plan.user_inputs import Given
+from pks4.bench.records.environment import cores
+from pks4.bench.records.folders import runs_folder, suite_named
 from pks4.bench.units import bytes_of
-from pks4.commands import cluster
-from pks4.commands.places import runs_folder, suite_named
-from pks4.commands.report import write_report
-from pks4.commands.terminal import Data, Fast, OfShard, Own, Weights, escaped, note, tell_notes
+from pks4.commands.parts import executor_options
+from pks4.commands.parts.terminal import (
+    Data,
+    Fast,
+    OfShard,
+    Own,
+    Weights,
+    escaped,
+    note,
+    tell_notes,
+)
+from pks4.commands.results.report import write_report
 
 
 def run(
@@ -45,23 +54,25 @@ def run(
     data: Data = None,
     weights: Weights = None,
     shard: OfShard = None,
-    executor: cluster.Name = None,
-    partition: cluster.Partition = "",
-    gres: cluster.Gres = "",
-    time: cluster.Minutes = None,
-    cpus: cluster.Cpus = None,
-    mem: cluster.Memory = "",
-    sbatch: cluster.Further = None,
-    wait: cluster.Wait = True,
+    executor: executor_options.Name = None,
+    partition: executor_options.Partition = "",
+    gres: executor_options.Gres = "",
+    time: executor_options.Minutes = None,
+    cpus: executor_options.Cpus = None,
+    mem: executor_options.Memory = "",
+    sbatch: executor_options.Further = None,
+    wait: executor_options.Wait = True,
 ) -> None:
     """Run a suite: plan, prepare data, measure every cell, write the report."""
-    from pks4.bench import run as runner
-    from pks4.bench import store
-    from pks4.bench.devices import check_device
-    from pks4.bench.shard import Shard
-    from pks4.commands.progress import Watch, prepare_data
+    from pks4.bench.plan.shard import Shard
+    from pks4.bench.records import run_file
+    from pks4.bench.run import run as runner
+    from pks4.commands.parts.progress import Watch, prepare_data
+    from pks4.simulate.targets import check_device
 
-    resources = cluster.resources(executor, partition, gres, time, cpus, mem, sbatch, jobs, wait)
+    resources = executor_options.resources(
+        executor, partition, gres, time, cpus, mem, sbatch, jobs, wait
+    )
     limit = bytes_of(memory_limit) if memory_limit else None
     part = Shard.parse(shard) if shard else None
     parsed, text = suite_named(suite, model or [], fast)
@@ -78,13 +89,13 @@ def run(
         note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
                    f"{len(session.header.cells)} cells to do")  # fmt: skip
         if executor is None:
-            cluster.refuse_if_at_work(session.path)
+            executor_options.refuse_if_at_work(session.path)
         prepare_data(session.cells(), note)
         if executor is None:
             with Watch(session, note) as watch:
                 runner.execute(session, jobs or cores(), watch, limit)
         else:
-            cluster.send(session.path, executor, resources, limit, wait)
+            executor_options.send(session.path, executor, resources, limit, wait)
     except KeyboardInterrupt:
         again = shlex.join(["pks4-bench", *sys.argv[1:], *["--resume"] * (not resume)])
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
@@ -94,7 +105,7 @@ def run(
     if not wait:
         print(session.path)
         return
-    sys.exit(_ended(store.read(session.path), part is None if report is None else report))
+    sys.exit(_ended(run_file.read(session.path), part is None if report is None else report))
 
 
 def _ended(run: Any, report: bool) -> int:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from pks4.bench.environment import cores
-from pks4.bench.given import Given
-from pks4.commands.places import run_folders, runs_folder, suite_named
-from pks4.commands.terminal import Data, Weights, escaped, note, print_table
+from pks4.bench.plan.user_inputs import Given
+from pks4.bench.records.environment import cores
+from pks4.bench.records.folders import run_folders, runs_folder, suite_named
+from pks4.commands.parts.terminal import Data, Weights, escaped, note, print_table
 
 
 def search(
@@ -25,18 +25,19 @@ def search(
     weights: Weights = None,
 ) -> None:
     """Search recipes on the validation split; write the best of each contestant as TOML."""
-    from pks4.bench import recipes, store
-    from pks4.bench import search as searching
+    from pks4.bench.plan import recipes
+    from pks4.bench.records import recipe_search as searching
+    from pks4.bench.records import run_file
 
     parsed, text = suite_named(suite)
     path = out or recipes.folder() / f"{parsed.name}.toml"
     if run:
-        source = store.find_run(run, run_folders())
+        source = run_file.find_run(run, run_folders())
     else:
         searching.searched(parsed, f"suite {suite}")  # before anything is measured
         given = Given.parse(parsed, data, weights or [])
         source = _run(parsed, text, resume, jobs or cores(), given)
-    found = store.read(source)
+    found = run_file.read(source)
     chosen = searching.choose(found)
     searching.write(path, searching.as_toml(chosen, found.header.run))
     rows = [
@@ -61,8 +62,8 @@ def search(
 
 
 def _run(suite, text: str, resume: bool, jobs: int, given: Given) -> Path:
-    from pks4.bench import run as runner
-    from pks4.commands.progress import Watch, prepare_data
+    from pks4.bench.run import run as runner
+    from pks4.commands.parts.progress import Watch, prepare_data
 
     if resume:  # with the data and weights that it began with
         session = runner.resume(suite, text, runs_folder())

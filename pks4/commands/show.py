@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pks4.bench import card, catalogue, units
-from pks4.bench.catalogue import Entry
-from pks4.bench.counts import Counts
-from pks4.bench.published import Pair
-from pks4.commands.terminal import AsJson, note, print_table, say
+from pks4.bench import units
+from pks4.bench.contestants import card, catalogue
+from pks4.bench.contestants.build import Counts
+from pks4.bench.contestants.catalogue import Entry
+from pks4.bench.contestants.published import Pair
+from pks4.commands.parts.terminal import AsJson, note, print_table, say
 
 show_app = typer.Typer(no_args_is_help=True, help="Print one thing in full.")
 
@@ -79,7 +80,7 @@ def _print_card(
 
 
 def _print_pairs(pairs: list[Pair]) -> None:
-    from pks4.bench.tables_published import QUANTITIES, ours, percent, source, theirs
+    from pks4.bench.report.tables.published import QUANTITIES, ours, percent, source, theirs
 
     reasons = list(dict.fromkeys(pair.verdict for pair in pairs if pair.needs_reason))
     rows = [
@@ -138,3 +139,11 @@ def _told(options: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     """A value as `--option` takes it."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+@show_app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the lines of a run's file."""
+    from pks4.bench.records.record import json_schema
+
+    print(json.dumps(json_schema(), indent=1))

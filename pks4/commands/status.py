@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pks4.commands import cluster
-from pks4.commands.places import run_folders
-from pks4.commands.terminal import AsJson, note, print_table, tell_notes
+from pks4.bench.records.folders import run_folders
+from pks4.commands.parts import executor_options
+from pks4.commands.parts.terminal import AsJson, note, print_table, tell_notes
 from pks4.errors import UserError
 
 
@@ -23,10 +23,10 @@ def status(
     done, failed (recorded, with the reason), running, waiting, lost (its job is over without all
     its records), unknown (its executor could not be asked), to do.
     """
-    from pks4.bench import status as fates
-    from pks4.bench import store
+    from pks4.bench.cluster import status as fates
+    from pks4.bench.records import run_file
 
-    path = store.find_run(run, run_folders())
+    path = run_file.find_run(run, run_folders())
     found = _states(path)
     if as_json:
         told = {"run": path.stem, "counts": fates.counts(found),
@@ -34,17 +34,18 @@ def status(
         print(json.dumps(told, indent=1))
         return
     print_table(fates.COLUMNS, [one.row() for one in found])
-    print(f"\n{cluster.counted(found)}")
-    cluster.tell_lost(path, found)
+    print(f"\n{executor_options.counted(found)}")
+    executor_options.tell_lost(path, found)
 
 
 def _states(path: Path) -> list[Any]:
     """The state of every cell. Where another process writes the run, that one gathers."""
-    from pks4.bench import dispatch, store
-    from pks4.bench import status as fates
-    from pks4.bench.gathering import Gathering, Tasks
+    from pks4.bench.cluster import dispatch
+    from pks4.bench.cluster import status as fates
+    from pks4.bench.records import run_file
+    from pks4.bench.records.task_files import Gathering, Tasks
 
-    run, tasks = store.read(path), Tasks(path)
+    run, tasks = run_file.read(path), Tasks(path)
     tell_notes(run.torn)
     jobs = tasks.jobs()
     try:
@@ -52,9 +53,9 @@ def _states(path: Path) -> list[Any]:
     except UserError as error:
         tell_notes([error])
         live = None
-    if store.is_held(path):
+    if run_file.is_held(path):
         note.print("a process here or on another host is at work on it")
-        run = store.read(path)  # anew: what a job wrote before its end is in it
+        run = run_file.read(path)  # anew: what a job wrote before its end is in it
     elif tasks.folder.exists():
         with Gathering(path) as gathering:
             gathering.look()

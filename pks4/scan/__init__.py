@@ -14,8 +14,8 @@ the same backends:
 substituted.
 """
 
+from pks4.scan.api import OPERATORS, scan_sites, selective_scan
 from pks4.scan.backends import BACKENDS, resolve
-from pks4.scan.doors import OPERATORS, scan_sites, selective_scan
 from pks4.scan.reference import inverse_softplus
 
 __all__ = ["BACKENDS", "OPERATORS", "inverse_softplus", "resolve", "scan_sites", "selective_scan"]

@@ -23,7 +23,18 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pks4.scan.simd import LANES, TEXT, exp2, fma, load, sigmoid, softplus, splat, store, total
+from pks4.scan.numba_vectors import (
+    LANES,
+    TEXT,
+    exp2,
+    fma,
+    load,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    total,
+)
 
 CHUNK = 16
 FLUSH = 256

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, lines, scan_operator
+from pks4.scan.custom_op import Flags, Inputs, empty_state, gradient_like, lines, scan_operator
 
 if TYPE_CHECKING:
     from pks4.scan.numba_kernels import Part, Problem
@@ -29,7 +29,7 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process and size
 
 def _problem(inputs: Inputs, flags: Flags) -> "Problem":
     from pks4.scan.numba_kernels import Problem
-    from pks4.scan.simd import LOG2_E
+    from pks4.scan.numba_vectors import LOG2_E
 
     u, delta, A, B, C, D, bias = inputs
     A = _blocks(A.float().numpy() * LOG2_E)  # (c, 16, n)
@@ -52,7 +52,7 @@ def _problem(inputs: Inputs, flags: Flags) -> "Problem":
 
 def _blocks(x: np.ndarray) -> np.ndarray:
     """(d, ...) as float32 (c, 16, ...), filled up with zeros."""
-    from pks4.scan.simd import LANES
+    from pks4.scan.numba_vectors import LANES
 
     blocks = -(-len(x) // LANES)
     out = np.zeros((blocks * LANES, *x.shape[1:]), np.float32)

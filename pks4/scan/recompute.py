@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pks4.scan.operator import (
+from pks4.scan.custom_op import (
     Flags,
     Inputs,
     empty_state,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pks4.scan.operator import working_dtype
+from pks4.scan.custom_op import working_dtype
 
 
 def inverse_softplus(step: Tensor) -> Tensor:

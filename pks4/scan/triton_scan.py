@@ -26,7 +26,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from pks4.scan.operator import Flags, Inputs, empty_state, gradient_like, lines, scan_operator
+from pks4.scan.custom_op import Flags, Inputs, empty_state, gradient_like, lines, scan_operator
 
 ELEMENTS = 512  # of the state of a program: 4 for each of the 128 threads of its 4 warps
 CHUNK = 16  # steps of a chunk, at least

@@ -1,20 +1,48 @@
-"""Clips in batches: which clips each step and each process takes, read in memory or on use.
+"""Clips decoded when they are asked for, as a training source; a bad clip stops the training.
+
+Clips in batches: which clips each step and each process takes, read in memory or on use.
 
 A source gives items (video uint8, label, index), or Bad, by (epoch, index): a video is
 (t, 3, h, w), or (v, t, 3, h, w) where a clip is judged by several views. The order of an epoch
 depends on (seed, epoch) alone; every process takes its own share of every batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pks4.data.errors import BadClipsError
-from pks4.data.videos import Bad, collate
+from pks4.data.decoded_split import segment_centres
+from pks4.data.errors import BadClipsError, DataError
+from pks4.data.manifest import Entry
+from pks4.data.readers import read_frames
+from pks4.data.video_dataset import Bad, collate
 from pks4.train.augment import seed_of
+
+
+class Decoding:
+    """`frames` frames of each entry, the centres of equal segments; a reader lives one call."""
+
+    def __init__(self, entries: Sequence[Entry], frames: int, size: int, reader: str) -> None:
+        short = min(entries, key=lambda entry: entry.num_frames)
+        if not 1 <= frames <= short.num_frames:
+            raise DataError(f"frames is {frames}; {short.path} has {short.num_frames}")
+        self.entries, self.frames, self.reader = entries, frames, reader
+        self.size = (size, size)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def at(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
+        """A clip, the same in every epoch."""
+        entry = self.entries[index]
+        wanted = segment_centres(entry.num_frames, self.frames)
+        clip = read_frames(entry.path, wanted, self.reader, num_frames=entry.num_frames)
+        video = torch.from_numpy(clip).permute(0, 3, 1, 2)  # (t, 3, h, w)
+        return video, entry.label, index
+
 
 Key = tuple[int, int]  # epoch, index
 Item = tuple[Tensor, Any, int]  # video, label, index
@@ -135,7 +163,7 @@ class InOrder(Sampler[list[Key]]):
 
 
 def loader(dataset: Keyed, sampler: Sampler[list[Key]], workers: int, seed: int) -> DataLoader:
-    """Batches (`pks4.data.videos.Batch`); workers live as long as the loader."""
+    """Batches (`pks4.data.video_dataset.Batch`); workers live as long as the loader."""
     return DataLoader(
         dataset,
         batch_sampler=sampler,

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from pks4.data.errors import BadClipsError
 from pks4.data.sampling import mean_over_views
-from pks4.data.videos import Bad, Tally
+from pks4.data.video_dataset import Bad, Tally
 from pks4.train import batches
-from pks4.train.fit import pixels
+from pks4.train.engine import pixels
 
 
 @dataclass(frozen=True)

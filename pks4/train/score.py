@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from pks4.data.digits import PAIRS, class_names
+from pks4.data.kinetic_digits.tasks import PAIRS, class_names
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from pks4.train.optimise import block_of, optimiser_of
+from pks4.train.optimizer import block_of, optimiser_of
 from pks4.train.recipe import Recipe
 
 SMALLEST = 0.005  # share of a model's parameters below which a module is no unit of its own
@@ -117,7 +117,7 @@ class Level:
 def units(model: nn.Module, clip: Tensor) -> list[str]:
     """Names of the modules that are gathered one by one for what they do; the rest is one unit.
 
-    They are the model's blocks, `pks4.train.optimise.block_of`. Where a model reaches into a block
+    They are the model's blocks, `pks4.train.optimizer.block_of`. Where a model reaches into a block
     and calls its layers, as with adapters, they are those. Found by a pass of clip (1, t, 3, h, w).
     """
     alone = _running_alone(model, clip)

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench.accuracy_readings import Costs, scores
-from pks4.bench.image_models import image_model, image_twin, kernel_on
-from pks4.bench.record import Reading
-from pks4.bench.sources import Data, data_needed, data_of
-from pks4.bench.trial import Trial, build
+from pks4.bench.measure.parts.accuracy_readings import Costs, scores
+from pks4.bench.measure.parts.data_sources import Data, data_needed, data_of
+from pks4.bench.measure.parts.image_models import image_model, image_twin, kernel_on
+from pks4.bench.measure.parts.input import Trial, build
+from pks4.bench.records.record import Reading
 
 if TYPE_CHECKING:
     from pks4.train.checkpoint import History
@@ -96,7 +96,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
     if processes == 1:
         yield from in_this_process(trial)
         return
-    from pks4.bench.ranks import run
+    from pks4.bench.measure.parts.ranks import run
 
     data_of(trial.cell)  # both are made here, once; the ranks find them in the cache
     image_model(trial, image_twin(trial.cell.model))
@@ -105,10 +105,10 @@ def measure(trial: Trial) -> Iterator[Reading]:
 
 def in_this_process(trial: Trial) -> Iterator[Reading]:
     """The whole measure, as one process or as one rank of several."""
-    from pks4.bench.counters import count_on_meta
-    from pks4.bench.kernels import declared_attention
-    from pks4.bench.paths import forward_seen
-    from pks4.train.fit import precision
+    from pks4.simulate.attention_kernels import declared_attention
+    from pks4.simulate.count_macs import count_on_meta
+    from pks4.simulate.what_ran import forward_seen
+    from pks4.train.engine import precision
 
     cell, settings = trial.cell, trial.settings
     twin, data = image_twin(cell.model), data_of(cell)
@@ -166,7 +166,7 @@ def _train(
     trial: Trial, model: Any, recipe: "Recipe", data: Data, clip_macs: int, image: str
 ) -> "History":
     """Train on the train split, with the checkpoint of an earlier try where there is one."""
-    from pks4.train.fit import Options, fit
+    from pks4.train.engine import Options, fit
     from pks4.train.score import top1
 
     val = data.source("val") if trial.settings["curve"] else None

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from pks4.video import PKS4Video
+    from pks4.method.video import PKS4Video
 
 RUNS = True  # computes on this machine
 METRICS = ("insertion_difference",)
@@ -30,7 +30,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
     """Insert into each backbone in turn; a backbone that does not take it fails the measure."""
     import torch
 
-    from pks4.options import Options
+    from pks4.method.options import Options
 
     if trial.cell.model != "pks4":
         raise UserError(f"model {trial.cell.model!r} is no module to insert; only pks4 is")
@@ -60,7 +60,7 @@ def _difference(backbone: str, frames: int, options: dict) -> float:
     """The largest difference of a logit on one random clip."""
     import torch
 
-    from pks4.video import plug_in
+    from pks4.method.video import plug_in
 
     torch.manual_seed(0)
     model: PKS4Video = plug_in(backbone, CLASSES, **options).eval()

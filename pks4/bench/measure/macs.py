@@ -11,9 +11,9 @@ batch, and `macs_train` is that of the declared kernel: a fused one multiplies q
 
 from collections.abc import Iterator
 
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
-from pks4.cost import RULE
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.records.record import Reading
+from pks4.macs import RULE
 
 METRICS = ("macs_forward", "macs_train", "macs_fvcore_plain")
 SETTINGS = {"kernel": "flash_cpu", "check_frames": 2, "check_up_to": 8}
@@ -25,7 +25,7 @@ class Disagreement(Exception):
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Count, cross-check, and yield forward, training step and, where it ran, plain fvcore."""
-    from pks4.bench.kernels import declared_attention
+    from pks4.simulate.attention_kernels import declared_attention
 
     checked = trial.cell.frames <= trial.settings["check_up_to"]
     with declared_attention(trial.settings["kernel"]) as calls:
@@ -45,8 +45,8 @@ def measure(trial: Trial) -> Iterator[Reading]:
 
 def _on_meta(trial: Trial) -> tuple[int, int, dict[str, int], dict]:
     """MACs of forward and training step, the closed form by stage, and the evidence."""
-    from pks4.bench.counters import count_on_meta
-    from pks4.bench.paths import Scans
+    from pks4.simulate.count_macs import count_on_meta
+    from pks4.simulate.what_ran import Scans
 
     model, clip = trial.build("meta"), trial.clip("meta", batch=1)
     with Scans(model, "meta") as scans:
@@ -66,7 +66,7 @@ def _on_meta(trial: Trial) -> tuple[int, int, dict[str, int], dict]:
 
 def _cross_check(trial: Trial) -> dict:
     """Three counters at a small number of frames, one of them on real tensors."""
-    from pks4.bench.counters import count_on_meta, count_with_fvcore
+    from pks4.simulate.count_macs import count_on_meta, count_with_fvcore
 
     frames = min(trial.cell.frames, trial.settings["check_frames"])
     model = trial.build("cpu", frames)

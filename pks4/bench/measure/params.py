@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.records.record import Reading
 
 METRICS = ("params_total", "params_trainable")
 

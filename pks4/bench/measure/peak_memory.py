@@ -1,14 +1,14 @@
 """Real peak of a training step on this machine, beside the simulated one and their ratio.
 
 A fresh process does two steps of AdamW; the second counts. On a CPU it is resident memory above the
-libraries, on CUDA what PyTorch allocated at most. See `pks4.bench.memory_session`.
+libraries, on CUDA what PyTorch allocated at most. See `pks4.bench.measure.parts.real_memory`.
 """
 
 from collections.abc import Iterator
 
-from pks4.bench import fresh
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.process import child
+from pks4.bench.records.record import Reading
 
 ALONE = True
 RUNS = True  # computes on this machine
@@ -19,9 +19,9 @@ THREADS = 1
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Measure, simulate the same step, and put both side by side."""
-    from pks4.bench.devices import target_of
-    from pks4.bench.memory_session import TAMED
-    from pks4.bench.step_memory import simulate
+    from pks4.bench.measure.parts.real_memory import TAMED
+    from pks4.simulate.step_memory import simulate
+    from pks4.simulate.targets import target_of
 
     where = target_of(trial.settings)
     job = {
@@ -29,7 +29,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
         "settings": trial.settings,
         "threads": THREADS,
     }
-    (found,) = fresh.session("pks4.bench.memory_session", job, TAMED)
+    (found,) = child.session("pks4.bench.measure.parts.real_memory", job, TAMED)
     simulated = simulate(trial.build("meta"), trial.clip("meta"), where).memory.peak
     evidence = {
         **where.evidence(),

@@ -7,20 +7,15 @@ allocates for a moment are not in this number.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
-from pks4.bench.whereabouts import Stages, Whereabouts
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.records.record import Reading
+from pks4.simulate.saved_bytes import Kept, saved_bytes
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-    from pks4.bench.paths import Ran
-    from pks4.bench.targets import Target
+    from pks4.simulate.targets import Target
 
 METRICS = ("saved_bytes",)
 SETTINGS = {
@@ -43,7 +38,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
     In cells of up to `check_up_to` frames, where the target is a CPU, the same contestant is run
     for real, small or as it is, and must keep the same to the byte.
     """
-    from pks4.bench.targets import target
+    from pks4.simulate.targets import target
 
     where = target(trial.settings["target"], trial.settings["kernel"])
     kept = simulated(trial, where)
@@ -71,18 +66,9 @@ def measure(trial: Trial) -> Iterator[Reading]:
     )
 
 
-class Kept(NamedTuple):
-    """Bytes kept for backward; copies are of weights that autocast lowered, the same at any T."""
-
-    by_class: Counter[str]
-    by_stage: Counter[str]
-    weight_copies: int
-    ran: "Ran"
-
-
 def simulated(trial: Trial, where: "Target") -> Kept:
     """A forward of the trial's model on a target, on fake tensors."""
-    from pks4.bench.targets import standing_on
+    from pks4.simulate.targets import standing_on
 
     model = trial.build("meta")
     with standing_on(where, model, trial.clip("meta")) as clip:
@@ -117,64 +103,3 @@ def _apart(said: Any, other: Any) -> Any:
     if not isinstance(said, Counter):
         return said
     return {k: said[k] for k in sorted({*said, *other}) if said[k] != other[k]}
-
-
-def saved_bytes(
-    model: "nn.Module", clip: "Tensor", kernel: str, stages: "Stages | None" = None
-) -> Kept:
-    """Bytes kept for backward by module class and by stage, and what ran.
-
-    `stages` names parts of module names by stage (`STAGES` of a contestant's file); without it
-    stages are the top-level children. Works on any device; the model is run once, forward only.
-    """
-    from pks4.bench.kernels import declared_attention
-    from pks4.bench.lowered import LoweredWeights
-    from pks4.bench.paths import Paths
-    from pks4.cost import open_stage
-
-    by_class: Counter[str] = Counter()
-    by_stage: Counter[str] = Counter()
-    where = Whereabouts(model, stages)
-    copies = LoweredWeights(model)
-    copied = 0
-
-    def note(storage: "torch.UntypedStorage") -> None:
-        nonlocal copied
-        by_class[where.module] += storage.nbytes()
-        by_stage[open_stage() or where.stage] += storage.nbytes()
-        copied += storage.nbytes() if storage in copies else 0
-
-    with (
-        where,
-        declared_attention(kernel) as calls,
-        copies,
-        Paths(model, calls, lambda: where.module) as paths,
-        noted_storages([*model.parameters(), *model.buffers(), clip], note),
-    ):
-        output = model(clip)
-    del output
-    return Kept(by_class, by_stage, copied, paths.ran())
-
-
-@contextmanager
-def noted_storages(
-    ignored: Iterable["Tensor"], note: Callable[["torch.UntypedStorage"], None]
-) -> Iterator[None]:
-    """While open, `note` gets each storage that autograd keeps, once.
-
-    Storages of the `ignored` tensors do not count.
-    """
-    import torch
-
-    own = {t.untyped_storage()._cdata for t in ignored}
-    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
-
-    def look(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own and storage._cdata not in kept:
-            kept[storage._cdata] = storage
-            note(storage)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(look, lambda t: t):
-        yield

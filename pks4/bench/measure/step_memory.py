@@ -7,8 +7,8 @@ on top (`workspace/v1` says what this project's own operators need).
 
 from collections.abc import Iterator
 
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.records.record import Reading
 
 METRICS = ("step_peak_bytes",)
 SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
@@ -16,8 +16,8 @@ SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; 
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Simulate one step."""
-    from pks4.bench.step_memory import RULE, simulate
-    from pks4.bench.targets import target
+    from pks4.simulate.step_memory import RULE, simulate
+    from pks4.simulate.targets import target
 
     where = target(trial.settings["target"], trial.settings["kernel"])
     found, kernel, scan = simulate(trial.build("meta"), trial.clip("meta"), where)

@@ -18,8 +18,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def measure(trial: Trial) -> Iterator[Reading]:
     """Compare with the whole clip, count bytes, run the stream and time it."""
     import torch
 
-    from pks4.bench.paths import Scans
+    from pks4.simulate.what_ran import Scans
 
     total = trial.settings["frames_total"]
     if total < 2 * MARKS[0]:
@@ -154,7 +154,7 @@ def _seconds(
     """Seconds of a frame late in the stream, and their ratio to an early one's."""
     import numpy as np
 
-    from pks4.bench.pairing import compare
+    from pks4.bench.stats.paired_times import compare
 
     states = stream.states
     early, late = min(states), max(states)
@@ -208,7 +208,7 @@ def _stream(trial: Trial, model: Any, frames: "Tensor", total: int) -> Stream:
     import torch
     from torch.utils._pytree import tree_map_only
 
-    from pks4.bench.live_bytes import LiveBytes
+    from pks4.simulate.operators import LiveBytes
 
     wanted = {t for t in (*MARKS, total) if t <= total}
     kept, alive, state = {}, {}, model.initial_state(frames.shape[0])

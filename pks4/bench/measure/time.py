@@ -1,7 +1,8 @@
 """Wall-clock of a forward and of a training step, paired with a reference contestant.
 
 Candidate, reference and the reference again are sampled in interleaved rounds (see
-`pks4.bench.pairing`), in several fresh processes one after another (`pks4.bench.time_session`);
+`bench/stats/paired_times.py`), in several fresh processes, one after another
+(`bench/measure/parts/paired_times.py`);
 raw samples are kept, wall and CPU time. One thread, garbage collection off, first calls left out.
 On CUDA the clock is read when the device is idle, and its own time is kept beside, by events.
 """
@@ -9,9 +10,9 @@ On CUDA the clock is read when the device is idle, and its own time is kept besi
 from collections.abc import Iterator
 from typing import Any
 
-from pks4.bench import fresh
-from pks4.bench.record import Reading
-from pks4.bench.trial import Trial
+from pks4.bench.measure.parts.input import Trial
+from pks4.bench.process import child
+from pks4.bench.records.record import Reading
 
 ALONE = True
 RUNS = True  # computes on this machine
@@ -31,7 +32,7 @@ THREADS = 1
 
 def measure(trial: Trial) -> Iterator[Reading]:
     """Time both operations of the candidate against the reference contestant."""
-    from pks4.bench.devices import target_of
+    from pks4.simulate.targets import target_of
 
     where = target_of(trial.settings)
     sessions = [_session(trial, i) for i in range(trial.settings["processes"])]
@@ -60,7 +61,7 @@ def _session(trial: Trial, number: int) -> dict[str, dict[str, Any]]:
         "threads": THREADS,
     }
     found: dict[str, dict[str, Any]] = {}
-    for said in fresh.session("pks4.bench.time_session", job):
+    for said in child.session("pks4.bench.measure.parts.paired_times", job):
         if "operation" in said:
             found[said.pop("operation")] = said
         else:
@@ -73,7 +74,7 @@ def _readings(operation: str, found: list[dict], evidence: dict[str, Any]) -> It
     """Seconds and ratio of an operation, rounds of all processes together."""
     import numpy as np
 
-    from pks4.bench.pairing import LEAST_EFFECT, compare
+    from pks4.bench.stats.paired_times import LEAST_EFFECT, compare
 
     pairs = {
         arm: np.concatenate([np.array(f["samples"][arm]) for f in found])

@@ -17,10 +17,8 @@ from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from pks4.data.errors import DataError
-from pks4.data.index.listing import Listing
+from pks4.data.index.parts.listing import Listing
 from pks4.errors import unknown_name
-
-_NOT_FORMATS = ("build", "files", "listing", "text")
 
 
 class Format(Protocol):
@@ -36,7 +34,7 @@ class Format(Protocol):
 def formats() -> Iterator[Format]:
     """Every format, by the names of their files."""
     for module in iter_modules(__path__):
-        if module.name not in _NOT_FORMATS:
+        if not module.ispkg:
             yield cast(Format, import_module(f"pks4.data.index.{module.name}"))
 
 

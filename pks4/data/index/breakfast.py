@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from pks4.data.errors import ManifestError
-from pks4.data.index.listing import Clip, Listing
+from pks4.data.index.parts.listing import Clip, Listing
 
 DATASETS = {"breakfast": 10}
 SPLITS = ("train", "test")

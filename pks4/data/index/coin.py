@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pks4.data.errors import ManifestError
-from pks4.data.index.listing import Clip, Listing, safe_name
-from pks4.data.index.text import document, field, first_of
+from pks4.data.index.parts.listing import Clip, Listing, safe_name
+from pks4.data.index.parts.text import document, field, first_of
 
 DATASETS = {"coin": 180}
 SPLITS = ("train", "test")

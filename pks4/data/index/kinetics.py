@@ -8,8 +8,8 @@ must then be the trimmed clip.
 from pathlib import Path
 
 from pks4.data.errors import ManifestError
-from pks4.data.index.listing import Clip, Listing, safe_name
-from pks4.data.index.text import table, whole
+from pks4.data.index.parts.listing import Clip, Listing, safe_name
+from pks4.data.index.parts.text import table, whole
 
 DATASETS = {"kinetics400": 400, "kinetics600": 600, "kinetics700": 700}
 SPLITS = ("train", "val")

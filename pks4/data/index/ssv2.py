@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from pks4.data.errors import ManifestError
-from pks4.data.index.listing import Clip, Listing, safe_name
-from pks4.data.index.text import document, field, first_of, whole
+from pks4.data.index.parts.listing import Clip, Listing, safe_name
+from pks4.data.index.parts.text import document, field, first_of, whole
 
 DATASETS = {"ssv2": 174}
 SPLITS = ("train", "val")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pks4.data.errors import ManifestError
-from pks4.data.index.listing import Clip, Listing, safe_name
-from pks4.data.index.text import first_of, whole, words
+from pks4.data.index.parts.listing import Clip, Listing, safe_name
+from pks4.data.index.parts.text import first_of, whole, words
 
 DATASETS = {"ucf101": 101}
 SPLITS = ("train", "test")

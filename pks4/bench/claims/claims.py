@@ -1,0 +1,258 @@
+"""Claims as data: what a paper says, which numbers speak to it, and what would decide it.
+
+A claim is a few tests, each of one of a closed set of kinds with its bound and the reason for it;
+nothing in a file is evaluated as code. `claims_judge` holds them against records. The kinds:
+
+* structure: how an exact number depends on T: affine or quadratic, without a fit
+* growth: the power p of a time that grows as a + b T^p
+* ratio: one contestant's number over another's
+* recipe: a weighted sum of numbers over another, such as the compute of two whole trainings
+* difference: of accuracies, paired by clip and seed
+* convergence: the share of the best accuracy that is reached by an epoch
+* bound: a number itself
+* not_testable: what this project cannot measure, and why
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from pks4.bench.plan import suite as plan_suite
+from pks4.bench.plan.suite import Name, Settings
+from pks4.errors import UserError, unknown_name
+
+Text = Annotated[str, Field(min_length=1)]
+Frames = Annotated[int, Field(ge=1)]
+Labels = Annotated[list[str], Field(min_length=1)]
+
+
+class Test(Settings):
+    """What all kinds share: a name, why the bound is what it is, and which records count."""
+
+    __test__ = False  # no test of this project's, whatever its name
+
+    name: Text
+    reason: Text
+    judged: bool = True  # otherwise it is shown beside the verdict and has no part in it
+    suite: str | None = None
+    grid: str | None = None
+    scale: str | None = None
+    task: str | None = None
+
+
+class Structure(Test):
+    """An exact number of a contestant is this polynomial in T, at so many T or more."""
+
+    kind: Literal["structure"]
+    metric: str
+    contestant: str
+    expects: Literal["affine", "quadratic"]
+    least_frames: Annotated[int, Field(ge=3)] = 4
+
+
+class Growth(Test):
+    """The samples of a time grow with a power of T of at most so much.
+
+    With `control` the reference that was timed in the same rounds must not grow beyond that itself,
+    or the machine's times tell nothing and there is no verdict: for a reference that is linear in T
+    by construction.
+    """
+
+    kind: Literal["growth"]
+    metric: str
+    contestant: str
+    at_most: Annotated[float, Field(gt=0)]
+    control: str = ""  # metric whose records hold the reference's samples; none: no control
+
+
+class Ratio(Test):
+    """Each of these contestants' number is at least so many times another's."""
+
+    kind: Literal["ratio"]
+    metric: str
+    of: Labels
+    over: str
+    frames: Frames | None = None  # none: the most that all have
+    at_least: Annotated[float, Field(gt=0)]
+    contradicted_below: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Ratio":
+        if self.contradicted_below > self.at_least:
+            raise ValueError("contradicted_below is above at_least; both cannot hold")
+        return self
+
+
+class Term(Settings):
+    """So many times a number of a contestant at T."""
+
+    contestant: str
+    metric: str
+    frames: Frames
+    times: Annotated[float, Field(gt=0)]
+
+
+class Published(Settings):
+    """The same ratio from published inputs, to stand beside ours."""
+
+    ratio: float
+    source: Text
+
+
+class Recipe(Test):
+    """A sum of terms over another lies between two bounds."""
+
+    kind: Literal["recipe"]
+    of: Annotated[list[Term], Field(min_length=1)]
+    over: Annotated[list[Term], Field(min_length=1)]
+    between: tuple[float, float]
+    published: Published | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Recipe":
+        if self.between[0] >= self.between[1]:
+            raise ValueError("between must be a lower and a higher bound")
+        return self
+
+
+class Difference(Test):
+    """A contestant's accuracy minus each of the others' is above a margin."""
+
+    kind: Literal["difference"]
+    metric: str
+    contestant: str
+    others: Labels
+    frames: Frames | None = None
+    above: float
+
+
+class Convergence(Test):
+    """By this epoch a contestant reached this share of the best that it ever reached."""
+
+    kind: Literal["convergence"]
+    metric: str = "val_top1_best"
+    contestant: str
+    epoch: Annotated[int, Field(ge=1)]
+    least_epochs: Annotated[int, Field(ge=2)]  # that the curve must have, to know what came after
+    share: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _longer(self) -> "Convergence":
+        if self.least_epochs <= self.epoch:
+            raise ValueError("least_epochs must be above epoch: what came after must be known")
+        return self
+
+
+class Bound(Test):
+    """Every number of a contestant is at most, or at least, so much."""
+
+    kind: Literal["bound"]
+    metric: str
+    contestant: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Bound":
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("give at_most or at_least, one of them")
+        return self
+
+
+class NotTestable(Test):
+    """A part that no measure of this project can decide; the reason says why."""
+
+    kind: Literal["not_testable"]
+
+
+KINDS: dict[str, type[Test]] = {
+    "structure": Structure,
+    "growth": Growth,
+    "ratio": Ratio,
+    "recipe": Recipe,
+    "difference": Difference,
+    "convergence": Convergence,
+    "bound": Bound,
+    "not_testable": NotTestable,
+}
+AnyTest = Annotated[
+    Structure | Growth | Ratio | Recipe | Difference | Convergence | Bound | NotTestable,
+    Field(discriminator="kind"),
+]
+
+
+class Claim(Settings):
+    """One claim: what is said, at what scale it is tested, what decides it, what to keep in mind.
+
+    `combine`: "all" tests must hold, and one that fails contradicts; "readings": tests are
+    different things that the claim may mean, and it is decided only where they agree.
+    """
+
+    id: Name
+    title: Text
+    says: Text
+    scale: Text
+    supported_when: Text
+    contradicted_when: Text
+    measured_by: Labels  # commands that give the evidence
+    combine: Literal["all", "readings"] = "all"
+    caveats: tuple[str, ...] = ()
+    tests: Annotated[list[AnyTest], Field(min_length=1)]
+
+
+class Claims(Settings):
+    """A file of claims."""
+
+    title: Text
+    source: Text
+    claims: Annotated[list[Claim], Field(min_length=1)]
+
+
+def read_claims(path: Path) -> Claims:
+    """The claims in a TOML file. Raises UserError, one line, with the key and the near name."""
+    data = plan_suite.parse(plan_suite.text_of(path), path)
+    try:
+        found = Claims.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_problem(error)}") from error
+    ids = [claim.id for claim in found.claims]
+    twice = {name for name in ids if ids.count(name) > 1}
+    if twice:
+        raise UserError(f"{path}: claim {sorted(twice)[0]!r} is there twice; rename one")
+    return found
+
+
+def _problem(error: ValidationError) -> str:
+    """One line for the first problem; a misspelt key before the missing one that it causes."""
+    problems = error.errors()
+    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
+    problem = (unknown or problems)[0]
+    loc = [part for part in problem["loc"] if part not in KINDS]
+    where = ".".join(str(part) for part in loc)
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: {unknown_name('key', str(loc[-1]), _fields(problem['loc']))}"
+    if problem["type"] == "union_tag_invalid":
+        return f"{where}.kind: {unknown_name('kind', str(problem['ctx']['tag']), KINDS)}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{where}: has no kind; there are: {', '.join(KINDS)}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing; add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" + ("" if problem["type"] == "value_error" else _got(problem))
+
+
+def _got(problem: Any) -> str:
+    return f" (got {problem['input']!r})"[:200]
+
+
+def _fields(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that may stand where an unknown one was found."""
+    owner: type[Settings] = Claims
+    if len(loc) > 2:
+        owner = Claim
+    kind = next((KINDS[part] for part in loc if part in KINDS), None)
+    if kind is not None:
+        owner = Term if {"of", "over"} & set(loc[:-1]) else kind
+        owner = Published if "published" in loc[:-1] else owner
+    return list(owner.model_fields)

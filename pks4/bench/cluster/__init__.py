@@ -1,0 +1,1 @@
+"""The same cells as jobs of Slurm or of local processes."""

@@ -1,0 +1,1 @@
+"""What changed between two runs or two revisions, and over the history of runs."""

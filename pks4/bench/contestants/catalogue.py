@@ -1,0 +1,197 @@
+"""What there is: models, measures and suites, found by their files and described without import.
+
+A file is its own registration: name = file stem, summary = first docstring line, facts = module
+constants that are literals. They are read from the syntax tree, so that listing costs no torch.
+Models come from `baselines/` and `pks4/method/video.py` (as `pks4`), then from the entry-point
+group `pks4.models`; suites from `suites/`. In an installed wheel both lie under `pks4/_shipped/`.
+"""
+
+import ast
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pks4.errors import UserError, unknown_name
+
+PACKAGE = Path(__file__).resolve().parents[2]
+ADDED = "PKS4_MODEL_FILES"  # in the environment, so that children know a user's own files too
+CLAIMS = "claims.toml"
+# Options that every model takes beside its own, see `pks4.models.training_options`.
+COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
+PLAIN_SCALES = {"paper": {"image_size": 224}, "tiny": {"image_size": 64}}  # of a file without any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the catalogue: its facts, and its module when asked."""
+
+    name: str
+    path: Path
+    summary: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] | None = None  # what `build` takes; None: anything
+    defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
+    common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # options that `build` does not take itself
+
+    def frames_step(self, options: dict[str, Any]) -> int:
+        """With these options it takes multiples of so many frames."""
+        return options.get("tubelet", self.facts.get("FRAMES_STEP", 1))
+
+    def load(self) -> ModuleType:
+        """Import the file (and torch with it)."""
+        return _load(self.path)
+
+
+def root() -> Path:
+    """The checkout, or the shipped copy of its data inside an installed package."""
+    checkout = PACKAGE.parent
+    if (checkout / "baselines").is_dir() and (checkout / "suites").is_dir():
+        return checkout
+    return PACKAGE / "_shipped"
+
+
+def is_checkout() -> bool:
+    """Whether the package runs from a checkout."""
+    return root() == PACKAGE.parent
+
+
+def models() -> dict[str, Entry]:
+    """All contestants by name."""
+    files = {"pks4": PACKAGE / "method" / "video.py"}
+    files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
+    for point in entry_points(group="pks4.models"):
+        files.setdefault(point.name, _origin(point))
+    files |= {Path(p).stem: Path(p) for p in os.environ.get(ADDED, "").split(os.pathsep) if p}
+    return {name: _read(name, path) for name, path in files.items()}
+
+
+def add_model(path: Path) -> Entry:
+    """Take a user's own file, whose `build` makes a model, into the catalogue of this process.
+
+    Raises UserError if there is no such file, it has no `build`, or its name is taken.
+    """
+    path = path.resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"{path}: is no Python file with a model")
+    if path.stem in models():
+        raise UserError(f"{path}: there is a model {path.stem!r} already; rename the file")
+    entry = _read(path.stem, path)
+    if entry.options is None and "def build(" not in path.read_text(encoding="utf-8"):
+        raise UserError(
+            f"{path}: has no build(*, frames, num_classes, image_size, …) that returns a model of "
+            "video (b, t, 3, h, w) -> logits (b, num_classes)"
+        )
+    os.environ[ADDED] = os.pathsep.join(filter(None, [os.environ.get(ADDED, ""), str(path)]))
+    return entry
+
+
+def _origin(point: EntryPoint) -> Path:
+    """The file of a module that another package registered as a model."""
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise UserError(f"entry point {point.name!r} = {point.value!r} of pks4.models has no file")
+    return Path(spec.origin)
+
+
+def measures() -> dict[str, Entry]:
+    """All measures by name."""
+    files = sorted((PACKAGE / "bench" / "measure").glob("*.py"))
+    return {p.stem: _read(p.stem, p) for p in files if p.stem[0] != "_"}
+
+
+def suites() -> dict[str, Path]:
+    """All suites by name."""
+    files = sorted((root() / "suites").glob("*.toml"))
+    return {p.stem: p for p in files if p.name != CLAIMS}
+
+
+def claims() -> Path:
+    """The file of the paper's claims, which lies beside the suites that give the evidence."""
+    return root() / "suites" / CLAIMS
+
+
+def published() -> Path:
+    """The folder of numbers that papers and repositories state."""
+    return root() / "results" / "published"
+
+
+def find(what: str, name: str, known: dict[str, Any]) -> Any:
+    """known[name], or an error that names the near ones."""
+    if name not in known:
+        raise UserError(unknown_name(what, name, known))
+    return known[name]
+
+
+@cache
+def _read(name: str, path: Path) -> Entry:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as Python: {error}") from error
+    facts = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                facts[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # not a literal, so not a fact
+    facts.setdefault("SCALES", PLAIN_SCALES)
+    summary = (ast.get_docstring(tree) or "no summary").splitlines()[0]
+    build = next(
+        (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build"), None
+    )
+    if build is None:
+        return Entry(name, path, summary, facts)
+    own = _options(build.args, facts)
+    common = tuple(option for option in COMMON_OPTIONS if option not in (own or ()))
+    defaults = _defaults(build.args) | {option: COMMON_OPTIONS[option] for option in common}
+    options = None if own is None else own + common
+    return Entry(name, path, summary, facts, options, defaults, common)
+
+
+def _options(taken: ast.arguments, facts: dict[str, Any]) -> tuple[str, ...] | None:
+    """Names of the keyword arguments of `build`, with MORE_OPTIONS where it takes **named."""
+    if taken.kwarg and "MORE_OPTIONS" not in facts:
+        return None
+    named = tuple(a.arg for a in (*taken.args, *taken.kwonlyargs))
+    return named + tuple(facts.get("MORE_OPTIONS", ()))
+
+
+def _defaults(taken: ast.arguments) -> dict[str, Any]:
+    """The literal defaults of the keyword-only arguments of `build`."""
+    found = {}
+    for argument, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True):
+        try:
+            if default is not None:
+                found[argument.arg] = ast.literal_eval(default)
+        except ValueError:
+            continue  # a name or an expression: no literal to show
+    return found
+
+
+def _load(path: Path) -> ModuleType:
+    if path.is_relative_to(PACKAGE) and "_shipped" not in path.parts:
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        return importlib.import_module(".".join(parts))
+    name = f"{path.parent.name}.{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]  # or the next import would find it half made
+            raise
+    return sys.modules[name]

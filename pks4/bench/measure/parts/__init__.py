@@ -1,0 +1,1 @@
+"""Helpers of the measures; each file one level up is one measure."""

@@ -1,0 +1,142 @@
+"""The image weights that a contestant starts from: its twin trained on stills, a package, a file.
+
+`image_weights` says which: "stills", a name of `weights.imagenet.BACKBONES`, or a local file. What
+a file expects of its pixels (`image_mean`, `image_std`, of values from 0 to 1) is worked into the
+first convolution, since every contestant is shown the same pixels.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pks4.bench.contestants import catalogue
+from pks4.bench.measure.parts.input import Trial, build
+from pks4.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pks4.train.image_pretraining import ImageModel
+
+STILLS = "stills"
+# Options of the cell that a twin may have too, and that must not make another image model of it.
+NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
+
+
+def kernel_on(device: str, precision: str, settings: Mapping[str, Any]) -> str:
+    """The attention kernel of the settings; on a GPU its own in place of the CPU's default."""
+    if device == "cuda" and settings["kernel"] == "flash_cpu":
+        return "flash" if precision == "bf16" else "efficient"
+    return str(settings["kernel"])
+
+
+def image_twin(model: str) -> Any:
+    """The entry whose image weights a contestant starts from; UserError if it has none."""
+    models = catalogue.models()
+    twin = models[model].facts.get("IMAGE_TWIN")
+    if twin is None:
+        raise UserError(
+            f"model {model!r} has no image twin, so its accuracy would not compare; "
+            "leave it out of grids that measure accuracy"
+        )
+    return catalogue.find("image twin", twin, models)
+
+
+def image_model(trial: Trial, twin: Any) -> "ImageModel":
+    """The image model as the settings ask for it."""
+    from pks4.train.engine import MEAN, STD
+    from pks4.train.image_pretraining import ImageModel
+    from pks4.weights.imagenet import BACKBONES, image_weights
+
+    cell, name = trial.cell, trial.settings["image_weights"]
+    if name == STILLS:
+        return _from_stills(trial, twin)
+    if name in BACKBONES:
+        state = image_weights(name, cell.options.get("backbone"), mean=MEAN, std=STD)
+        return ImageModel(state, {"weights": name, "digest": name})
+    if not Path(name).is_file():
+        raise UserError(
+            f"image_weights {name!r} is neither {STILLS!r}, nor one of {', '.join(BACKBONES)}, "
+            "nor a file here"
+        )
+    return _from_file(trial, twin, Path(name))
+
+
+def _twin_cell(trial: Trial, twin: Any) -> tuple[Any, dict[str, Any]]:
+    """The cell of the twin at one frame, and its options."""
+    given = trial.cell.options
+    kept = [k for k in given if k in twin.options and k not in NOT_OF_THE_IMAGE_MODEL]
+    options = {k: given[k] for k in kept}
+    change = {"model": twin.name, "options": options, "frames": 1}
+    return trial.cell.model_copy(update=change), options
+
+
+def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
+    """The twin trained on still digits, or taken from the cache."""
+    from pks4.data.dataset import cache_root
+    from pks4.simulate.attention_kernels import declared_attention
+    from pks4.train.image_pretraining import image_model
+    from pks4.train.recipe import Recipe
+
+    settings = trial.settings
+    twin_cell, options = _twin_cell(trial, twin)
+    recipe = Recipe(
+        learning_rate=settings["image_learning_rate"],
+        epochs=settings["image_epochs"],
+        batch_size=32,
+        device=settings["device"],
+    )
+    key = {"model": twin.name, "options": options}
+    with declared_attention(kernel_on(recipe.device, recipe.precision, settings)):
+        return image_model(
+            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
+        )
+
+
+def _from_file(trial: Trial, twin: Any, path: Path) -> "ImageModel":
+    """The twin with the weights of a local file, all of them or none."""
+    from pks4.data.integrity import file_sha256
+    from pks4.train.image_pretraining import ImageModel
+    from pks4.weights.files import load_weights, read_weights
+
+    model = build(_twin_cell(trial, twin)[0])
+    if hasattr(model, "backbone"):
+        load_weights(model.backbone.net, path)
+    else:
+        model.load_image_weights(read_weights(path))
+    mean, std = trial.settings["image_mean"], trial.settings["image_std"]
+    expect_pixels(model, mean, std)
+    facts = {"weights": path.name, "digest": file_sha256(path), "mean": mean, "std": std}
+    return ImageModel(model.state_dict(), facts)
+
+
+def expect_pixels(model: "nn.Module", mean: list[float], std: list[float]) -> None:
+    """Let a model that was trained on pixels (x - mean) / std, x from 0 to 1, take this project's.
+
+    Exact: the first convolution takes the scale, its bias the shift. UserError where there is a
+    shift and the convolution has no bias, or pads with zeros, which are then no longer the mean.
+    """
+    import torch
+    from torch import nn
+
+    from pks4.train.engine import MEAN, STD
+
+    if len(mean) != 3 or len(std) != 3 or not all(0 < s <= 1 for s in std):
+        raise UserError("image_mean and image_std are three numbers each, of pixels from 0 to 1")
+    first = next(
+        m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and m.in_channels == 3
+    )
+    ours_mean, ours_std = MEAN / 255, STD / 255
+    shape = (1, 3, *[1] * (first.weight.ndim - 2))
+    scale = torch.tensor([ours_std / s for s in std]).view(shape)
+    shift = torch.tensor([(ours_mean - m) / s for m, s in zip(mean, std, strict=True)]).view(shape)
+    padded = isinstance(first.padding, str) or any(first.padding)
+    if shift.any() and (first.bias is None or padded):
+        raise UserError(
+            f"image_mean {mean}: the first convolution has no bias or pads, so pixels around "
+            f"{ours_mean} cannot be turned into these exactly; use weights trained with mean 0.5"
+        )
+    with torch.no_grad():
+        if first.bias is not None:
+            first.bias += (first.weight * shift).flatten(1).sum(1)
+        first.weight *= scale

@@ -1,0 +1,71 @@
+"""Shards: a plan dealt out to several machines, each cell by its id alone.
+
+A cell's shard is a hash of its id, so that every host deals alike without a word between them, and
+a cell that is added to a suite moves no other. Shards are of about, not exactly, the same size.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pks4.bench.plan.cell import Cell
+from pks4.bench.plan.suite import Settings
+from pks4.errors import UserError
+
+
+class Part(Settings):
+    """What of a plan a run holds, in the header of a run that is not the whole."""
+
+    shards: list[int]  # from 1
+    of: int
+    plan: list[str]  # ids of all cells of the whole, in order
+
+    def __str__(self) -> str:
+        one = len(self.shards) == 1
+        return f"shard{'' if one else 's'} {', '.join(map(str, self.shards))} of {self.of}"
+
+    def absent(self) -> dict[int, list[str]]:
+        """Shard -> ids of its cells, for each shard with any that the run does not hold."""
+        found: dict[int, list[str]] = {}
+        for cell in self.plan:
+            if (number := _number(cell, self.of)) not in self.shards:
+                found.setdefault(number, []).append(cell)
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The i-th of n shards."""
+
+    number: int  # from 1
+    total: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """From i/n, such as 1/4; UserError for anything else."""
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise UserError(f"--shard {text!r} must be i/n with i from 1 to n, such as 1/4")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def of(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Those of the cells that are this shard's, in order."""
+        return [cell for cell in cells if _number(cell.id, self.total) == self.number]
+
+    def part(self, cells: Iterable[Cell]) -> Part:
+        """What the header of this shard's run says; `cells`: the whole plan."""
+        return Part(shards=[self.number], of=self.total, plan=[cell.id for cell in cells])
+
+    def is_all_of(self, part: Part | None) -> bool:
+        """Whether a run with this part is this shard's."""
+        return part is not None and (part.shards, part.of) == ([self.number], self.total)
+
+
+def _number(cell: str, total: int) -> int:
+    """The shard of a cell, from 1."""
+    digest = hashlib.sha256(cell.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % total + 1

@@ -1,0 +1,1 @@
+"""Child processes: start, listen, lock a device, end."""

@@ -1,0 +1,181 @@
+"""Reference runs: which run counts for a suite on a kind of machine, and who said so, when and why.
+
+`accepted.jsonl` is a ledger, one acceptance a line, only appended to; the last one of a suite and
+an environment class holds. The runs that it names lie beside each other in `reference/` and are
+never changed: the ledger keeps their hash.
+
+An environment class is what a whole run's numbers need in common to be set against each other: the
+system, the CPU as it names itself, its cores, a GPU if there is one, and the version of PyTorch.
+Exact numbers alone need only PyTorch and the path in their own evidence (`compare_keys`); so where
+a class has no reference, one of another machine with the same PyTorch still serves for those.
+"""
+
+import getpass
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pks4.bench import units
+from pks4.bench.plan.suite import Settings
+from pks4.bench.records import run_file
+from pks4.bench.records.record import Provenance
+from pks4.bench.records.run_file import RunFile
+from pks4.bench.records.same_case import LIBRARIES, MACHINE
+from pks4.errors import UserError
+
+LEDGER = "accepted.jsonl"
+
+
+class Acceptance(Settings):
+    """One line of the ledger."""
+
+    type: Literal["accepted"] = "accepted"
+    schema_version: Literal[1] = 1
+    suite: str
+    environment_class: str
+    run: str
+    sha256: str  # of the run's file
+    who: str
+    when: str
+    reason: str
+    replaces: str | None  # the reference before
+
+
+def environment_class(source: Provenance) -> str:
+    """Machine and PyTorch in one line, such as `Linux x86_64, AMD EPYC, 2 cores, torch 2.15.0`."""
+    facts = {name: source.environment.get(name) for name in MACHINE}
+    facts["cores"] = f"{facts['cores']} cores" if facts["cores"] else None
+    libraries = [f"{name} {source.versions[name]}" for name in LIBRARIES if name in source.versions]
+    return ", ".join([*(str(fact) for fact in facts.values() if fact), *libraries]) or "unknown"
+
+
+def ledger(results: Path) -> tuple[list[Acceptance], list[str]]:
+    """All acceptances in order, and what could not be read; none where there is no ledger."""
+    return run_file.entries(results / LEDGER, Acceptance)
+
+
+def gaps(run: RunFile) -> list[str]:
+    """What a run measured without a number to hold to: failed measures, times of void sessions."""
+    failed = [f"{r.cell} {r.measure}: {r.status}" for r in run.records if r.status != "ok"]
+    void = [f"{r.cell} {r.metric}: void" for r in run.records if r.void]
+    return [*failed, *void]
+
+
+def accept(
+    run: RunFile, reason: str, results: Path, who: str = "", *, with_gaps: bool = False
+) -> Acceptance:
+    """Make a run the reference of its suite and class: keep its file, add a line to the ledger.
+
+    Raises UserError for a run that nobody could repeat or that is not whole, without a reason, and
+    for one that has `gaps` unless they are meant.
+    """
+    if not reason.strip():
+        raise UserError('--reason is empty; say why the numbers may change: --reason "…"')
+    _check_sound(run)
+    known, _ = ledger(results)
+    where = environment_class(run.header)
+    content = run.path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    before = current(known, run.header.suite, where)
+    if before and (before.run, before.sha256) == (run.header.run, digest):
+        raise UserError(f"{run.header.run}: is the reference of {run.header.suite!r} already")
+    found = gaps(run)
+    if found and not with_gaps:
+        raise UserError(
+            f"{run.header.run}: has {units.some(found, 'gap')}, to which no later run can be held; "
+            "measure it again, or add --with-gaps"
+        )
+    _keep(content, results / "reference" / f"{run.header.run}.jsonl")
+    entry = Acceptance(
+        suite=run.header.suite,
+        environment_class=where,
+        run=run.header.run,
+        sha256=digest,
+        who=who or _who(),
+        when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        reason=" ".join(reason.split()),
+        replaces=before.run if before else None,
+    )
+    writer = run_file.Writer(results / LEDGER)
+    writer.append(entry)
+    writer.close()
+    return entry
+
+
+def current(known: Iterable[Acceptance], suite: str, where: str) -> Acceptance | None:
+    """The acceptance that holds for a suite and an environment class."""
+    own = [a for a in known if (a.suite, a.environment_class) == (suite, where)]
+    return own[-1] if own else None
+
+
+def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
+    """The reference run to set this run against, and a note where it is of another class."""
+    known, _ = ledger(results)
+    suite, where = run.header.suite, environment_class(run.header)
+    found, note = current(known, suite, where), ""
+    if found is None:
+        torch = where.rpartition(", ")[2]
+        near = [a for a in known if a.suite == suite and a.environment_class.endswith(torch)]
+        if not near:
+            there = sorted({a.environment_class for a in known if a.suite == suite})
+            raise UserError(
+                f"no reference run of {suite!r} for {where}; there are: "
+                f'{"; ".join(there) or "none"}. Make one: pks4-bench accept RUN --reason "…"'
+            )
+        found = near[-1]
+        note = f"no reference of this machine; {found.run} is of {found.environment_class}"
+    return accepted_run(found, results), note
+
+
+def accepted_run(entry: Acceptance, results: Path) -> RunFile:
+    """The run that an acceptance names. Raises UserError if its file is not as it was."""
+    path = results / "reference" / f"{entry.run}.jsonl"
+    run = run_file.read(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
+        raise UserError(f"{path}: is not as it was when it was accepted; restore it from git")
+    return run
+
+
+def _check_sound(run: RunFile) -> None:
+    name = run.header.run
+    if Path(name).name != name:
+        raise UserError(f"{run.path}: run name {name!r} is no file name")
+    if run.header.dirty or any(r.dirty for r in run.records):
+        raise UserError(f"{name}: was made on code with changes; commit them and run again")
+    if run.header.part:
+        raise UserError(
+            f"{name}: is {run.header.part}, not a whole run; join all shards first: "
+            "pks4-bench merge RUN… --out FILE"
+        )
+    left = run.missing()
+    if left:
+        raise UserError(
+            f"{name}: {len(left)} cells are not done, {next(iter(left))} among them; finish it: "
+            f"pks4-bench run {run.header.suite} --resume"
+        )
+
+
+def _keep(content: bytes, path: Path) -> None:
+    """Put a run's file there; one that is there must be the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        if path.read_bytes() != content:
+            raise UserError(f"{path}: is there with other content; it is not overwritten") from None
+
+
+def _who() -> str:
+    """Who works here, as git knows them, else as the system does."""
+    try:
+        done = subprocess.run(
+            ["git", "var", "GIT_AUTHOR_IDENT"],
+            capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return getpass.getuser()
+    return done.stdout.rsplit(" ", 2)[0]

@@ -1,0 +1,54 @@
+"""Where the command line looks for suites and runs. Part of the CLI room."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pks4.bench.contestants import catalogue
+from pks4.errors import UserError
+
+
+def suite_named(name: str, own_models: Sequence[Path] = (), fast: bool = False) -> tuple[Any, str]:
+    """A suite by name, or from a file that ends in .toml, with its text.
+
+    Models of the user's own become contestants of it. `fast`: as its table `fast` says.
+    """
+    from pks4.bench.plan.suite import fast_text, parse_suite, read_suite, with_contestants
+
+    path = suite_file(name)
+    suite, text = read_suite(path)
+    if own_models:
+        text = with_contestants(text, [catalogue.add_model(p).name for p in own_models])
+    if fast and not suite.fast:
+        quick = [n for n, p in catalogue.suites().items() if read_suite(p)[0].fast]
+        raise UserError(f"{path}: has no table [fast]; --fast works for: {', '.join(quick)}")
+    if fast:
+        text = fast_text(text)
+    return parse_suite(text, str(path)), text
+
+
+def suite_file(name: str) -> Path:
+    """The file of a suite by name; a name that ends in .toml is the file's."""
+    return (
+        Path(name) if name.endswith(".toml") else catalogue.find("suite", name, catalogue.suites())
+    )
+
+
+def base() -> Path:
+    """The checkout, or where the command was called."""
+    return catalogue.root() if catalogue.is_checkout() else Path.cwd()
+
+
+def results_folder() -> Path:
+    """Where runs and the ledger of accepted references are."""
+    return base() / "results"
+
+
+def runs_folder() -> Path:
+    """Where new runs go."""
+    return results_folder() / "runs"
+
+
+def run_folders() -> list[Path]:
+    """Where runs are looked for."""
+    return [runs_folder(), catalogue.root() / "results" / "reference"]

@@ -1,0 +1,90 @@
+"""Runs of one plan joined into one: parts from several machines, or all shards of a suite.
+
+A number counts once, the first given, and stands before a failure of its measure. Every record
+keeps the code and the machine that it names.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pks4.bench import units
+from pks4.bench.plan.cell import Cell
+from pks4.bench.plan.shard import Part
+from pks4.bench.records.record import Record, RunHeader, standing
+from pks4.bench.records.run_file import RunFile, Writer, read
+from pks4.errors import UserError
+
+
+def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
+    """Join runs of one suite and plan into a new file.
+
+    Returns the new run, and a line for each number that two runs have with different values and
+    for each shard that is not there. Raises UserError for runs of different suites, shards of
+    different code or plans, a cell that is planned in two ways, or if the file is there.
+    """
+    if path.exists():
+        raise UserError(f"{path}: is there already; evidence is not overwritten, name a new file")
+    headers = [run.header for run in runs]
+    suites = {header.suite for header in headers}
+    if len(suites) > 1:
+        raise UserError(f"runs of different suites do not merge: {', '.join(sorted(suites))}")
+    cells: dict[str, Cell] = {}
+    for cell in (cell for header in headers for cell in header.cells):
+        if cells.setdefault(cell.id, cell) != cell:
+            raise UserError(f"{cell.id}: is planned differently in two of the runs; merge neither")
+    part, notes = _joined(headers)
+    if parts := [header.part for header in headers if header.part]:
+        cells = {name: cells[name] for name in [*parts[0].plan, *cells] if name in cells}
+    kept, differing = _first_of_each(standing([r for run in runs for r in run.records]))
+    header = headers[0].model_copy(
+        update={"run": path.stem, "cells": list(cells.values()), "part": part}
+    )
+    writer = Writer(path, new=True)
+    writer.append(header, *kept)
+    writer.close()
+    return read(path), [*differing, *notes]
+
+
+def _joined(headers: Sequence[RunHeader]) -> tuple[Part | None, list[str]]:
+    """What of the plan they hold together, None for the whole; and what is to be said of it."""
+    notes = []
+    if len({(*sorted(header.versions.items()),) for header in headers}) > 1:
+        notes.append("versions: not the same in all of the runs; each record names its own")
+    parts = [header.part for header in headers if header.part]
+    if len(parts) < len(headers):  # one of them is a whole run
+        return None, notes
+    suite = headers[0].suite
+    for what, found in (
+        ("code", {f"{h.commit or 'unknown'}{', changed' if h.dirty else ''}" for h in headers}),
+        ("versions of pks4-bench", {h.versions.get("pks4-bench", "unknown") for h in headers}),
+        ("numbers of shards", {str(part.of) for part in parts}),
+    ):
+        if len(found) > 1:
+            raise UserError(f"shards of {suite!r} of different {what} do not merge: "
+                            f"{'; '.join(sorted(found))}")  # fmt: skip
+    if len({h.suite_text for h in headers}) > 1 or len({tuple(p.plan) for p in parts}) > 1:
+        raise UserError(f"shards of {suite!r} were planned differently; run all on one suite file")
+    numbers = sorted({n for part in parts for n in part.shards})
+    part = parts[0].model_copy(update={"shards": numbers})
+    absent = part.absent()
+    for number, cells in absent.items():
+        notes.append(
+            f"shard {number}/{part.of} is not among them, with {units.some(cells, 'cell')}: "
+            f"pks4-bench run {suite} --shard {number}/{part.of}"
+        )
+    return part if absent else None, notes
+
+
+def _first_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Each number once, and a line for each that differs."""
+    done = {(r.cell, r.measure) for r in records if r.status == "ok"}
+    kept: dict[tuple[str, ...], Record] = {}
+    notes = []
+    for r in records:
+        if r.status != "ok" and (r.cell, r.measure) in done:
+            continue
+        first = kept.setdefault(r.key, r)
+        if first.value != r.value:
+            notes.append(f"{r.cell} {r.metric}: {first.value} of {first.run} kept, not {r.value} "
+                         f"of {r.run}")  # fmt: skip
+    return list(kept.values()), notes

@@ -1,0 +1,60 @@
+"""The case behind a number: what two records must share before their values may be compared.
+
+A case is the contestant with its options, the cell's sizes, the measure's complete settings, how
+the number came about (rule, target, kernel, scan backend, data …) and the version of PyTorch.
+Numbers of a noisy measure ask for the same machine too. Where cases differ, a difference of values
+says nothing about the code: it is "not comparable", and the fact that differs is named. A setting
+that a run did not know yet counts as the default: a change of what is measured has a new rule.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pks4.bench.contestants import catalogue
+from pks4.bench.plan.cell import Cell
+from pks4.bench.records.record import Record
+
+# Facts of `evidence` that say which path gave the number; others are outcomes.
+EVIDENCE = (
+    "how", "rule", "target", "device", "dtype", "precision", "kernel", "scan_backend", "threads",
+    "reference", "reader", "data",
+)  # fmt: skip
+CONTESTANT = ("model", "options", "scale", "frames", "batch", "task")
+LIBRARIES = ("torch",)
+MACHINE = ("os", "cpu", "cores", "gpu")
+
+
+def case(record: Record, cell: Cell | None) -> dict[str, Any]:
+    """Every fact that two records must share, by a name that people read."""
+    facts: dict[str, Any] = {name: getattr(record, name) for name in CONTESTANT}
+    if cell is not None:
+        facts["num_classes"] = cell.num_classes
+        measure = catalogue.measures().get(record.measure)
+        defaults = measure.facts.get("SETTINGS", {}) if measure else {}
+        facts["settings"] = {**defaults, **cell.settings.get(record.measure, {})}
+    facts |= {name: record.evidence[name] for name in EVIDENCE if name in record.evidence}
+    return facts | {name: record.versions.get(name) for name in LIBRARIES}
+
+
+def machine(record: Record) -> dict[str, Any]:
+    """The facts of a machine on which times depend."""
+    return {name: record.environment[name] for name in MACHINE if name in record.environment}
+
+
+def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[str]:
+    """What differs, as `name: old → new`; mappings are compared key by key."""
+    found = []
+    for name in dict.fromkeys([*base, *head]):
+        old, new = base.get(name), head.get(name)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{name}.{line}" for line in differences(old, new)]
+        else:
+            found.append(f"{name}: {_told(name, base)} → {_told(name, head)}")
+    return found
+
+
+def _told(name: str, facts: Mapping[str, Any]) -> str:
+    """A fact as text; one that is an empty text is seen."""
+    return repr(facts[name]) if facts.get(name) == "" else str(facts.get(name, "none"))

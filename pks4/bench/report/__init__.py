@@ -1,0 +1,1 @@
+"""A run as a page: tables, figures and findings from its records alone."""

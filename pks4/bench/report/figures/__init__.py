@@ -1,0 +1,1 @@
+"""One figure a function, and the toolbox that they share."""

@@ -1,0 +1,1 @@
+"""One table a function, and the table type that prints them all."""

@@ -1,0 +1,1 @@
+"""The scan against its memory-bandwidth floor and the other backends."""

@@ -1,0 +1,116 @@
+"""Progress on a terminal: what runs now, how far it is, what went wrong. Part of the CLI room."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from pks4.bench.contestants import catalogue
+from pks4.bench.plan.cell import Cell
+from pks4.bench.run.run import Session
+from pks4.commands.parts.terminal import escaped
+from pks4.errors import UserError
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[text]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a callback (done, total)."""
+    with _progress(console) as progress:
+        task = progress.add_task(escaped(title), total=None, text="")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def prepare_data(cells: list[Cell], console: Console) -> None:
+    """Render every data set that the cells will read, before any of them starts."""
+    wanted = []
+    for cell in cells:
+        for name in cell.measures:
+            needs = getattr(catalogue.measures()[name].load(), "data_needed", lambda cell: [])
+            wanted += [need for need in needs(cell) if need not in wanted]
+    for need in wanted:
+        from pks4.data.kinetic_digits.make_dataset import make
+
+        try:
+            with bar(console, f"data: {need['task']}") as update:
+                make(**need, progress=update)
+        except UserError as error:  # the cells that need it will say so; the others go on
+            console.print(f"[red]data:[/] {escaped(str(error))}", soft_wrap=True)
+
+
+class Watch:
+    """Shows a run: one bar for all measures, one line for each cell that runs.
+
+    Without a terminal it prints a line for each measure that ends, so that a log tells the story.
+    """
+
+    def __init__(self, session: Session, console: Console) -> None:
+        self.console, self.progress = console, _progress(console)
+        self.total = sum(len(left) for left in session.todo.values())
+        self.done, self.lines = 0, {}
+
+    def __enter__(self) -> "Watch":
+        self.progress.start()
+        self.all = self.progress.add_task("all measures", total=self.total, text="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, cell: Cell, event: dict[str, Any]) -> None:
+        """Take an event of a cell; called from several threads."""
+        kind, what = event["event"], f"{cell.id} {event['measure']}"
+        if kind == "start":
+            self.progress.update(self._line(cell, what), text="")
+        elif kind == "waiting":
+            self._wait(cell, event["device"])
+        elif kind == "progress":
+            self.progress.update(
+                self._line(cell, what), completed=event["done"], total=event["total"],
+                text=escaped(event["text"]),
+            )  # fmt: skip
+        else:
+            self._ended(cell, what, event)
+
+    def _line(self, cell: Cell, what: str) -> Any:
+        if cell.id not in self.lines:
+            self.lines[cell.id] = self.progress.add_task(what, total=None, text="")
+        self.progress.update(self.lines[cell.id], description=what)
+        return self.lines[cell.id]
+
+    def _wait(self, cell: Cell, device: str) -> None:
+        text = f"waiting for another run's timing on this {device}"
+        self.progress.update(self._line(cell, cell.id), text=text)
+        if not self.console.is_terminal:
+            self.console.print(escaped(f"{cell.id}: {text}"), soft_wrap=True, highlight=False)
+
+    def _ended(self, cell: Cell, what: str, event: dict[str, Any]) -> None:
+        self.done += 1
+        self.progress.update(self.all, completed=self.done)
+        if event["measure"] == cell.measures[-1] and cell.id in self.lines:
+            self.progress.remove_task(self.lines.pop(cell.id))
+        if not self.console.is_terminal:
+            state = "" if event["event"] == "done" else f" {event['status']}: {event['reason']}"
+            text = f"[{self.done}/{self.total}] {what} {event['seconds']:.1f} s{state}"
+            self.console.print(escaped(text), soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""Commands that read runs: report, compare, claims, history and others."""

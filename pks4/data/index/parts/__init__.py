@@ -1,0 +1,1 @@
+"""Helpers of the index formats: text files, listings, building a manifest."""

@@ -1,0 +1,195 @@
+"""From a listing to an index on disk: find every file, open it, count its frames, list the bad."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pks4.data.dataset import write_whole
+from pks4.data.errors import BadClipsError, DataError, ManifestError, VideoError
+from pks4.data.index import find_format
+from pks4.data.index.parts.files import Files
+from pks4.data.index.parts.listing import Clip, Listing, check
+from pks4.data.index_folder import INDEX, Indexed
+from pks4.data.manifest import manifest_text
+from pks4.data.readers import count_frames, reader_info
+from pks4.data.readers.packets import index, opened
+
+OPENED = "opened.jsonl"
+_SHOWN = 3  # bad clips named in the error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A clip with its file, and its number of frames or why it has none."""
+
+    clip: Clip
+    path: PurePosixPath
+    num_frames: int = 0
+    error: VideoError | None = None
+
+
+def build(
+    name: str,
+    annotations: Path,
+    videos: Path,
+    out: Path,
+    *,
+    fold: int = 1,
+    exact: bool = False,
+    max_bad: float = 0.01,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Indexed:
+    """Index a data set into folder `out`.
+
+    num_frames counts the packets that will be shown; `exact` decodes every frame instead, many
+    times slower.  Bad clips are left out, counted, and listed in bad.csv; above a share of
+    `max_bad` the index is not finished.  Files opened by an earlier, interrupted call and unchanged
+    since are not opened again.
+    Raises DataError, ManifestError for annotations, BadClipsError above the share.
+    """
+    if not 0 <= max_bad <= 1:
+        raise DataError(f"max_bad is {max_bad}; give a share from 0 to 1")
+    format_ = find_format(name)
+    if not annotations.is_dir():
+        raise ManifestError(f"{annotations}: no such folder; {name} needs {format_.EXPECTS}")
+    listing = check(format_.read(annotations, fold), str(annotations), format_.SPLITS)
+    (out / INDEX).unlink(missing_ok=True)  # what was finished before no longer holds
+    located = _locate(listing, Files(videos))
+    found = _open_all(located, videos, out / OPENED, exact, workers, progress)
+    bad = [item for item in found if item.error]
+    write_whole(out / "bad.csv", _bad_text(bad).encode())
+    if len(bad) > max_bad * len(found):
+        raise _too_many(bad, len(found), max_bad, out)
+    counts = _write_manifests(found, listing, format_.SPLITS, out)
+    done = Indexed(
+        root=out, name=name, fold=fold, videos=videos.resolve(), classes=listing.classes,
+        published_classes=format_.DATASETS[name], no_flip=listing.no_flip, counts=counts,
+        bad=dict(Counter(item.clip.split for item in bad)),
+        counted_by="frames" if exact else "packets",
+        annotations_sha256=_digest(listing), reader=reader_info("pyav"),
+    )  # fmt: skip
+    write_whole(out / INDEX, done.text().encode())
+    return done
+
+
+def _locate(listing: Listing, files: Files) -> list[Found]:
+    """Every clip with its file; two clips never share one."""
+    taken, located = dict[PurePosixPath, str](), []
+    for clip in listing.clips:
+        paths = next(filter(None, map(files.find, clip.stems)), [])
+        if len(paths) > 1:
+            raise DataError(
+                f"{clip.where}: {clip.stems[0]!r} could be {paths[0]} or {paths[1]} "
+                f"in {files.root}; keep one"
+            )
+        path = paths[0] if paths else PurePosixPath(clip.stems[0])
+        if paths and path in taken:
+            raise ManifestError(f"{clip.where}: file {path} is taken by {taken[path]} already")
+        taken[path] = clip.where
+        missing = f"no file of this name in {files.root}; restore it or remove its annotation"
+        error = None if paths else VideoError(path, "missing", missing)
+        located.append(Found(clip=clip, path=path, error=error))
+    return located
+
+
+def _open_all(located: list[Found], videos: Path, log: Path, exact: bool, workers: int | None,
+              progress: Callable[[int, int], None] | None) -> list[Found]:  # fmt: skip
+    """Count the frames of every file, in threads; a reader lives one call."""
+    known = _known(log)
+
+    def count(item: Found) -> tuple[Found, str]:
+        if item.error:
+            return item, ""
+        path = videos / item.path
+        try:
+            state = path.stat()
+            key = f"{item.path} {state.st_size} {state.st_mtime_ns} {exact}"
+            frames = known.get(key) or (count_frames(path) if exact else count_packets(path))
+        except VideoError as error:
+            return Found(clip=item.clip, path=item.path, error=error), ""
+        return Found(clip=item.clip, path=item.path, num_frames=frames), key
+
+    found = []
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
+        closing(pool.map(count, located)) as counted,  # closed early, it drops what is queued
+        log.open("a", encoding="utf-8") as file,
+    ):
+        for done, (item, key) in enumerate(counted, 1):
+            found.append(item)
+            if key and key not in known:
+                file.write(json.dumps([key, item.num_frames]) + "\n")
+            if progress is not None:
+                progress(done, len(located))
+    return found
+
+
+def count_packets(path: Path) -> int:
+    """The number of packets that will be shown, without decoding.  Raises VideoError."""
+    with opened(path) as (container, stream):
+        return len(index(path, container, stream))
+
+
+def _known(log: Path) -> dict[str, int]:
+    """What an earlier call has counted; a last line that was cut is counted again."""
+    known = dict[str, int]()
+    for line in log.read_text().splitlines() if log.is_file() else []:
+        try:
+            key, frames = json.loads(line)
+        except ValueError:
+            continue
+        known[key] = frames
+    return known
+
+
+def _bad_text(bad: list[Found]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "split", "kind", "message"))
+    for item in bad:
+        assert item.error is not None
+        writer.writerow((item.path, item.clip.split, item.error.kind, item.error))
+    return text.getvalue()
+
+
+def _too_many(bad: list[Found], total: int, max_bad: float, out: Path) -> BadClipsError:
+    shown = "; ".join(str(item.error) for item in bad[:_SHOWN])
+    return BadClipsError(
+        f"{len(bad)} of {total} clips cannot be used, more than {max_bad:.3g} of them "
+        f"(all in {out / 'bad.csv'}): {shown}; restore them, or raise --max-bad",
+        [item.error for item in bad if item.error],
+    )
+
+
+def _write_manifests(found: list[Found], listing: Listing, required: tuple[str, ...],
+                     out: Path) -> dict[str, int]:  # fmt: skip
+    """One manifest a split, in the order of the annotations; the number of clips in each."""
+    labels = {name: label for label, name in enumerate(listing.classes)}
+    counts = dict[str, int]()
+    for split in sorted({item.clip.split for item in found} | set(required)):
+        rows = [
+            {"path": item.path, "label": labels[item.clip.class_name],
+             "class": item.clip.class_name, "num_frames": item.num_frames}
+            for item in found if item.clip.split == split and not item.error
+        ]  # fmt: skip
+        if not rows:
+            raise DataError(f"{out}: no usable clip in split {split!r}; see {out / 'bad.csv'}")
+        write_whole(out / f"{split}.csv", manifest_text(rows).encode())
+        counts[split] = len(rows)
+    return counts
+
+
+def _digest(listing: Listing) -> str:
+    """The hash of what the annotations say: classes, and each clip's names, class and split."""
+    lines = [*listing.classes, *(f"{c.split} {c.class_name} {c.stems}" for c in listing.clips)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

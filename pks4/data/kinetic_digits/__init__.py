@@ -1,0 +1,1 @@
+"""The embedded data set, rendered here: digits that move over photographs."""

@@ -1,0 +1,251 @@
+"""Can a task be cheated?  Classifiers that see too little, held against what so little can give.
+
+A view (probe_views.py) is what a probe sees of a clip.  On each view one classifier is trained on
+one split and judged on another: logistic regression and extremely randomised trees, their
+probabilities averaged.  A *guard* is a view, a metric and the most that an honest data set allows:
+
+* temporal: a single frame, the bag and the shuffled frames: 1/2 within a reversal pair, and 11/18
+  of all classes (the pair known, its order not; the oscillations known);
+* long: a single frame 1/12, bag and shuffled frames 1/4, either half 1/3, frames sampled as far
+  apart as a cue is long, 1/12;
+* spatial: the direction in which the sprite's centre moves alone, 1/10.
+
+A guard whose interval lies above its bound is a leak.  Intervals are Wilson's; those of all guards
+hold together with 99 %: of a hundred honest data sets one is called leaky.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from pks4.data.dataset import Dataset
+from pks4.data.errors import DataError
+from pks4.data.kinetic_digits.leak_views import SAMPLES, Floats, track, views
+from pks4.data.kinetic_digits.long_task import BAG_BOUND, CUE_FRAMES
+from pks4.data.kinetic_digits.tasks import HALF_CLIP_BOUND, PAIRS, pair_of
+from pks4.data.manifest import Entry, read_manifest
+from pks4.data.readers import read_frames
+from pks4.errors import unknown_name
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+CONFIDENCE = 0.99  # that no guard of an honest data set lies above its bound
+TREES = 100
+SEED = 0
+
+Progress = Callable[[int, int], None]
+Labels = NDArray[np.int64]
+Seen = tuple[dict[str, Floats], Labels]  # view -> (n, f), and the labels (n,)
+
+
+class Score(BaseModel):
+    """What a probe reached: right of clips, Wilson's interval, what guessing gives.
+
+    `bound` is the most that an honest data set allows, None where the view may know the answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    view: str
+    metric: str
+    right: int
+    clips: int
+    value: float
+    interval: tuple[float, float]
+    chance: float
+    bound: float | None
+
+    @computed_field
+    @property
+    def leaks(self) -> bool:
+        """Whether the whole interval lies above what is allowed."""
+        return self.bound is not None and self.interval[0] > self.bound
+
+
+class Findings(BaseModel):
+    """Every score of a data set, and which of them are leaks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    size: int
+    frames: int
+    digest: str
+    fit_clips: int
+    judge_clips: int
+    scores: tuple[Score, ...]
+
+    @property
+    def leaks(self) -> tuple[Score, ...]:
+        """The scores that an honest data set does not allow."""
+        return tuple(score for score in self.scores if score.leaks)
+
+
+def probe(
+    dataset: Dataset,
+    *,
+    fit: str = "train",
+    judge: str = "test",
+    only: Sequence[str] | None = None,
+    workers: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Findings:
+    """Train every probe on split `fit` and judge it on split `judge`.
+
+    `only` names some of the views; `workers` processes look at the clips (default: one a core);
+    `progress(done, total)` counts clips and then views.
+
+    Raises DataError for a view or a split that is not there or too small, VideoError for a clip
+    that cannot be read.
+    """
+    names = view_names(dataset.task, only)
+    splits = {split: _entries(dataset, split) for split in (fit, judge)}
+    total = sum(map(len, splits.values())) + len(names)
+    done = _Counter(progress, total)
+    seen = {split: _look(dataset, entries, workers, done) for split, entries in splits.items()}
+    counts: list[tuple[str, str, int, int]] = []
+    for view in names:
+        counts += _judge(dataset, view, seen[fit], seen[judge])
+        done.one()
+    guards = sum(_bound(dataset, view, metric) is not None for view, metric, *_ in counts)
+    return Findings(
+        task=dataset.task,
+        size=dataset.size,
+        frames=dataset.frames,
+        digest=dataset.digest,
+        fit_clips=len(splits[fit]),
+        judge_clips=len(splits[judge]),
+        scores=tuple(_score(dataset, *each, guards) for each in counts),
+    )
+
+
+class _Counter:
+    """Tells `progress` of one more."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.done, self.total = progress, 0, total
+
+    def one(self) -> None:
+        self.done += 1
+        self.progress(self.done, self.total)
+
+
+def _entries(dataset: Dataset, split: str) -> list[Entry]:
+    if split not in dataset.splits:
+        raise DataError(f"the data set has no split {split!r} to probe; make it with some clips")
+    entries = read_manifest(dataset.splits[split], classes=dataset.classes)
+    least = 2 * len(dataset.classes)
+    if len(entries) < least:
+        raise DataError(f"{split} has {len(entries)} clips; a probe takes at least {least}")
+    return entries
+
+
+def _look(dataset: Dataset, entries: list[Entry], workers: int | None, done: _Counter) -> Seen:
+    """All views of the clips of a split, decoded one by one."""
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=workers or -1, return_as="generator")
+    rows = []
+    for row in pool(delayed(_views_of)(dataset.task, n, e) for n, e in enumerate(entries)):
+        rows.append(row)
+        done.one()
+    labels = np.array([entry.label for entry in entries])
+    return {view: np.stack([row[view] for row in rows]) for view in rows[0]}, labels
+
+
+def _views_of(task: str, index: int, entry: Entry) -> dict[str, Floats]:
+    count = entry.num_frames
+    return views(task, track(read_frames(entry.path, range(count), num_frames=count)), index)
+
+
+def view_names(task: str, only: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The views of a task, single frames first, or those of them that `only` names.
+
+    Raises DataError for a view that the task does not have.
+    """
+    names = ("first", "middle", "last", "bag", "shuffled", "ordered")
+    more: dict[str, tuple[str, ...]] = {
+        "spatial": ("motion",),
+        "long": ("first_half", "second_half", *(f"sampled_{n}" for n in SAMPLES)),
+    }
+    known = names + more.get(task, ())
+    for name in only or ():
+        if name not in known:
+            raise DataError(unknown_name("view", name, known))
+    return known if only is None else tuple(only)
+
+
+def _judge(
+    dataset: Dataset, view: str, fit: Seen, judge: Seen
+) -> Iterator[tuple[str, str, int, int]]:
+    """(view, metric, right, clips) of one view: all classes, and within pairs where there are."""
+    right = _right((fit[0][view], fit[1]), (judge[0][view], judge[1]))
+    yield view, "all", int(right.sum()), len(right)
+    if dataset.task != "temporal":
+        return
+    found: dict[str, list[NDArray[np.bool_]]] = {"motion": [], "order": []}
+    for pair in PAIRS:
+        both = [dataset.classes.index(name) for name in pair[:2]]
+        mine = [np.isin(labels, both) for _, labels in (fit, judge)]
+        parts = [(x[view][m], labels[m]) for (x, labels), m in zip((fit, judge), mine, strict=True)]
+        found[pair.kind].append(_right(*parts))
+    for kinds in (("motion", "order"), ("motion",), ("order",)):
+        right = np.concatenate([each for kind in kinds for each in found[kind]])
+        metric = "within_pair" if len(kinds) == 2 else f"within_pair_{kinds[0]}"
+        yield view, metric, int(right.sum()), len(right)
+
+
+def _right(fit: tuple[Floats, Labels], judge: tuple[Floats, Labels]) -> NDArray[np.bool_]:
+    """Which of the judged clips a classifier names right."""
+    return _classifier().fit(*fit).predict(judge[0]) == judge[1]
+
+
+def _classifier() -> "ClassifierMixin":
+    from sklearn.ensemble import ExtraTreesClassifier, VotingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    lines = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    trees = ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=SEED)
+    return VotingClassifier([("lines", lines), ("trees", trees)], voting="soft")
+
+
+def _bound(dataset: Dataset, view: str, metric: str) -> float | None:
+    """The most that an honest data set allows; None where the view may know the answer."""
+    classes = len(dataset.classes)
+    single = view in ("first", "middle", "last")
+    if dataset.task == "temporal":
+        if not single and view not in ("bag", "shuffled"):
+            return None
+        known = sum(pair_of(name) is None for name in dataset.classes) + len(PAIRS)
+        return known / classes if metric == "all" else 0.5
+    if dataset.task == "spatial":
+        return 1 / classes if view == "motion" else None
+    if view.startswith("sampled_"):
+        apart = dataset.frames / int(view.removeprefix("sampled_"))
+        return 1 / classes if apart >= CUE_FRAMES else None
+    bounds = {"bag": BAG_BOUND, "shuffled": BAG_BOUND, "first_half": HALF_CLIP_BOUND,
+              "second_half": HALF_CLIP_BOUND}  # fmt: skip
+    return 1 / classes if single else bounds.get(view)
+
+
+def _score(dataset: Dataset, view: str, metric: str, right: int, clips: int, guards: int) -> Score:
+    from scipy.stats import binomtest
+
+    level = 1 - 2 * (1 - CONFIDENCE) / max(1, guards)  # a leak is a matter of the lower end alone
+    found = binomtest(right, clips).proportion_ci(level, method="wilson")
+    return Score(
+        view=view,
+        metric=metric,
+        right=right,
+        clips=clips,
+        value=right / clips,
+        interval=(float(found.low), float(found.high)),
+        chance=1 / len(dataset.classes) if metric == "all" else 0.5,
+        bound=_bound(dataset, view, metric),
+    )

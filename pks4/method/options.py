@@ -1,0 +1,92 @@
+"""Every choice of PKS4 that the abstract of arXiv 2604.26461 leaves open, and whose default it is.
+
+One frozen record, checked as a whole before anything is built. n is the state size of the SSM, d
+the channels of the features that the module gets.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from pks4.checks import at_least_one, one_of
+from pks4.errors import unknown_name
+from pks4.scan import BACKENDS
+
+Direction = Literal["causal", "bidirectional", "halves"]
+Modulation = Literal["additive", "multiplicative"]
+ReadOut = Literal["soft_argmax", "squeeze"]
+ReferenceFrame = Literal["previous", "next"]
+DRIVEN = ("delta", "B", "C")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Choices of the PKS4 module. Raises ValueError for a value that is out of range."""
+
+    # The scanners
+    state: int = 16  # n, as in Mamba (arXiv 2312.00752)
+    expand: float = 0.5  # width of the scanned stream / d; small, since the backbone mixes space
+    rank: int | None = None  # of delta's projection; None: ceil(d / 16), as in Mamba
+    # causal: one scanner, forward in time, so that it can stream; bidirectional: a second one from
+    # the last frame back, added (Vision Mamba, VideoMamba); halves: each on half of the channels
+    direction: Direction = "causal"
+    # How priors drive them: the abstract names all three; the form is ours, chosen by trial
+    modulation: Modulation = "additive"  # of B and C; delta's is additive, before softplus
+    modulate: tuple[str, ...] = DRIVEN
+    # The Kinematic Prior Encoder
+    correlation: bool = True  # displacements
+    difference: bool = True  # motion boundaries
+    prior_channels: int = 32  # ours: the width of all cues together, at 768 channels
+    correlation_channels: int = 64  # MotionSqueeze (arXiv 2007.09933)
+    radius: int = 3  # 7 x 7 window; CorrNet, PWC-Net and RAFT use 3-4
+    dilation: int = 1  # ours: all sites of the window
+    readout: ReadOut = "soft_argmax"  # MotionSqueeze; squeeze: SELFY (arXiv 2102.07092)
+    smooth: bool = True  # depthwise 3 x 3 on the difference; TEA and TDN: on the other frame
+    reference_frame: ReferenceFrame = "previous"  # ours: stays causal; next: TEA, MotionSqueeze
+    # How it runs; neither changes what is computed
+    scan_backend: str = "auto"  # see pks4.scan
+    checkpoint: bool = False  # recompute the module's interior in backward: less memory, more time
+
+    def __post_init__(self) -> None:
+        one_of("direction", self.direction, get_args(Direction))
+        one_of("modulation", self.modulation, get_args(Modulation))
+        one_of("readout", self.readout, get_args(ReadOut))
+        one_of("reference_frame", self.reference_frame, get_args(ReferenceFrame))
+        for name in ("correlation", "difference", "smooth", "checkpoint"):
+            one_of(name, getattr(self, name), (True, False))
+        if isinstance(self.modulate, str) or set(self.modulate) - set(DRIVEN):
+            raise ValueError(f"modulate must be a tuple out of {DRIVEN}, got {self.modulate!r}")
+        whole = ("state", "prior_channels", "correlation_channels", "radius", "dilation")
+        at_least_one(**{name: getattr(self, name) for name in whole})
+        at_least_one(rank=1 if self.rank is None else self.rank)
+        if not (isinstance(self.expand, int | float) and 0 < self.expand < float("inf")):
+            raise ValueError(f"expand must be more than 0, got {self.expand!r}")
+        if self.scan_backend not in ("auto", *BACKENDS):
+            names = ("auto", *BACKENDS)
+            raise ValueError(unknown_name("scan backend", self.scan_backend, names))
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether any prior is computed and used."""
+        return bool(self.modulate) and (self.correlation or self.difference)
+
+    @property
+    def looks_forward(self) -> str:
+        """The option by which a frame's result depends on later frames; empty if none does."""
+        if self.direction != "causal":
+            return f"direction={self.direction!r}"
+        if self.has_priors and self.reference_frame == "next":
+            return "reference_frame='next'"
+        return ""
+
+
+def options_from(named: Mapping[str, Any], also: Iterable[str] = ()) -> Options:
+    """Options by name; a list, as TOML has it, is taken for a tuple.
+
+    Raises ValueError for an unknown name, with the near ones among the options and `also`.
+    """
+    names = {field.name for field in fields(Options)}
+    for name in named:
+        if name not in names:
+            raise ValueError(unknown_name("option", name, names | set(also)))
+    return Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in named.items()})

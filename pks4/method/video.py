@@ -1,0 +1,211 @@
+"""PKS4 on top of a per-frame 2D backbone, as a contestant: one module, identity at the start.
+
+Backbone -> PKS4 -> mean over time and place -> linear head; with `insert_after` the module stands
+inside the backbone instead. With `frozen=True` (the default) what is below the module keeps no
+activations; with `frozen=False` the backbone is tuned with the rest. Reconstructed from the
+abstract of arXiv 2604.26461: it names neither the backbone, nor whether it is frozen, nor where the
+module stands.
+
+`build` makes the contestant from sizes; `plug_in` puts the module on any timm model.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pks4.checks import at_least_one
+from pks4.macs import linear_macs
+from pks4.method.module import PKS4, StreamState
+from pks4.method.options import Options, options_from
+from pks4.models.backbone import PerFrameBackbone
+from pks4.weights.files import load_backbone, load_weights
+
+FAMILY = "PKS4"
+PAPER = "https://arxiv.org/abs/2604.26461"
+IMAGE_TWIN = "frame_mean"
+OFFICIAL_CODE = None  # none was published
+PLACE = "one module, on top of the backbone or after any block"
+TRAINED = "the module and the head (backbone tuned: all)"
+STAGES = {"temporal": ("temporal",), "head": ("head",)}
+VARIANTS = {
+    "frozen": {},
+    "tuned": {"frozen": False},
+    "inside": {"insert_after": 1},
+    "no priors": {"modulate": []},
+    "both directions": {"direction": "bidirectional"},
+    "eager": {"frozen": False, "attention": "eager"},
+}
+SCALES = {
+    "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
+    "tiny": {
+        "width": 96,
+        "depth": 4,
+        "heads": 3,
+        "patch_size": 16,
+        "image_size": 64,
+        "expand": 1.0,
+        "state": 8,
+        "radius": 2,
+    },
+}
+MORE_OPTIONS = (  # the fields of Options, as a literal for readers without torch
+    "state",
+    "expand",
+    "rank",
+    "direction",
+    "modulation",
+    "modulate",
+    "correlation",
+    "difference",
+    "prior_channels",
+    "correlation_channels",
+    "radius",
+    "dilation",
+    "readout",
+    "smooth",
+    "reference_frame",
+    "scan_backend",
+    "checkpoint",
+)
+
+
+def build(
+    *,
+    frames: int,
+    num_classes: int,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    patch_size: int = 16,
+    image_size: int = 224,
+    backbone: str = "vit",
+    frozen: bool = True,
+    insert_after: int | None = None,
+    frame_chunk: int = 64,
+    attention: str = "sdpa",
+    **module,
+) -> "PKS4Video":
+    """PKS4 for clips of any number of frames; `module` holds fields of `Options`.
+
+    `insert_after`, `frame_chunk` and `attention` as in `PerFrameBackbone`. `checkpoint` reaches the
+    module and every stage of the backbone that autograd sees.
+    """
+    sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
+    place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
+    how = {"frozen": frozen, "attention": attention}
+    return _on(backbone, num_classes, frames, options_from(module), **how, **place, **sizes)
+
+
+def _on(
+    backbone: str, num_classes: int, frames: int | None, options: Options, **backbone_options
+) -> "PKS4Video":
+    """The module on a backbone, which `PerFrameBackbone` makes from its options."""
+    net = PerFrameBackbone(backbone, checkpoint=options.checkpoint, **backbone_options)
+    return PKS4Video(net, num_classes, frames, options)
+
+
+def plug_in(
+    backbone_name: str,
+    num_classes: int,
+    *,
+    frozen: bool = True,
+    insert_after: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    weights: str | Path | None = None,
+    frame_chunk: int = 64,
+    **options,
+) -> "PKS4Video":
+    """A video model on any timm backbone: video (b, t, 3, h, w) -> logits, any t ≥ 1.
+
+    Args:
+        backbone_name: a timm model name, or "vit" and "vit_clip" (ViT-B/16).
+        num_classes: logits.
+        frozen, insert_after, frame_chunk: as in `PerFrameBackbone`.
+        image_size: side or (h, w) of a frame in pixels; None: the backbone's own.
+        weights: a local checkpoint of the image model, see `load_weights`; None: random ones.
+        options: fields of `pks4.method.options.Options`.
+
+    Nothing is downloaded. Raises ValueError for a name, an option, a place or weights that do not
+    fit.
+    """
+    own = ("frozen", "insert_after", "image_size", "weights", "frame_chunk")
+    chosen = options_from(options, also=own)
+    place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
+    model = _on(backbone_name, num_classes, None, chosen, frozen=frozen, **place)
+    if weights is not None:
+        load_weights(model.backbone.net, weights)
+    return model
+
+
+class VideoState(NamedTuple):
+    """What a streaming video model remembers; its size does not grow with the frames."""
+
+    temporal: StreamState
+    total: Float[Tensor, "b d"]  # features of all frames so far: mean over place, sum over time
+
+
+class PKS4Video(nn.Module):
+    """Video (b, t, 3, h, w) -> logits (b, num_classes); any t ≥ 1."""
+
+    def __init__(
+        self, backbone: PerFrameBackbone, num_classes: int, frames: int | None, options: Options
+    ) -> None:
+        super().__init__()
+        at_least_one(num_classes=num_classes)
+        self.frames = frames
+        self.backbone = backbone
+        self.temporal = PKS4(backbone.place[2], options)
+        self.head = nn.Linear(backbone.dim, num_classes)
+
+    def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Logits of each clip."""
+        x, prefix = self.backbone.below(video)  # (b, t, h', w', d)
+        x, _ = self.backbone.above(self.temporal(x), prefix)
+        return self.head(_pooled(x))
+
+    def initial_state(self, b: int) -> VideoState:
+        """The state before the first frame of b clips. Raises ValueError as `PKS4.step` does."""
+        h, w, _ = self.backbone.place
+        total = self.head.weight.new_zeros(b, self.backbone.dim)
+        return VideoState(self.temporal.initial_state(b, h, w), total)
+
+    @torch.no_grad()
+    def step(
+        self, frame: Float[Tensor, "b 3 h w"], state: VideoState
+    ) -> tuple[Float[Tensor, "b classes"], VideoState]:
+        """One frame (b, 3, h, w): logits of the clips so far, and the new state.
+
+        In eval mode the logits equal those of `forward` on all frames so far, up to rounding.
+        """
+        x, prefix = self.backbone.below(frame[:, None])
+        y, temporal = self.temporal.step(x[:, 0], state.temporal)
+        x, _ = self.backbone.above(y[:, None], prefix)
+        total = state.total + _pooled(x)
+        return self.head(total / temporal.frames[:, None]), VideoState(temporal, total)
+
+    def macs(self, batch: int = 1, frames: int | None = None) -> dict[str, int]:
+        """Closed form of the forward MACs (rule macs/v1), by stage, at `frames` or as built."""
+        frames = frames or self.frames
+        if frames is None:
+            raise ValueError("macs: this model takes any number of frames; say macs(frames=…)")
+        h, w, _ = self.backbone.place
+        return {
+            "backbone": self.backbone.macs(batch * frames),
+            "temporal": self.temporal.macs(batch, frames, h, w),
+            "head": linear_macs(batch, self.head.in_features, self.head.out_features),
+        }
+
+    def load_image_weights(self, state: dict[str, Tensor]) -> None:
+        """Take the backbone of the image twin; its head stays behind."""
+        load_backbone(self.backbone, state)
+
+
+def _pooled(x: Float[Tensor, "b t h w d"]) -> Float[Tensor, "b d"]:
+    """Mean over time and place: (b, t, h, w, d) -> (b, d).
+
+    A sum's last bit depends on the order in memory, and that on what gave x: so one order for all.
+    """
+    return x.contiguous().mean((1, 2, 3))

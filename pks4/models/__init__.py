@@ -1,0 +1,1 @@
+"""Layers that PKS4's backbone and the rivals share; nothing here knows the method."""

@@ -1,0 +1,63 @@
+"""Which module runs, and which stage of the contestant it belongs to."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pks4.macs import BACKBONE
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Stages = Mapping[str, Sequence[str]]  # stage -> parts of module names, as `STAGES` of a file
+
+
+class Whereabouts:
+    """While open, `module` is the class of the innermost module that runs and `stage` its stage.
+
+    The outermost module with a part of `stages` in its name decides for all that runs inside. With
+    no `stages` the top-level children are the stages.
+    """
+
+    def __init__(self, model: "nn.Module", stages: Stages | None) -> None:
+        self.model, self.stages = model, stages
+        self._root = "model" if stages is None else BACKBONE
+        self._running = [(type(model).__name__, self._root)]
+        self._handles: list[Any] = []
+
+    @property
+    def module(self) -> str:
+        """Class of the innermost module that runs."""
+        return self._running[-1][0]
+
+    @property
+    def stage(self) -> str:
+        """The stage that it belongs to."""
+        return self._running[-1][1]
+
+    def __enter__(self) -> "Whereabouts":
+        for name, module in self.model.named_modules():
+            if name:
+                own = self._stage_of(name)
+                self._handles += [
+                    module.register_forward_pre_hook(lambda m, i, own=own: self._into(m, own)),
+                    module.register_forward_hook(self._out, always_call=True),
+                ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _stage_of(self, name: str) -> str:
+        parts = name.split(".")
+        if self.stages is None:
+            return parts[0]
+        named = (stage for stage, own in self.stages.items() if not set(own).isdisjoint(parts))
+        return next(named, self._root)
+
+    def _into(self, module: "nn.Module", own: str) -> None:
+        outer = self.stage
+        self._running.append((type(module).__name__, own if outer == self._root else outer))
+
+    def _out(self, *_: object) -> None:
+        self._running.pop()

@@ -1,0 +1,1 @@
+"""Weights from files: checkpoints, the authors' names of parameters, packaged ImageNet weights."""
