@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-import skips
+
+from tests.tools import skips
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

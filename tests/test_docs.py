@@ -7,12 +7,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import documents
 import pytest
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.suite import parse_suite
 from pks4.cli import app
+from tests.tools import documents
 
 ROOT = Path(__file__).parents[1]
 RUN = ["README.md", "docs/plug_in.md", "docs/extend.md"]

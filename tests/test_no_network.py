@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from no_network import blocked
+
+from tests.tools.no_network import blocked
 
 # Commands one after another in one process, which imports what it needs once.
 CODE = """
