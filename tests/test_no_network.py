@@ -10,6 +10,8 @@ import pytest
 
 from tests.tools.no_network import blocked
 
+pytestmark = pytest.mark.slow
+
 # Commands one after another in one process, which imports what it needs once.
 CODE = """
 import json, sys

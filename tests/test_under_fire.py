@@ -10,6 +10,8 @@ from tests.campaigns import faults, fuzz, fuzz_kinds, side_by_side
 from tests.campaigns.fault_bench import Bench, lines
 from tests.campaigns.fuzz_mutate import damaged
 
+pytestmark = pytest.mark.slow
+
 both_ways = pytest.mark.parametrize("jobs", [1, 2])
 
 

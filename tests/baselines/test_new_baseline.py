@@ -11,6 +11,8 @@ import pytest
 
 import pks4
 
+pytestmark = pytest.mark.slow
+
 FILE = '''"""Mean pixel (2D floor): a linear layer on the mean colour of a clip."""
 
 from torch import nn

@@ -1,8 +1,11 @@
 """The doctor: what it finds here, and that it can find fault."""
 
+import pytest
+
 from pks4.bench import doctor
 
 
+@pytest.mark.slow
 def test_nothing_here_is_wrong_and_what_is_absent_says_why():
     found = {f.what: f for f in doctor.examine()}
     assert not [f for f in found.values() if f.state == "wrong"]

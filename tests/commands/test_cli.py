@@ -18,6 +18,7 @@ from tests.factories.runs import made, written
 from tests.tools.commands import invoke
 
 
+@pytest.mark.slow
 def test_help_and_list_import_no_torch():
     for args in (["--help"], ["list", "models"], ["list", "suites"], ["plan", "quick"]):
         code = (
@@ -143,6 +144,7 @@ def test_a_checkpoint_of_the_authors_is_checked_against_the_model(tmp_path):
     assert "nothing was loaded; missing: blocks.4." in str(wrong.exception)
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, monkeypatch):
     path, folder = suite_file(), tmp_path / "runs"
     monkeypatch.setattr(folders, "runs_folder", lambda: folder)
@@ -165,6 +167,7 @@ def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, mon
     assert {"run": session.header.run, "state": "complete"}.items() <= listed[0].items()
 
 
+@pytest.mark.slow
 def test_one_command_makes_the_reports_of_all_references(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "base", lambda: tmp_path)
     assert "no run is accepted yet" in str(invoke("report", "--references").exception)

@@ -35,6 +35,7 @@ def epoch(videos, number=0, **options):
     return list(loader)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["pyav", "decord"])
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_give_what_one_process_gives(entries, reader, start):
@@ -71,6 +72,7 @@ def damaged(entries, tmp_path):
     return [*entries[:2], lost, longer, *entries[4:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_clips_are_left_out_and_handed_over(damaged, workers):
     batches = epoch(Videos(damaged, SAMPLING, training=False), num_workers=workers)

@@ -20,7 +20,3 @@ WHOLE = {
     for measure, metrics in MEASURES.items()
     for metric in metrics
 }
-
-
-def silent(cell, event):
-    """A listener that says nothing."""

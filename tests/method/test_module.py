@@ -222,6 +222,7 @@ def test_a_frame_that_does_not_fit_the_state_is_named():
             module.step(torch.zeros(shape), state)
 
 
+@pytest.mark.slow
 @every_direction
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_it_compiles_as_one_graph(direction, checkpoint):
@@ -233,6 +234,7 @@ def test_it_compiles_as_one_graph(direction, checkpoint):
     torch.testing.assert_close(compiled(x), module(x))
 
 
+@pytest.mark.slow
 def test_it_exports_for_any_number_of_clips_and_frames():
     module, (b, t) = awake(), (torch.export.Dim(name, min=3, max=99) for name in "bt")
     example = features(4).repeat(2, 1, 1, 1, 1)

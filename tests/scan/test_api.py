@@ -114,6 +114,7 @@ def test_bad_input_is_refused_in_one_line():
 # around them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", HERE)
 def test_compile_and_export_see_one_operator(backend):
     x = [v.detach() for v in inputs(2, 5, 3, 4, 2, precise(backend))]
@@ -132,6 +133,7 @@ def test_compile_and_export_see_one_operator(backend):
     assert f"scan_{backend}" in str(exported.graph)
 
 
+@pytest.mark.slow
 def test_the_doors_load_no_compiler():
     code = """
 import sys, pks4.scan
@@ -153,6 +155,7 @@ class Scans(torch.utils.data.Dataset):
         return scan_sites(*self.x, backend="numba")
 
 
+@pytest.mark.slow
 def test_forked_workers_may_scan_after_threads_did(monkeypatch):
     x = [v.detach() for v in inputs(2, 8, 64, 64, 16, torch.float32)]
     monkeypatch.setattr("pks4.scan.numba_scan.WORTH_A_THREAD", 1)

@@ -228,6 +228,7 @@ def test_saves_its_inputs_and_the_state_of_the_kernel(t, chunks):
     assert [(x.shape, x.dtype) for x in saved[7:]] == [((b * s, d, chunks, 2 * n), torch.float32)]
 
 
+@pytest.mark.slow
 def test_kept_state_is_what_the_fake_says(kernel):
     inputs = draw(2, 3, 2, 5, 4)
     real = mamba_ssm.scan_mamba(*inputs, True, False, True)

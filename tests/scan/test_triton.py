@@ -152,6 +152,7 @@ def interpreted(tmp_path_factory):
     return elsewhere("interpret", "1", tmp_path_factory.mktemp("triton"))
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_reference_in_output_state_and_all_gradients(interpreted, case):
@@ -163,12 +164,14 @@ def test_equals_the_reference_in_output_state_and_all_gradients(interpreted, cas
         assert error <= TOLERANCE["float32" if whole else half], (name, error)
 
 
+@pytest.mark.slow
 @needs_triton
 def test_empty_batch_and_the_door(interpreted):
     assert interpreted["empty"] == [[0, 3, 2, 5], [0, 3, 2, 5]]
     assert interpreted["door"] == [1, 2, 2, 3]
 
 
+@pytest.mark.slow
 @needs_triton
 def test_kernels_compile_for_a_gpu(tmp_path):
     if find_spec("triton.backends.nvidia") is None:
@@ -218,6 +221,7 @@ def test_refused_where_it_cannot_run(monkeypatch):
         resolve("triton", "cuda")
 
 
+@pytest.mark.slow
 def test_importing_the_scan_imports_no_kernels():
     code = """
 import sys, torch

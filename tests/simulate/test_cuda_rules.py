@@ -10,7 +10,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pks4.scan.backends import assumed
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.simulate.targets import TARGETS, standing_on
-from tests.factories.models import clip, every_variant, frames_that_fit, tiny
+from tests.factories.models import (
+    VARIANTS,
+    clip,
+    every_variant,
+    first_of_each,
+    tiny,
+    usual_frames,
+)
+
+pytestmark = pytest.mark.contract
 
 
 @contextmanager
@@ -44,16 +53,24 @@ def kept_on_fake_cuda(model, video, target):
         return saved_bytes(model, video, target.kernel).by_class
 
 
-@pytest.mark.parametrize("name_of_target", ["cuda-fp32", "cuda-bf16"])
-@every_variant
-def test_kept_bytes_equal_those_of_fake_cuda(name, options, name_of_target):
-    target = TARGETS[name_of_target]
-    frames = 3 if frames_that_fit(name, options, 3) else 4
+def assert_kept_as_on_fake_cuda(name, options, name_of_target):
+    """The rules keep for the backward what fake CUDA tensors keep."""
+    target, frames = TARGETS[name_of_target], usual_frames(name, options)
     video = clip(frames, device="meta")
     want = kept_on_fake_cuda(tiny(name, options, frames, device="meta").train(), video, target)
     model = tiny(name, options, frames, device="meta").train()
     with standing_on(target, model, video) as there:
         assert saved_bytes(model, there, target.kernel).by_class == want
+
+
+@every_variant
+def test_kept_bytes_under_autocast_equal_those_of_fake_cuda(name, options):
+    assert_kept_as_on_fake_cuda(name, options, "cuda-bf16")
+
+
+@pytest.mark.parametrize(("name", "options"), first_of_each(VARIANTS))
+def test_kept_bytes_in_float32_equal_those_of_fake_cuda(name, options):
+    assert_kept_as_on_fake_cuda(name, options, "cuda-fp32")
 
 
 def test_the_rules_end_with_their_context():

@@ -58,6 +58,7 @@ def test_a_frozen_model_has_neither_gradients_nor_moments():
     assert frozen.peak < whole.peak
 
 
+@pytest.mark.contract
 @every_variant
 def test_a_simulated_step_equals_a_real_one(name, options):
     frames = 3 if frames_that_fit(name, options, 3) else 4
@@ -68,6 +69,7 @@ def test_a_simulated_step_equals_a_real_one(name, options):
             assert step_memory(fake, video) == real
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", ["pks4", "video_mamba", "side4video", "tsm", "hf_vivit"])
 def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):

@@ -109,6 +109,7 @@ trained(saved=Path({saved!r}))
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_weights(tmp_path):
     saved = tmp_path / "c.pt"
     code = KILLED.format(root=str(Path(__file__).parents[2]), saved=str(saved))
@@ -182,6 +183,7 @@ def same():
     return recipe(epochs=20, batch_size=CLIPS, mixup=0.0)
 
 
+@pytest.mark.slow
 def test_two_machines_of_torchrun_are_one_with_the_double_batch(tmp_path):
     """Two agents of torchrun, each with a process of its own, as on two machines."""
     script, out = tmp_path / "training.py", tmp_path / "losses.pt"
@@ -232,6 +234,7 @@ def test_all_frames_of_a_clip_change_alike_and_the_same_clip_the_same_way():
     assert not torch.equal(seen, change(video, 4, 7))
 
 
+@pytest.mark.slow
 def test_workers_change_nothing():
     assert trained(wanted=recipe(workers=2))[1].losses == trained()[1].losses
 

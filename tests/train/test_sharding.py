@@ -22,6 +22,8 @@ from pks4.train.recipe import Recipe
 from tests.factories.models import VARIANTS, clip, frames_that_fit, shake, tiny
 from tests.factories.trainings import LEARN, Gaps, with_settings
 
+pytestmark = pytest.mark.slow
+
 TWENTY = Recipe(learning_rate=0.01, epochs=20, batch_size=18, warmup_epochs=5, clip_norm=0.5)
 
 

@@ -187,6 +187,7 @@ clips = { train = 18, val = 18, test = 36 }
 """
 
 
+@pytest.mark.slow
 def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     readings = {r.metric: r for r in accuracy.measure(Trial(cell, cell.settings["accuracy"]))}

@@ -88,6 +88,7 @@ def question(memory, **more):
     return Question(contestant, "cuda-bf16", "", memory, 1)
 
 
+@pytest.mark.slow
 def test_the_answer_fits_and_one_more_does_not():
     asked = question(64 * MIB)
     found = answer(asked)
@@ -100,6 +101,7 @@ def test_the_answer_fits_and_one_more_does_not():
     assert (found.kernel, found.scan_backend) == ("flash", "mamba_ssm")
 
 
+@pytest.mark.slow
 def test_more_memory_fits_more_and_a_tuned_backbone_less():
     small, large = answer(question(32 * MIB)), answer(question(64 * MIB))
     assert 0 < small.frames < large.frames

@@ -28,6 +28,7 @@ def keys(records):
     return sorted(r.key for r in records)
 
 
+@pytest.mark.slow
 def test_a_run_by_local_jobs_is_the_run_with_where_each_number_was_made(suite_file, tmp_path):
     out, err = done(command("run", suite_file(), "--out", tmp_path / "runs", *LOCAL))
     found = run_file.read(tmp_path / "runs" / out.rsplit("/", 1)[1])
@@ -43,6 +44,7 @@ def test_a_run_by_local_jobs_is_the_run_with_where_each_number_was_made(suite_fi
     assert "2 done" in invoke("status", found.path).stdout
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_is_lost_and_goes_on_at_its_epoch_when_submitted_again(
     suite_file, tmp_path
 ):
@@ -177,6 +179,7 @@ def test_every_state_of_a_cell_is_told_apart():
     assert third.id == unasked[4].cell
 
 
+@pytest.mark.slow
 def test_local_jobs_are_so_many_at_once_and_what_must_be_alone_comes_last_and_singly(tmp_path):
     local, alone = executors.Local(tmp_path, 2), TIME.model_copy(update={"alone": True})
     cells = [alone, COST, *CELLS[2:]]
@@ -299,6 +302,7 @@ def test_options_that_cannot_be_are_told(options, said, suite_file, tmp_path, mo
     assert said in str(ran.exception)
 
 
+@pytest.mark.slow
 def test_a_run_whose_jobs_are_at_work_is_not_resumed_beside_them(begun, suite_file):
     jobs = [Job(cell=begun.header.cells[0].id, executor="local", job=str(os.getpid()),
                 submitted="")]  # fmt: skip

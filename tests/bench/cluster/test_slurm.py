@@ -13,7 +13,10 @@ from tests.factories.trainings import learn, trainings
 from tests.tools import slurm_node
 from tests.tools.commands import command, done
 
-pytestmark = pytest.mark.skipif(bool(slurm_node.why_not()), reason=slurm_node.why_not())
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(slurm_node.why_not()), reason=slurm_node.why_not()),
+]
 ALONE = """
 [[grids]]
 name = "late"

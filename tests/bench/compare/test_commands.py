@@ -198,12 +198,14 @@ def test_another_code_than_heads_is_not_measured_in_its_name(tmp_path):
 # Two revisions in one session
 
 
+@pytest.mark.slow
 def test_an_arm_runs_its_own_code_and_no_other(tmp_path, suite_file):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="which is not its code"):
         worktree.arm("BASE", tmp_path / "empty", suite_file())
 
 
+@pytest.mark.slow
 def test_a_revision_that_is_none_is_told():
     with (
         pytest.raises(UserError, match="is no revision here"),
@@ -218,6 +220,7 @@ def arm(name, cells):
     return worktree.Arm(name=name, root=root, source=provenance(), cells={c.id: c for c in cells})
 
 
+@pytest.mark.slow
 def test_what_an_arms_worker_says_is_recorded_under_the_arm(tmp_path, suite_file):
     suite, text = read_suite(suite_file())
     cells = [c.model_copy(update={"measures": ["params"]}) for c in plan(suite)[:1]]
@@ -228,6 +231,7 @@ def test_what_an_arms_worker_says_is_recorded_under_the_arm(tmp_path, suite_file
     assert [e.state for e in compare(base, head).entries] == ["missing"] * 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_leaves_a_record_in_its_arm(tmp_path, suite_file):
     suite, text = read_suite(suite_file())
     short = {"measures": ["params"], "time_limit_seconds": 0.01}
@@ -267,6 +271,7 @@ def test_a_measure_that_fails_in_one_round_has_failed():
     assert joined([{"time": event([1.0] * 2, [1.0] * 2)}, {"time": lost}])["time"] == lost
 
 
+@pytest.mark.slow
 def test_compare_needs_no_torch(files):
     base, head = files(made(), made("head-1"))
     code = (

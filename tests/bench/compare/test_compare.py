@@ -280,6 +280,7 @@ def sessions(count, family, factor=1.0, spread=(0.01, 0.02), paired=False):
     return alarms
 
 
+@pytest.mark.slow
 def test_alike_times_alarm_in_at_most_one_of_twenty_families():
     assert sessions(60, family=6) <= 3
 

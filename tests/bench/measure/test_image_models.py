@@ -60,6 +60,7 @@ def images():
     return torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @with_weights
 def test_a_training_starts_from_the_weights_of_the_package(suite_file):
     one = trial(suite_file, "imagenet_lite0", f'backbone = "{LITE0}", state = 2, radius = 1')
@@ -69,6 +70,7 @@ def test_a_training_starts_from_the_weights_of_the_package(suite_file):
     assert found["training_macs"].detail["image_model"]["weights"] == "imagenet_lite0"
 
 
+@pytest.mark.slow
 def test_a_vit_of_a_file_sees_the_pixels_that_it_was_trained_on(suite_file, tmp_path):
     torch.manual_seed(1)
     net = frame_mean.build(frames=1, num_classes=3, **SIZES).backbone.net
@@ -86,6 +88,7 @@ def test_a_vit_of_a_file_sees_the_pixels_that_it_was_trained_on(suite_file, tmp_
     contestant.load_image_weights(model.state)
 
 
+@pytest.mark.slow
 def test_a_video_mamba_takes_its_image_model_of_a_file(suite_file, tmp_path):
     sizes = {"width": 24, "depth": 2, "patch_size": 16, "image_size": 64, "state": 8}
     torch.manual_seed(1)

@@ -55,8 +55,8 @@ def trial(name, frames=3, settings=None, batch=1, **options):
     return Trial(cell, settings or macs.SETTINGS)
 
 
-@pytest.mark.parametrize("name", PKS4)
-@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.contract
+@pytest.mark.parametrize(("name", "frames"), [("small", 1), *((name, 3) for name in PKS4)])
 def test_three_counters_agree_to_the_unit(name, frames):
     forward, train, _ = macs.measure(trial(name, frames))
     assert forward.evidence["agreed"] == [
@@ -74,9 +74,11 @@ def test_beyond_check_up_to_no_agreement_with_fvcore_is_claimed():
     assert forward.evidence["agreed"] == ["torch on meta", "closed form"]
 
 
-@pytest.mark.parametrize("kernel", ["flash_cpu", "math"])
-@pytest.mark.parametrize("frames", [1, 4])
-@pytest.mark.parametrize("name", PKS4)
+@pytest.mark.contract
+@pytest.mark.parametrize(
+    ("name", "frames", "kernel"),
+    [("small", 1, "flash_cpu"), ("tuned", 4, "math"), *((name, 4, "flash_cpu") for name in PKS4)],
+)
 def test_simulated_bytes_equal_a_real_run_to_the_byte(name, frames, kernel):
     t = trial(name, frames, batch=2)
     fake = t.build("meta")
@@ -85,6 +87,7 @@ def test_simulated_bytes_equal_a_real_run_to_the_byte(name, frames, kernel):
     assert simulated == saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("name", PKS4)
 def test_parameters_on_meta_are_those_of_the_real_model(name):
     total, trained = (r.value for r in params.measure(trial(name)))
@@ -112,6 +115,7 @@ def kept(t):
         return saved_bytes(model, clip, "flash_cpu").by_class.total()
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("name", PKS4)
 def test_pks4_is_exactly_affine_in_frames(name):
     assert second_difference(name, forward_macs) == 0

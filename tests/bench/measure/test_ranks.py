@@ -26,6 +26,8 @@ from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
 from tests.factories.trainings import LEARN, Gaps, with_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def trial(suite_file):

@@ -122,6 +122,7 @@ def gap(index):
         path.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, tmp_path, gap):
     session = run.start(*suite, tmp_path, given=Given(index.root))
     run.execute(session, 1, silent)
@@ -144,6 +145,7 @@ def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, 
         run.resume(*suite, tmp_path, "cuda")
 
 
+@pytest.mark.slow
 def test_above_max_bad_the_cell_fails_with_the_clips(suite, index, gap):
     (cell,) = plan(suite[0], given=Given(index.root))
     settings = {**cell.settings["accuracy"], "max_bad": 0.01, "curve": False}
@@ -152,6 +154,7 @@ def test_above_max_bad_the_cell_fails_with_the_clips(suite, index, gap):
         list(accuracy.measure(Trial(cell, settings)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_clips_are_left_out_and_the_mean_is_over_the_others(entries, workers):
     videos = Videos(entries, SAMPLING, training=True)
@@ -184,6 +187,7 @@ def test_training_stops_above_max_bad(entries):
         fit(Colours(), videos, recipe, quiet, Options(max_bad=0.05))
 
 
+@pytest.mark.slow
 def test_persistent_workers_draw_anew_in_each_epoch(entries):
     videos = Videos(entries, SAMPLING, training=True, seed=1)
     losses = [

@@ -7,6 +7,8 @@ from pks4.bench.measure import time
 from pks4.bench.measure.parts.input import Trial
 from pks4.bench.plan.cell import Cell
 
+pytestmark = pytest.mark.slow
+
 TINY = {"width": 24, "depth": 1, "heads": 3, "patch_size": 16, "image_size": 64}
 QUICK = {**time.SETTINGS, "processes": 2, "rounds": 3, "sample_ms": 1, "warm_ups": 1}
 

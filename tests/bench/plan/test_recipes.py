@@ -78,6 +78,7 @@ def test_a_grid_that_cannot_learn_is_told_before_it_runs(suite_file, grid, told)
         plan(read_suite(suite_file(more=grid))[0])
 
 
+@pytest.mark.slow
 def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     suite_file, tmp_path
 ):
@@ -142,6 +143,7 @@ def test_a_suite_without_a_search_is_told_before_anything_is_measured(monkeypatc
     assert str(refused) == "suite smoke: there are 0 grids with a search; need one"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):
     suite, folder = suite_file(more=learn(epochs=12)), tmp_path / "runs"
     text = suite.read_text()
@@ -176,6 +178,7 @@ def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):
     assert curve["reached"] == ("macs_to_target" in resumed)
 
 
+@pytest.mark.slow
 def test_a_folder_is_trained_on_by_a_worker_and_knows_no_pairs(suite_file, tmp_path):
     dataset = make(
         "temporal", size=64, frames=8, counts={"train": 36, "val": 18, "test": 18}, cache=tmp_path

@@ -60,6 +60,7 @@ def test_a_lock_ends_with_a_process_that_is_killed(locks):
         pass
 
 
+@pytest.mark.slow
 def test_a_run_times_nothing_until_another_runs_timing_is_over(locks, suite_file, tmp_path):
     text = suite_file().read_text()
     suite = suite_file(text=text[: text.index("[[grids]]")] + LATE)

@@ -184,6 +184,7 @@ def four_at_once(code, *each):
     return said
 
 
+@pytest.mark.slow
 def test_processes_that_take_one_name_in_the_same_second_get_a_file_each(tmp_path, header):
     said = four_at_once(BEGINNER, *[(str(tmp_path), header.model_dump_json())] * 4)
     names = " ".join(said).split()
@@ -195,6 +196,7 @@ def test_processes_that_take_one_name_in_the_same_second_get_a_file_each(tmp_pat
         assert len((tmp_path / name).read_bytes().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_lines_of_several_processes_in_one_file_stay_whole_and_none_is_lost(tmp_path):
     path = tmp_path / "ledger.jsonl"
     four_at_once(APPENDER, *[(str(path), str(n)) for n in range(4)])

@@ -10,7 +10,7 @@ from pks4.bench.view.view import View
 from tests.factories.records import cost_records, failed, frame, header, synthetic_run
 from tests.tools.browser import BINARY, Chromium
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium on PATH")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BINARY is None, reason="no chromium on PATH")]
 
 EVIL = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
 # Text that is on the screen, darkest and lightest first: [contrast, tag, words].

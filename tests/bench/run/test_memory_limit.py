@@ -37,6 +37,7 @@ def records(tmp_path, limit, text=SUITE):
     return {(r.measure, r.metric): r for r in run_file.read(session.path).records}
 
 
+@pytest.mark.slow
 def test_a_cell_predicted_above_the_limit_is_not_run_and_says_what_it_needs(tmp_path):
     found = records(tmp_path, "1MB")
     failure = found["peak_memory", "*"]
@@ -46,11 +47,13 @@ def test_a_cell_predicted_above_the_limit_is_not_run_and_says_what_it_needs(tmp_
     assert found["params", "params_total"].status == "ok"  # nothing else is disturbed
 
 
+@pytest.mark.slow
 def test_a_cell_within_the_limit_runs(tmp_path):
     found = records(tmp_path, "2GB")
     assert found["peak_memory", "step_peak_measured_bytes"].status == "ok"
 
 
+@pytest.mark.slow
 def test_an_allocation_beyond_the_limit_is_a_record_with_the_predicted_need(tmp_path, monkeypatch):
     monkeypatch.setattr(run.nursery, "AVAILABLE", False)
     trap = tmp_path / "greedy.py"

@@ -47,6 +47,7 @@ def invoke(*args):
     return done
 
 
+@pytest.mark.slow
 def test_an_own_model_runs_in_a_suite_without_a_closed_form(own_file, suite_file, tmp_path):
     folder = tmp_path / "runs"
     options = ("--model", own_file, "--out", folder, "--no-report", "--jobs", "1")
@@ -61,6 +62,7 @@ def test_an_own_model_runs_in_a_suite_without_a_closed_form(own_file, suite_file
     assert ("ours", "saved_bytes") in found
 
 
+@pytest.mark.slow
 def test_resume_knows_the_own_model_again(own_file, suite_file, tmp_path):
     options = ("--model", own_file, "--out", tmp_path / "runs", "--no-report", "--jobs", "1")
     path = suite_file()

@@ -21,6 +21,8 @@ from tests.factories.suites import LATE, MEASURES, WHOLE
 from tests.factories.trainings import LEARN
 from tests.tools.commands import command, silent, wait_for_records
 
+pytestmark = pytest.mark.slow
+
 
 def start(path, folder):
     """A new run of a suite file."""

@@ -114,6 +114,7 @@ def test_errors_name_y_and_every_input():
     assert 0 < max(found.values()) < 5e-6
 
 
+@pytest.mark.slow
 def test_the_floors_kernels_do_what_they_say():
     arms, work = floor_arms(1 << 16)
     for arm in arms.values():
@@ -209,6 +210,7 @@ def test_the_full_plan_covers_the_goals_and_the_quick_one_some():
     assert quick.units == 1 + 3 * 2 * 3 * 2 + 2
 
 
+@pytest.mark.slow
 def test_a_session_of_samples_calls_every_arm_in_every_round_on_its_threads():
     ticks, seen = count(), []
     arms = {
@@ -234,6 +236,7 @@ def session():
     return found, progress, told
 
 
+@pytest.mark.slow
 def test_a_session_says_where_it_was_measured(session):
     found, _, _ = session
     assert found.plan == plan(threads=2)
@@ -245,6 +248,7 @@ def test_a_session_says_where_it_was_measured(session):
     assert found.bytes_per_second > 0
 
 
+@pytest.mark.slow
 def test_a_session_measures_what_is_planned(session):
     found, progress, told = session
     assert [row.operation for row in found.rows] == list(OPERATIONS)
@@ -293,6 +297,7 @@ def test_a_measuring_process_that_fails_leaves_its_last_words(monkeypatch):
         scan_speed_session.run(plan(), print, print)
 
 
+@pytest.mark.slow
 def test_the_parent_needs_no_torch():
     code = "import sys, pks4.bench.scan_speed.session; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,6 +13,8 @@ from pks4.data.kinetic_digits import leak_views, long_task, make_dataset, render
 from pks4.data.kinetic_digits.leak_probe import probe
 from pks4.data.kinetic_digits.render import render as render_clip
 
+pytestmark = pytest.mark.slow
+
 PAIRED = {"train": 360, "test": 180}
 
 

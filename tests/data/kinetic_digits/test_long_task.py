@@ -66,6 +66,7 @@ def test_no_two_frames_of_one_cue_lie_eight_apart():
         assert all(len(sampled & set(range(s, s + CUE_FRAMES))) == 1 for s in starts)
 
 
+@pytest.mark.slow
 def test_a_single_marked_frame_has_one_law_in_all_classes():
     def at(name, t, base):
         paths = (draw(name, base + seed, 32)[0] for seed in range(1500))

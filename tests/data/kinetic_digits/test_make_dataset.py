@@ -150,6 +150,7 @@ def test_files_are_hashed_once_in_a_process_unless_they_change(made, monkeypatch
     assert hashed[30:] == [made.root / "test" / "000005.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(("size", "frames"), [(64, 512), (112, 40), (224, 32)])
 def test_every_task_renders_at_every_size_and_length(task, size, frames, tmp_path):

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from pks4.cli import app
 from pks4.data.readers import READERS, reader_speed
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_reader_is_timed_or_named_as_absent(monkeypatch):
