@@ -12,26 +12,28 @@ import torch
 from torch import nn
 
 from baselines import (
-    frame_mean,
     hf_timesformer,
     hf_videomae,
     hf_vivit,
     hf_vjepa2,
     timesformer,
-    videomae,
 )
-from pks4.bench.measure import accuracy
-from pks4.bench.measure.parts.input import Trial
-from pks4.bench.plan.plan import plan
-from pks4.bench.plan.suite import read_suite
-from pks4.errors import UserError
 from pks4.models.backbone import build_vit
 from pks4.models.transformers_video import renamed, split_qkv
 from pks4.simulate.count_macs import count_with_fvcore
 from pks4.simulate.fake_device import pretended
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.weights.official import load_official, official_state_dict
-from tests.factories.golden import GIGA, TINY_VIT, assert_golden, fill, n_params, on_meta, weight
+from tests.factories.golden import (
+    GIGA,
+    TINY_VIT,
+    assert_golden,
+    fill,
+    fresh,
+    n_params,
+    on_meta,
+    weight,
+)
 from tests.factories.models import clip, shake
 
 WRAPPERS = (hf_timesformer, hf_vivit, hf_videomae, hf_vjepa2)
@@ -39,12 +41,6 @@ TUBELETS = (hf_vivit, hf_videomae, hf_vjepa2)
 every_wrapper = pytest.mark.parametrize("module", WRAPPERS)
 every_type = pytest.mark.parametrize("attention_type", ["divided", "joint", "space_only"])
 small = {k: v for k, v in TINY_VIT.items() if k not in ("frames", "num_classes")}
-
-
-def fresh(module, **options):
-    """A tiny wrapper from a fixed seed, in eval mode."""
-    torch.manual_seed(0)
-    return module.build(**{**TINY_VIT, **options}).eval()
 
 
 def in_transformers_names(ours):
@@ -63,9 +59,6 @@ def in_transformers_names(ours):
 def classifier_for_head(weights):
     """transformers' name of the last layer."""
     return renamed(weights, (("head.", "classifier."),))
-
-
-# Equality with what is known
 
 
 @torch.no_grad()
@@ -134,9 +127,6 @@ def test_vjepa2_has_the_same_weights_at_every_number_of_frames_and_knows_their_o
     assert shapes[0] == shapes[1]
     model = shake(models[4])
     assert not torch.allclose(model(video), model(video.flip(1)))
-
-
-# Counts at paper scale
 
 
 @pytest.mark.parametrize(
@@ -225,9 +215,6 @@ def test_a_frozen_vjepa2_keeps_nothing_of_its_encoder(video):
     assert not {"VJEPA2RopeAttention", "VJEPA2Layer", "Conv3d"} & set(by_class)
 
 
-# Traps
-
-
 @pytest.mark.parametrize("t", [2, 8])
 @every_wrapper
 def test_another_number_of_frames_is_refused_and_not_reshaped(module, t):
@@ -283,132 +270,8 @@ def test_the_positions_of_videomae_move_with_the_model_and_stay_out_of_its_weigh
 
 def test_transformers_is_imported_only_when_a_model_is_built():
     root = Path(hf_vivit.__file__).parents[1]
-    for path in (root / "pks4" / "hf.py", *sorted((root / "baselines").glob("*.py"))):
+    ours = root / "pks4" / "models" / "transformers_video.py"
+    for path in (ours, *sorted((root / "baselines").glob("*.py"))):
         for node in ast.parse(path.read_text()).body:
             names = [a.name for a in getattr(node, "names", ())]
             assert "transformers" not in (getattr(node, "module", None), *names), path
-
-
-# Image weights
-
-
-def image_twin():
-    """The twin at one frame, every weight of it awake, and its state dict."""
-    torch.manual_seed(5)
-    twin = shake(frame_mean.build(frames=1, num_classes=7, **small)).eval()
-    return twin, twin.state_dict()
-
-
-def test_joint_models_of_one_step_start_as_the_image_model():
-    twin, state = image_twin()
-    image = clip(1, size=32)
-    want = twin.backbone.net.forward_features(image[:, 0])
-    single = {"divided": {"frames": 1}, "joint": {"frames": 1}, "space_only": {"frames": 3}}
-    for kind, options in single.items():
-        model = fresh(hf_timesformer, attention_type=kind, **options)
-        model.load_image_weights(state)
-        if kind == "divided":  # transformers starts temporal_dense at random
-            for layer in model.net.timesformer.encoder.layer:
-                nn.init.zeros_(layer.temporal_dense.weight)
-        got = model(image.expand(-1, options["frames"], -1, -1, -1))
-        torch.testing.assert_close(got, model.net.classifier(want[:, 0]), rtol=1e-4, atol=1e-4)
-    model = fresh(hf_vivit, frames=2)
-    model.load_image_weights(state)
-    for layer in model.net.vivit.layers:
-        layer.mlp.activation_fn = nn.GELU()
-    got = model(image.expand(-1, 2, -1, -1, -1))
-    torch.testing.assert_close(got, model.net.classifier(want[:, 0]), rtol=1e-4, atol=1e-4)
-
-
-def test_vivit_repeats_the_image_models_positions_and_sees_the_middle_frame():
-    _, state = image_twin()
-    model = fresh(hf_vivit, frames=6, tubelet=3)
-    model.load_image_weights(state)
-    image, parts = state["backbone.net.pos_embed"], model.net.vivit.embeddings
-    for step in range(2):
-        places = parts.position_embeddings[:, 1 + 4 * step : 5 + 4 * step]
-        assert torch.equal(places, image[:, 1:])
-    taps = parts.patch_embeddings.projection.weight
-    assert torch.equal(taps[:, :, 1], state["backbone.net.patch_embed.proj.weight"])
-    assert not taps[:, :, ::2].any()
-
-
-@torch.no_grad()
-def test_videomae_takes_the_blocks_of_the_image_model():
-    twin, state = image_twin()
-    model = fresh(hf_videomae)
-    model.load_image_weights(state)
-    x = torch.randn(2, 8, 24, generator=torch.Generator().manual_seed(3))
-    got = model.net.videomae.encoder(x).last_hidden_state
-    torch.testing.assert_close(got, twin.backbone.net.blocks(x), rtol=1e-4, atol=1e-4)
-    assert torch.equal(model.net.fc_norm.weight, state["backbone.net.norm.weight"])
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("tubelet", [1, 2])
-def test_both_videomaes_start_from_the_image_model_by_one_rule(tubelet):
-    _, state = image_twin()
-    ours, theirs = (
-        m.build(**{**small, "frames": 4}, num_classes=5, tubelet=tubelet)
-        for m in (videomae, hf_videomae)
-    )
-    for model in (ours, theirs):
-        model.load_image_weights(state)
-    embedding = theirs.net.videomae.embeddings.patch_embeddings.projection
-    assert torch.equal(embedding.weight, ours.patch_embed.proj.weight)
-    assert torch.equal(
-        theirs.net.videomae.encoder.layer[1].output.dense.weight, ours.blocks[1].mlp.fc2.weight
-    )
-    assert torch.equal(theirs.net.fc_norm.bias, ours.fc_norm.bias)
-
-
-def test_attention_of_the_image_model_starts_the_attention_along_time():
-    _, state = image_twin()
-    model = fresh(hf_timesformer)
-    model.load_image_weights(state)
-    layer, image = model.net.timesformer.encoder.layer[1], "backbone.net.blocks.1."
-    assert torch.equal(layer.temporal_attention.attention.qkv.bias, state[f"{image}attn.qkv.bias"])
-    assert torch.equal(
-        layer.temporal_attention.output.dense.weight, state[f"{image}attn.proj.weight"]
-    )
-    assert torch.equal(layer.temporal_layernorm.weight, state[f"{image}norm1.weight"])
-    assert layer.temporal_dense.weight.any()
-
-
-@pytest.mark.parametrize("module", [hf_timesformer, hf_vivit, hf_videomae])
-def test_image_weights_that_do_not_fit_are_refused_and_change_nothing(module):
-    _, state = image_twin()
-    model = fresh(module)
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    lost = {k: v for k, v in state.items() if k != "backbone.net.norm.weight"}
-    more = {**state, "backbone.net.norm_pre.weight": state["backbone.net.norm.weight"]}
-    for faulty, said in ((lost, "missing: norm.weight"), (more, "unknown: norm_pre.weight")):
-        with pytest.raises(ValueError, match=said):
-            model.load_image_weights(faulty)
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-
-
-ACCURACY = """
-[[contestants]]
-label = "vjepa2"
-model = "hf_vjepa2"
-[[grids]]
-name = "learn"
-scale = "tiny"
-frames = [4]
-task = "temporal"
-measures = ["accuracy"]
-contestants = ["vjepa2"]
-"""
-
-
-def test_a_contestant_without_image_twin_is_refused_before_any_data_is_made(
-    suite_file, monkeypatch
-):
-    assert hf_vjepa2.IMAGE_TWIN is None
-    with pytest.raises(ValueError, match="no image twin"):
-        fresh(hf_vjepa2).load_image_weights(image_twin()[1])
-    monkeypatch.setattr("pks4.data.kinetic_digits.make_dataset.make", None)
-    cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
-    with pytest.raises(UserError, match=r"^model 'hf_vjepa2' has no image twin[^\n]*$"):
-        next(accuracy.measure(Trial(cell, cell.settings["accuracy"])))

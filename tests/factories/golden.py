@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pks4.weights.official import load_official, official_state_dict
+from tests.factories.models import clip, shake
 
 TINY = {"frames": 4, "num_classes": 5, "patch_size": 16, "image_size": 32}
 TINY_VIT = {**TINY, "width": 24, "depth": 2, "heads": 3}
@@ -68,3 +69,19 @@ def on_meta(module, frames, num_classes=400, **options):
 def n_params(model, trainable=False):
     """Number of parameters, all of them or those that train."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+
+
+def shaken(module, **options):
+    """A small rival in eval mode, every weight of it awake."""
+    return shake(module.build(**{**TINY_VIT, **options})).eval()
+
+
+def small_clip(frames):
+    """A clip of noise (2, t, 3, 32, 32)."""
+    return clip(frames, size=32)
+
+
+def fresh(module, **options):
+    """A tiny wrapper from a fixed seed, in eval mode."""
+    torch.manual_seed(0)
+    return module.build(**{**TINY_VIT, **options}).eval()

@@ -51,9 +51,6 @@ class Plain(nn.Module):
         self.head = nn.Linear(3, 2)
 
 
-# Files
-
-
 def cut_pickle(path):
     torch.save({"w": torch.zeros(9)}, path, _use_new_zipfile_serialization=False)
     path.write_bytes(path.read_bytes()[:100])
@@ -121,9 +118,6 @@ def test_options_of_a_training_script_beside_the_weights_do_no_harm(tmp_path):
     assert read_weights(tmp_path / "c.pth")["w"].tolist() == [1, 1]
 
 
-# Names
-
-
 @pytest.mark.parametrize("prefix", ["", "module.", "model.module.", "module.model.", "model."])
 @pytest.mark.parametrize(
     "wrappers", [(), ("state_dict",), ("model", "module"), ("module", "state_dict", "model")]
@@ -159,9 +153,6 @@ def test_a_head_of_other_classes_is_listed_under_another_shape():
         load_official(small, official_state_dict(large))
 
 
-# Image weights
-
-
 def test_taking_image_weights_is_all_or_nothing():
     net, state = nn.Linear(3, 2), {"in.weight": torch.ones(2, 3), "in.bias": torch.ones(2)}
     before = copy.deepcopy(net.state_dict())
@@ -189,9 +180,6 @@ def test_a_backbone_of_another_width_is_listed_and_changes_nothing():
     with pytest.raises(ValueError, match=one_line.format("nothing was loaded; of another shape: ")):
         model.load_image_weights(other.state_dict())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-
-
-# Frozen trunks
 
 
 @pytest.mark.parametrize("module", SMALL)
@@ -271,9 +259,6 @@ def test_a_clip_that_lacks_a_part_is_refused(module, lost):
         load_official(model, {**theirs, **clip})
 
 
-# Other sizes
-
-
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("corners", [True, False])
 def test_a_square_grid_is_resized_behind_its_prefix(mode, corners):
@@ -324,9 +309,6 @@ def test_time_mamba_takes_positions_of_another_grid_to_the_nearest():
     assert torch.equal(grid[::2, ::2], grid[1::2, 1::2])
     assert not torch.equal(grid[0, 0], grid[0, 2])
     assert not torch.equal(grid[0, 0], grid[2, 0])
-
-
-# Sizes of a model
 
 
 SIZED = [timesformer, videomae, vivit_fe, aim, time_mamba, video_mamba, frame_mean, hf_vivit]

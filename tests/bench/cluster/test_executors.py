@@ -16,7 +16,7 @@ from pks4.bench.records.task_files import Gathering, Job, Tasks
 from pks4.bench.run import run
 from pks4.errors import TRY_AGAIN, UserError
 from tests.factories.runs import CELLS, COST, TIME, failed, made, written
-from tests.factories.suites import WHOLE
+from tests.factories.suites import WHOLE, only_last_grid
 from tests.factories.trainings import learn, trainings
 from tests.tools.commands import command, done, invoke, wait_for_records
 
@@ -50,7 +50,7 @@ def test_a_job_that_is_killed_is_lost_and_goes_on_at_its_epoch_when_submitted_ag
 ):
     path, folder = suite_file(more=learn(epochs=12)), tmp_path / "runs"
     text = path.read_text()
-    path.write_text(text[: text.index("[[grids]]")] + text[text.rindex("[[grids]]") :])
+    path.write_text(only_last_grid(text))
     first = command("run", path, "--out", folder, *LOCAL)
     for _ in range(2400):
         if list(folder.glob("*.partial/*/accuracy/training.pt")) or first.poll() is not None:

@@ -16,7 +16,6 @@ from pks4.bench.measure.parts.input import Trial
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file
-from pks4.bench.records.record import Reading
 from pks4.bench.run import run
 from pks4.errors import UserError
 from pks4.train import batches
@@ -24,15 +23,18 @@ from pks4.train.checkpoint import History
 from pks4.train.engine import Diverged, Options, fit
 from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
+from tests.factories.suites import SUITE, only_last_grid
 from tests.factories.trainings import LEARN, Gaps, with_settings
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def trial(suite_file):
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
     """A tiny training."""
-    cell = plan(read_suite(suite_file(more=LEARN))[0])[-1]
+    path = tmp_path_factory.mktemp("suite") / "learn.toml"
+    path.write_text(SUITE.format(name="learn", more=LEARN))
+    cell = plan(read_suite(path)[0])[-1]
     return Trial(cell, cell.settings["accuracy"])
 
 
@@ -76,14 +78,6 @@ def gappy(trial):
             [item.name for item in found.bad], found.scores]  # fmt: skip
 
 
-def test_a_process_without_a_readable_clip_waits_for_nobody(trial):
-    alone, both = gappy(trial), ranks.run(gappy, trial, 2)
-    assert both[0] == pytest.approx(alone[0], abs=1e-4)
-    assert both[1:6] == alone[1:6]
-    assert both[1:4] == [[16] * 3, [4] * 3, [f"clips/{k}.mp4 [open]" for k in (0, 10, 15, 5)]]
-    assert torch.allclose(both[6], alone[6], atol=1e-4)
-
-
 def kept(trial):
     """The weights after a training that keeps a checkpoint; with `fatal`, rank 1 dies in it."""
     import torch.distributed as dist
@@ -108,29 +102,48 @@ def kept(trial):
     return [told.losses, told.resumed_at, model.state_dict()]
 
 
-def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(
-    trial, tmp_path
-):
-    def go(folder, fatal):
-        settings = {**trial.settings, "fatal": fatal}
-        return ranks.run(kept, Trial(trial.cell, settings, scratch=tmp_path / folder), 2)
-
-    losses, _, weights = go("whole", False)
-    with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
-        go("cut", True)
-    again, resumed_at, after = go("cut", False)
-    assert again == losses
-    assert resumed_at in ([1], [2])  # the other rank may have saved the epoch before it was ended
-    assert all(torch.equal(weights[name], after[name]) for name in weights)
-
-
-def telling(trial):
-    """Each rank would give another number."""
+def healthy(trial):
+    """All that two ranks do without harm, in one start of them; each would give another rank."""
     import torch.distributed as dist
 
     trial.progress(1, 2, "half")
-    return [Reading(metric="rank", value=float(dist.get_rank()), unit="1", kind="exact",
-                    evidence={"how": "measured"})]  # fmt: skip
+    whole = Trial(trial.cell, trial.settings | {"fatal": False}, scratch=trial.scratch / "whole")
+    return [{"gappy": gappy(trial), "kept": kept(whole), "rank": dist.get_rank()}]
+
+
+@pytest.fixture(scope="module")
+def together(trial, tmp_path_factory):
+    """What two ranks give, and the progress that was heard of them."""
+    heard = []
+    told = Trial(
+        trial.cell, trial.settings, lambda *step: heard.append(step), tmp_path_factory.mktemp("two")
+    )
+    (found,) = ranks.run(healthy, told, 2)
+    return found | {"progress": heard}
+
+
+def test_a_process_without_a_readable_clip_waits_for_nobody(trial, together):
+    alone, both = gappy(trial), together["gappy"]
+    assert both[0] == pytest.approx(alone[0], abs=1e-4)
+    assert both[1:6] == alone[1:6]
+    assert both[1:4] == [[16] * 3, [4] * 3, [f"clips/{k}.mp4 [open]" for k in (0, 10, 15, 5)]]
+    assert torch.allclose(both[6], alone[6], atol=1e-4)
+
+
+def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(
+    trial, together, tmp_path
+):
+    def go(fatal):
+        settings = {**trial.settings, "fatal": fatal}
+        return ranks.run(kept, Trial(trial.cell, settings, scratch=tmp_path / "cut"), 2)
+
+    losses, _, weights = together["kept"]
+    with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
+        go(True)
+    again, resumed_at, after = go(False)
+    assert again == losses
+    assert resumed_at in ([1], [2])  # the other rank may have saved the epoch before it was ended
+    assert all(torch.equal(weights[name], after[name]) for name in weights)
 
 
 def test_a_rank_that_dies_ends_the_others_and_is_told(trial):
@@ -142,7 +155,7 @@ def test_a_rank_that_dies_ends_the_others_and_is_told(trial):
 
 def test_a_rank_that_is_killed_at_work_ends_its_cell_with_a_record(suite_file, tmp_path):
     text = suite_file(more=LEARN.replace("epochs = 3", "epochs = 300\nprocesses = 2")).read_text()
-    suite = suite_file(text=text[: text.index("[[grids]]")] + text[text.rindex("[[grids]]") :])
+    suite = suite_file(text=only_last_grid(text))
     session = run.start(*read_suite(suite), tmp_path / "runs")
     killed = []
 
@@ -189,14 +202,11 @@ def test_a_failure_keeps_its_reason_and_what_it_knew(trial):
     assert caught.value.detail["losses"] == [1.0]
 
 
-def test_the_first_ranks_readings_and_progress_count(trial):
-    seen = []
-    told = Trial(trial.cell, trial.settings, lambda *progress: seen.append(progress))
-    (reading,) = ranks.run(telling, told, 2)
-    assert reading.value == 0
-    assert seen == [(1, 2, "half")]
+def test_the_first_ranks_readings_and_progress_count(together):
+    assert together["rank"] == 0
+    assert together["progress"] == [(1, 2, "half")]
 
 
 def test_more_processes_than_gpus_are_refused(trial):
     with pytest.raises(UserError, match="each process takes one"):
-        ranks.run(telling, with_settings(trial, device="cuda"), 99)
+        ranks.run(dying, with_settings(trial, device="cuda"), 99)

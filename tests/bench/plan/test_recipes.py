@@ -21,6 +21,7 @@ from pks4.errors import UserError
 from pks4.train.checkpoint import History
 from pks4.train.predict import Predicted
 from pks4.train.recipe import Recipe
+from tests.factories.suites import only_last_grid
 from tests.factories.trainings import learn, trainings
 from tests.tools.commands import command, silent
 
@@ -147,7 +148,7 @@ def test_a_suite_without_a_search_is_told_before_anything_is_measured(monkeypatc
 def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):
     suite, folder = suite_file(more=learn(epochs=12)), tmp_path / "runs"
     text = suite.read_text()
-    suite.write_text(text[: text.index("[[grids]]")] + text[text.rindex("[[grids]]") :])
+    suite.write_text(only_last_grid(text))
     process = command("run", suite, "--out", folder, "--no-report", "--jobs", 1)
     saved = "*.partial/*/accuracy/training.pt"
     for _ in range(1200):

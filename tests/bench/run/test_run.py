@@ -17,7 +17,7 @@ from pks4.bench.records.merge import merge
 from pks4.bench.run import run
 from pks4.data.errors import CacheError
 from pks4.errors import TRY_AGAIN, UserError, detail_of
-from tests.factories.suites import LATE, MEASURES, WHOLE
+from tests.factories.suites import LATE, MEASURES, WHOLE, only_last_grid
 from tests.factories.trainings import LEARN
 from tests.tools.commands import command, silent, wait_for_records
 
@@ -107,7 +107,7 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
 
 def test_a_checkpoint_that_could_not_be_saved_is_tried_again_on_resume(suite_file, tmp_path):
     text = suite_file(more=LEARN).read_text()
-    path = suite_file(text=text[: text.index("[[grids]]")] + text[text.rindex("[[grids]]") :])
+    path = suite_file(text=only_last_grid(text))
     session = start(path, tmp_path / "runs")
     (cell,) = session.cells()
     blocked = session.path.with_suffix(".partial") / cell.file_stem / "accuracy" / "training.part"

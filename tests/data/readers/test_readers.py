@@ -1,14 +1,24 @@
 """Readers are exact: every frame that comes back carries its own number in its luminance."""
 
+import json
 import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from pks4.cli import app
 from pks4.data.errors import VIDEO_ERROR_KINDS, DataError, VideoError
-from pks4.data.readers import count_frames, open_reader, read_frames, reader_info
+from pks4.data.readers import (
+    READERS,
+    count_frames,
+    open_reader,
+    read_frames,
+    reader_info,
+    reader_speed,
+)
 
 READERS = ("pyav", "decord")  # those that are always installed; test_data_reader_set has all
 FRAMES = 36
@@ -242,3 +252,15 @@ def test_a_reader_that_is_not_installed_says_what_to_install(videos, monkeypatch
         read_frames(videos["closed.mp4"], [0], "decord")
     assert caught.value.kind == "backend"
     assert caught.value.kind in VIDEO_ERROR_KINDS
+
+
+@pytest.mark.slow
+def test_every_reader_is_timed_or_named_as_absent(monkeypatch):
+    monkeypatch.setattr(reader_speed, "NUM_FRAMES", 40)
+    done = CliRunner().invoke(app, ["data", "readers", "--rounds", "2", "--json"])
+    found = json.loads(done.stdout)
+    assert set(found["readers"]) | set(found["absent"]) == set(all_readers.READERS)
+    assert {"pyav", "decord"} <= set(found["readers"])
+    cells = [(row["reader"], row["frames"]) for row in found["rows"]]
+    assert sorted(cells) == sorted((r, n) for r in found["readers"] for n in (8, 16, 32))
+    assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in found["rows"])
