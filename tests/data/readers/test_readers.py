@@ -20,7 +20,7 @@ from pks4.data.readers import (
     reader_speed,
 )
 
-READERS = ("pyav", "decord")  # those that are always installed; test_data_reader_set has all
+ALWAYS = ("pyav", "decord")  # always installed; test_reader_files has all readers
 FRAMES = 36
 X264 = "keyint=12:min-keyint=12:scenecut=0:threads=1:log-level=none"
 CLOSED = {"x264-params": f"{X264}:bframes=0"}
@@ -30,10 +30,10 @@ REFRESH = {"x264-params": f"{X264}:bframes=0:intra-refresh=1"}
 MPEG4 = {"g": "12", "b": "2000000"}
 
 EXACT = {  # name: (codec, options, readers that read it exactly)
-    "closed.mp4": ("libx264", CLOSED, READERS),
-    "closed_b.mp4": ("libx264", CLOSED_B, READERS),
-    "closed.mkv": ("libx264", CLOSED_B, READERS),
-    "plain.avi": ("mpeg4", MPEG4, READERS),
+    "closed.mp4": ("libx264", CLOSED, ALWAYS),
+    "closed_b.mp4": ("libx264", CLOSED_B, ALWAYS),
+    "closed.mkv": ("libx264", CLOSED_B, ALWAYS),
+    "plain.avi": ("mpeg4", MPEG4, ALWAYS),
     "open.mp4": ("libx264", OPEN, ("pyav",)),
     "refresh.mp4": ("libx264", REFRESH, ("pyav",)),
     "stream.ts": ("libx264", CLOSED_B, ("pyav",)),
@@ -111,11 +111,11 @@ def test_seeking_gives_the_pixels_of_a_pass_from_the_start(videos):
 
 
 def test_the_readers_differ_by_few_grey_levels(videos):
-    one, other = (read_frames(videos["closed.mp4"], [5, 30], reader) for reader in READERS)
+    one, other = (read_frames(videos["closed.mp4"], [5, 30], reader) for reader in ALWAYS)
     assert np.abs(one.astype(int) - other.astype(int)).max() <= 4
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", ALWAYS)
 def test_odd_sizes_are_read_in_full(tmp_path, reader):
     path = write(tmp_path / "odd.mkv", "libx264", CLOSED, frames=4, size=(51, 67),
                  pixels="yuv444p")  # fmt: skip
@@ -198,7 +198,7 @@ def bad_file(folder, name):
     return path
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", ALWAYS)
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
@@ -223,7 +223,7 @@ def test_a_bad_file_raises_one_kind_of_error(tmp_path, reader, name, kinds):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", ALWAYS)
 def test_a_frame_past_the_end_is_an_error_not_another_frame(videos, reader):
     with pytest.raises(VideoError, match=f"frame {FRAMES} was asked for") as caught:
         read_frames(videos["closed.mp4"], [0, FRAMES], reader)
@@ -259,7 +259,7 @@ def test_every_reader_is_timed_or_named_as_absent(monkeypatch):
     monkeypatch.setattr(reader_speed, "NUM_FRAMES", 40)
     done = CliRunner().invoke(app, ["data", "readers", "--rounds", "2", "--json"])
     found = json.loads(done.stdout)
-    assert set(found["readers"]) | set(found["absent"]) == set(all_readers.READERS)
+    assert set(found["readers"]) | set(found["absent"]) == set(READERS)
     assert {"pyav", "decord"} <= set(found["readers"])
     cells = [(row["reader"], row["frames"]) for row in found["rows"]]
     assert sorted(cells) == sorted((r, n) for r in found["readers"] for n in (8, 16, 32))
