@@ -1,12 +1,13 @@
-# make quick    its own environment, the quick suite, and a report (some ten minutes)
-# make check    the same environment, linters, types, doors and the fast tests (some 90 s)
-# make test     the same, with all tests
-# make docs     the same environment; the documentation site in .site/
-# make reports  the same environment; the reports of all accepted runs, in reports/reference/
-# make package  wheel and sdist, installed with all they need and run outside the checkout
-# make lowest   suite smoke with the lowest versions that pyproject.toml allows
-# make lock     constraints.txt again, keeping its pins where they fit; UPGRADE=--upgrade for new ones
-# make audit    asks the package index for known vulnerabilities of what is in constraints.txt
+# make env      a virtual environment in .venv/; the next five use it
+# make quick    run the quick suite and write its report (some ten minutes)
+# make check    run linters, types, import rules and the fast tests (some 90 s)
+# make test     run the same with all tests
+# make docs     build the documentation site in .site/
+# make reports  write the reports of all accepted runs in reports/reference/
+# make package  build wheel and sdist, install each and run it outside the checkout
+# make lowest   run suite smoke with the lowest versions that pyproject.toml allows
+# make lock     update constraints.txt but keep pins that still fit; UPGRADE=--upgrade for new pins
+# make audit    query known vulnerabilities of the packages in constraints.txt
 #
 # The lock is for CPython 3.11 on Linux x86-64, where CI runs; `make env LOCK=` does without it.
 PYTHON ?= python3

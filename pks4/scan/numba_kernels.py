@@ -23,8 +23,18 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pks4.scan import numba_vectors
-from pks4.scan.numba_vectors import LANES, exp2, fma, load, sigmoid, softplus, splat, store, total
+from pks4.scan.numba_vectors import (
+    LANES,
+    TEXT,
+    exp2,
+    fma,
+    load,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    total,
+)
 
 CHUNK = 16
 FLUSH = 256
@@ -328,7 +338,7 @@ def _backward(g_y, x, part, grads):
 
 
 def _entries(text):
-    """Both kernels as their callers see them, cached under `text`: see `numba_vectors.TEXT`."""
+    """Both kernels as their callers see them, cached under `text`: see `simd.TEXT`."""
 
     @kernel
     def forward(x, part, y, last):
@@ -343,4 +353,4 @@ def _entries(text):
     return forward, backward
 
 
-forward, backward = _entries(numba_vectors.TEXT)
+forward, backward = _entries(TEXT)
