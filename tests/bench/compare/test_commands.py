@@ -16,7 +16,8 @@ from pks4.bench.contestants import catalogue
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.records.environment import provenance
-from pks4.commands.results import compare as results_compare
+from pks4.commands.results import accept as accept_command
+from pks4.commands.results import compare as compare_command
 from pks4.errors import UserError
 from tests.factories.runs import COST, failed, made, run_file, written
 
@@ -24,7 +25,8 @@ from tests.factories.runs import COST, failed, made, run_file, written
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """Results of the command go to a temporary folder."""
-    monkeypatch.setattr(results_compare, "results_folder", lambda: tmp_path / "results")
+    for command in (accept_command, compare_command):
+        monkeypatch.setattr(command, "results_folder", lambda: tmp_path / "results")
 
 
 def invoke(*args):

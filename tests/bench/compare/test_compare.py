@@ -285,10 +285,12 @@ def test_alike_times_alarm_in_at_most_one_of_twenty_families():
     assert sessions(60, family=6) <= 3
 
 
+@pytest.mark.slow
 def test_alike_times_do_not_alarm_where_processes_differ_by_4_percent():
     assert sessions(60, family=4, spread=(0.04, 0.02)) <= 3
 
 
+@pytest.mark.slow
 def test_a_slowdown_of_15_percent_is_found_in_most_families():
     assert sessions(25, family=4, factor=1.15) >= 20
 
