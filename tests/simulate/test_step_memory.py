@@ -42,6 +42,15 @@ def test_a_step_of_two_layers_by_hand():
     assert found.peak <= at_loss + gradient + logits + 4
 
 
+def test_a_gradient_that_has_come_counts_once():
+    with torch.device("meta"):
+        model = nn.Sequential(*(nn.Linear(32, 32, bias=False) for _ in range(4)))
+    found = simulated(model, torch.empty(1, 32, device="meta"))
+    weights = 4 * 4 * 32 * 32
+    # The last gradient comes when three are there; a clip's features are 128 bytes a layer.
+    assert 4 * weights <= found.peak <= 4 * weights + 20 * 128
+
+
 def test_autocast_keeps_copies_of_weights_beside_the_activations():
     model = two_layers().requires_grad_(True)
     found = simulated(model, torch.empty(3, 4, device="meta"), "cuda-bf16")

@@ -97,7 +97,7 @@ KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, {root!r})
 from tests.train.test_engine import *
-from pks4.train import fit as engine
+from pks4.train import engine
 step, count = engine._Training._step, []
 def dying(self, size):
     count.append(1)

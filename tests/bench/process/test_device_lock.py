@@ -16,9 +16,9 @@ from tests.factories.suites import LATE
 
 HOLDER = """
 import sys
-from pks4.bench import turns
+from pks4.bench.process import device_lock
 
-with turns.holding(sys.argv[1], lambda: print("waits", flush=True)):
+with device_lock.holding(sys.argv[1], lambda: print("waits", flush=True)):
     print("holds", flush=True)
     sys.stdin.read()
 """

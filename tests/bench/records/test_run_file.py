@@ -150,24 +150,24 @@ def test_only_one_process_writes_a_run_and_a_new_one_must_be_new(tmp_path):
 BEGINNER = """
 import sys
 from pathlib import Path
-from pks4.bench import store
+from pks4.bench.records import run_file
 from pks4.bench.records.record import RunHeader
 
 folder, header = Path(sys.argv[1]), RunHeader.model_validate_json(sys.argv[2])
 for _ in range(20):
-    print(store.begin(folder, header)[0].name)
+    print(run_file.begin(folder, header)[0].name)
 """
 APPENDER = """
 import sys
 from pathlib import Path
-from pks4.bench import store
+from pks4.bench.records import run_file
 from pks4.bench.plan.suite import Settings
 
 class Line(Settings):
     text: str
 
 for number in range(20):
-    writer = store.Writer(Path(sys.argv[1]), patience=60)
+    writer = run_file.Writer(Path(sys.argv[1]), patience=60)
     writer.append(Line(text=f"{sys.argv[2]} {number} " + "x" * 9000))
     writer.close()
 """
