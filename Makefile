@@ -3,7 +3,7 @@
 # make check    run linters, types, import rules and the fast tests (some 90 s)
 # make test     run the same with all tests
 # make docs     build the documentation site in .site/
-# make reports  write the reports of all accepted runs in reports/reference/
+# make reports  write the reports of all accepted runs, in every format, in reports/reference/
 # make package  build wheel and sdist, install each and run it outside the checkout
 # make lowest   run suite smoke with the lowest versions that pyproject.toml allows
 # make lock     update constraints.txt but keep pins that still fit; UPGRADE=--upgrade for new pins

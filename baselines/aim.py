@@ -1,16 +1,17 @@
-"""AIM (adapters): a frozen image ViT whose own attention also runs along time, between adapters.
+"""AIM (adapters): a frozen image ViT whose attention also runs along time, between adapters.
 
-Every block uses its frozen norm and attention twice: first along time at every place, cls token
-included, then within each frame. Small bottleneck adapters make the difference: after (and for
+Every block applies its frozen norm and attention twice: first along time at every place, cls token
+included, then within each frame. Small bottleneck adapters distinguish the two: after (and for
 Something-Something also before) the attention along time, after the attention within frames, and
-beside the MLP. They, an embedding of time, the last norm and the head train. n patches of a frame.
+parallel to the MLP. The adapters, an embedding of time, the last norm and the head train. n patches
+of a frame.
 
 Source: arXiv 2302.03024 and the authors' code (taoyang1122/adapt-image-models). Their Kinetics
 model has one adapter around the attention along time and scale .5, their Something-Something model
-two and scale 1; they train with drop_path .2 and dropout .5, which are 0 here. On CLIP their
-drop_path drops a token index in all frames of all clips at once, and so it does here; on the
-ImageNet ViT (`clip=False`, their second model, with its names) it drops frames. The last norm runs
-on the cls tokens alone, theirs on all tokens before the cls tokens are taken: equal outputs.
+two and scale 1. They train with drop_path .2 and dropout .5; the defaults here are 0. On CLIP their
+drop_path drops a token index in all frames of all clips at once, as here; on the ImageNet ViT
+(`clip=False`, their second model, with its names) it drops frames. Here the last norm runs only on
+the cls tokens, theirs on all tokens: equal outputs.
 """
 
 import torch
@@ -23,13 +24,13 @@ from pks4.macs import attention_macs, linear_macs, stage
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import build_vit, check_video, vit_macs
 from pks4.models.frozen_vit import FrozenTrunk, embed
-from pks4.weights.clip_names import CLIP_NAMES, CLIP_WITHOUT_ONES
+from pks4.weights.clip_names import CLIP_NAMES, CLIP_SQUEEZED
 from pks4.weights.official import Official
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2302.03024"
 IMAGE_TWIN = "frame_mean"
-PLACE = "in every block: attention along time before, adapters after and beside what is there"
+PLACE = "in every block: attention along time first, adapters after and parallel to its layers"
 TRAINED = "adapters, time embedding, last norm and head"
 STAGES = {
     "temporal": ("T_Adapter_in", "T_Adapter", "S_Adapter", "MLP_Adapter"),
@@ -58,7 +59,7 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "adapter_width": 24,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
 CLIP_OFFICIAL = Official(
@@ -69,7 +70,7 @@ CLIP_OFFICIAL = Official(
         ("temporal_embedding", "backbone.temporal_embedding"),
         ("fc_cls.", "cls_head.fc_cls."),
     ),
-    without_ones=tuple(f"backbone.{name}" for name in CLIP_WITHOUT_ONES),
+    squeezed=tuple(f"backbone.{name}" for name in CLIP_SQUEEZED),
 )
 IMAGENET_OFFICIAL = Official(
     renames=(
@@ -101,7 +102,7 @@ def build(
 ) -> "AIM":
     """AIM for clips of exactly `frames` frames; drop_path grows linearly by block.
 
-    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    `clip=False` takes the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     if temporal_adapters not in (1, 2):
         raise ValueError(f"temporal_adapters must be 1 or 2, got {temporal_adapters}")
@@ -128,11 +129,11 @@ class Adapter(nn.Module):
             nn.init.zeros_(silent)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is added to a stream, or stands in its place."""
+        """The output of the adapter, which a block adds or takes instead of its input."""
         return self.D_fc2(F.gelu(self.D_fc1(x)))
 
     def macs(self, vectors: int) -> int:
-        """MACs on so many vectors."""
+        """MACs for `vectors` input vectors."""
         return 2 * linear_macs(vectors, self.D_fc1.in_features, self.D_fc1.out_features)
 
 
@@ -181,7 +182,7 @@ class Adapters(nn.Module):
         return self.drop_path(y)
 
     def macs(self, sites: int, frames: int) -> int:
-        """MACs of what is added to the block, at `sites` token indices of all clips."""
+        """MACs added to the block, at `sites` token indices of all clips."""
         d = self.T_Adapter.D_fc1.in_features
         along_time = linear_macs(sites * frames, d, 4 * d) + attention_macs(
             sites, frames, frames, d

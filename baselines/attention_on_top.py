@@ -1,11 +1,11 @@
 """Attention on top (temporal attention): a small transformer over time on frames' features.
 
-Each frame becomes one vector, the mean of the backbone's features over its places; a transformer
-with learnt positions reads them behind a cls token. The plainest way to add attention in time to
-any image model, CNN or ViT, frozen or tuned.
+Each frame becomes one vector, the mean of the backbone's features over its places. A transformer
+with learned positions reads a cls token and these vectors. This is the simplest way to add
+attention in time to any image model, CNN or ViT, frozen or tuned.
 
-Source: ours in this plain form; the late fusion of ViViT's factorised encoder (arXiv 2103.15691)
-on another backbone.
+Source: ours; it is the late fusion of ViViT's factorised encoder (arXiv 2103.15691) on another
+backbone.
 """
 
 import torch
@@ -23,7 +23,7 @@ PAPER = "https://arxiv.org/abs/2103.15691"
 IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # ours
 PLACE = "on top: a transformer over the frames' mean features"
-TRAINED = "all (backbone frozen: what is on top)"
+TRAINED = "all (backbone frozen: transformer and head)"
 STAGES = {"temporal": ("embed", "temporal"), "head": ("head",)}
 VARIANTS = {
     "tuned": {},
@@ -71,12 +71,13 @@ def build(
 ) -> "AttentionOnTop":
     """Attention over exactly `frames` frames.
 
-    `temporal_width` (None: the features' own) is the transformer's; a linear layer leads to it.
+    `temporal_width` is the width of the transformer, behind a linear layer; None: that of the
+    features.
     """
     at_least_one(temporal_depth=temporal_depth, temporal_heads=temporal_heads)
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
-    how = {} if backbone not in ("vit", "vit_clip") else {"attention": attention}
-    net = PerFrameBackbone(backbone, image_size=image_size, frozen=frozen, **how, **sizes)
+    kernel = {} if backbone not in ("vit", "vit_clip") else {"attention": attention}
+    net = PerFrameBackbone(backbone, image_size=image_size, frozen=frozen, **kernel, **sizes)
     d = temporal_width or net.dim
     if d % temporal_heads:
         raise ValueError(f"temporal_heads must divide the width {d}, got {temporal_heads}")
@@ -125,5 +126,5 @@ class AttentionOnTop(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the backbone of the image twin; what is on top stays fresh."""
+        """Load the backbone of the image twin; the transformer keeps its initial weights."""
         load_backbone(self.backbone, state)

@@ -1,19 +1,20 @@
 """EVL (adapters): a decoder with one query reads the last blocks of a frozen CLIP ViT.
 
-The trunk runs on every frame without gradients and keeps nothing. From each of its last blocks the
-decoder takes the output tokens, and the queries and keys of the attention. A decoder layer adds
-three views of time to those tokens: a depth-wise convolution over neighbouring frames, an embedding
-of the frame's place, and, for patches, how they match the patches of the frame before and of the
-frame after: the maps of the trunk's own queries and keys, mean over heads, in which each offset on
-the grid stands for a learned vector. Then one query token attends to all tokens of the clip. Tokens
-lie (t, 1 + n), every frame's cls first; n = side*side patches, e channels of a head.
+The trunk runs on every frame without gradients and keeps no activations. The decoder takes the
+output tokens of each of its last blocks, and the queries and keys of the attention. A decoder layer
+adds three kinds of temporal information to those tokens: a depth-wise convolution over neighbouring
+frames, an embedding of time, and, for patches, their match with the patches of the previous and the
+next frame. That match is the attention map between the trunk's queries and keys, averaged over
+heads, in which each offset on the grid has a learned vector. Then one query token attends to all
+tokens of the clip. Tokens lie (t, 1 + n), every frame's cls first; n = side*side patches, e
+channels of a head.
 
 Source: arXiv 2208.03550 and the authors' code (OpenGVLab/efficient-video-recognition). Deviations:
-their frozen trunk computes in half precision and is no part of the model's state dict; here it has
-the model's precision and stands there as `backbone.`, which a checkpoint may lack, or hold as
-OpenAI's `visual.`. The decoder has width and heads of the trunk, as in all models that they
-published. The maps between frames are needed as they are, so they are always computed eagerly;
-`attention` rules trunk and decoder.
+their frozen trunk computes in half precision and is not in the model's state dict. Here it has the
+model's precision and is in the state dict as `backbone.`, which a checkpoint may lack, or hold as
+OpenAI's `visual.`. The decoder has width and heads of the trunk, as in all their published models.
+The layer needs the maps between frames themselves, so these are always eager; `attention` sets the
+kernel of trunk and decoder.
 """
 
 import torch
@@ -33,11 +34,11 @@ from pks4.weights.official import Official
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2208.03550"
 IMAGE_TWIN = "frame_mean"
-PLACE = "beside the last blocks: a decoder reads their tokens, queries and keys"
+PLACE = "parallel to the last blocks: a decoder reads their tokens, queries and keys"
 TRAINED = "decoder and head"
 STAGES = {"temporal": ("decoder",), "head": ("proj",)}
 VARIANTS = {"frozen ViT": {}, "on CLIP": {"clip": True}, "eager": {"attention": "eager"}}
-SILENT = (".attn.k_proj.bias",)  # adds the same to all scores of a query: softmax takes it off
+SILENT = (".attn.k_proj.bias",)  # adds the same to all scores of a query, which softmax cancels
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {
@@ -47,7 +48,7 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "decoder_layers": 2,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
 KERNEL, BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
@@ -71,8 +72,8 @@ def build(
 ) -> "EVL":
     """EVL for clips of exactly `frames` frames; the paper trains with both dropouts at .5.
 
-    `dropout` stands before the last linear layer, `mlp_dropout` inside the decoder's MLPs.
-    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    `dropout` applies before the last linear layer, `mlp_dropout` inside the decoder's MLPs.
+    `clip=False` takes the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     if not 1 <= decoder_layers <= depth:
         raise ValueError(f"decoder_layers must be from 1 to depth {depth}, got {decoder_layers}")
@@ -124,7 +125,7 @@ class DecoderLayer(nn.Module):
 
 
 class CrossFrames(nn.Module):
-    """Where the patches of a frame are found in the frames next to it, as vectors (b, t, n, d)."""
+    """Where the patches of a frame are in the neighbouring frames, as vectors (b, t, n, d)."""
 
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
@@ -136,13 +137,13 @@ class CrossFrames(nn.Module):
         self.register_buffer("offset", row * (2 * side - 1) + column, persistent=False)  # (n, n)
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
-        """q and k (b, t, heads, n, e), before scaling; the clip's ends lack a neighbour: zeros."""
+        """q and k (b, t, heads, n, e), before scaling; without a neighbour: zeros."""
         before = self._read(q[:, 1:], k[:, :-1], self.w1)
         after = self._read(q[:, :-1], k[:, 1:], self.w2)
         return F.pad(before, (0, 0, 0, 0, 1, 0)) + F.pad(after, (0, 0, 0, 0, 0, 1))
 
     def _read(self, q: Tensor, k: Tensor, w: Tensor) -> Tensor:
-        """Mean of the heads' maps; then the vectors of the offsets, weighted by it."""
+        """The vectors of the offsets, weighted by the mean of the heads' maps."""
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         maps = scores.softmax(-1).mean(2)  # (b, t - 1, n, n)
         return torch.einsum("btqk,qkd->btqd", maps, F.embedding(self.offset, w))
@@ -170,11 +171,11 @@ class Decoder(nn.Module):
         return x
 
     def _with_time(self, i: int, tokens: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        """Tokens (b, t, 1 + n, d) plus the three views of time of layer i."""
+        """Tokens (b, t, 1 + n, d) plus the three kinds of temporal information of layer i."""
         sites = tokens.permute(0, 2, 3, 1)  # (b, 1 + n, d, t)
         moved = self.temporal_conv[i](sites.flatten(0, 1)).unflatten(0, sites.shape[:2])
         y = tokens + moved.permute(0, 3, 1, 2) + self.temporal_pos_embed[i][:, None]
-        return y + F.pad(self.cross_attention[i](q, k), (0, 0, 1, 0))  # nothing for cls
+        return y + F.pad(self.cross_attention[i](q, k), (0, 0, 1, 0))  # zeros for cls
 
     def macs(self, batch: int) -> int:
         """MACs of all layers."""
@@ -188,7 +189,7 @@ class Decoder(nn.Module):
 
 
 def _as_theirs(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """In the authors' trunk q, k and v stand apart, and patches are flattened."""
+    """To the authors' trunk: separate q, k and v, and flattened patches."""
     theirs = {}
     for name, x in state.items():
         if ".attn.qkv." in name:
@@ -200,7 +201,7 @@ def _as_theirs(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _as_ours(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `_as_theirs`, but for shapes."""
+    """The inverse of `_as_theirs`, except for shapes."""
     first, joined = ".attn.q_proj.", {}
     for name in theirs:
         if name.startswith("backbone.") and first in name:
@@ -210,7 +211,7 @@ def _as_ours(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _from_clip(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With OpenAI's `visual.` under the authors' names, as their loader does it."""
+    """Translate OpenAI's `visual.` to the authors' names, as their loader does."""
     tower = image_tower(given)
     tower = {EVL.official.name(k): x for k, x in tower.items() if not k.startswith("trunk.norm.")}
     if "backbone." + KERNEL in tower:
@@ -228,7 +229,7 @@ class EVL(FrozenTrunk):
             (".attn.proj.", ".attn.out_proj."),
             ("trunk.", "backbone."),
         ),
-        without_ones=("backbone.cls_token", "backbone.pos_embed"),
+        squeezed=("backbone.cls_token", "backbone.pos_embed"),
         ignored=(*CLIP_TEXT, "transformer.", "positional_embedding"),
         trained_only=True,
         accept=_from_clip,
@@ -261,7 +262,7 @@ class EVL(FrozenTrunk):
 
     @torch.no_grad()
     def _features(self, video: Tensor) -> list[Features]:
-        """What the last blocks say of every frame, one entry for each layer of the decoder."""
+        """The features of the last blocks, one entry for each layer of the decoder."""
         x = embed(self.trunk, video.flatten(0, 1))
         features, skipped = [], len(self.trunk.blocks) - len(self.decoder.decoder_layers)
         for i, block in enumerate(self.trunk.blocks):
@@ -281,7 +282,7 @@ class EVL(FrozenTrunk):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin; a bias of patches that CLIP's does not have is zero."""
+        """Load the ViT of the image twin; CLIP's missing bias of the patches is zero."""
         if not isinstance(self.trunk.norm_pre, nn.Identity):
             zeros = torch.zeros_like(self.trunk.patch_embed.proj.bias)
             state = {IMAGE_PREFIX + BIAS: zeros, **state}
@@ -289,7 +290,7 @@ class EVL(FrozenTrunk):
 
 
 def _through(block: Block, x: Tensor) -> Features:
-    """x (b*t, 1 + n, d) after a block of the trunk, and q and k of its attention, by head."""
+    """Run a block of the trunk: x (b*t, 1 + n, d) after it, and q and k by head."""
     attn = block.attn
     qkv = attn.qkv(block.norm1(x)).unflatten(-1, (3, attn.num_heads, -1))
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (b*t, heads, 1 + n, e)

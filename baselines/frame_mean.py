@@ -13,7 +13,7 @@ from pks4.weights.files import load_backbone
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1608.00859"
 IMAGE_TWIN = "frame_mean"
-OFFICIAL_CODE = None  # a backbone and a linear layer; no code of its own
+OFFICIAL_CODE = None  # a backbone and a linear layer
 PLACE = "on top: mean over frames and places"
 TRAINED = "all (backbone frozen: the head)"
 STAGES = {"head": ("head",)}
@@ -37,10 +37,10 @@ def build(
     frozen: bool = False,
     attention: str = "sdpa",
 ) -> "FrameMean":
-    """The floor on clips of any number of frames; trained whole unless `frozen`."""
+    """The floor for clips of any number of frames; the backbone trains unless `frozen`."""
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
-    how = {"frozen": frozen, "attention": attention}
-    net = PerFrameBackbone(backbone, image_size=image_size, **how, **sizes)
+    mode = {"frozen": frozen, "attention": attention}
+    net = PerFrameBackbone(backbone, image_size=image_size, **mode, **sizes)
     return FrameMean(net, num_classes, frames)
 
 

@@ -1,14 +1,14 @@
 """TimeSformer of transformers (temporal attention): a second opinion on ours, eager attention only.
 
 `divided` attends along time at every place and then within each frame, `joint` over all tokens at
-once, `space_only` within frames alone. Tokens lie (h w t), time fastest, behind one cls token;
-within frames alone each frame has its own.
+once, `space_only` only within frames. Tokens lie (h w t), time fastest, after one cls token; with
+`space_only` each frame has a cls token.
 
-Source: arXiv 2102.05095 and `TimesformerForVideoClassification`, whose parameter names stand here
-and whose initial weights are kept: truncated normal .02, temporal_dense included, which the authors
-(and our `timesformer`) start at zero. Mended here: the `space_only` of transformers never averages
-frames and gives logits of each; ours has the mean over frames of all tokens before the last norm,
-as the authors. Its config takes no drop path but a whole number, so there is none.
+Source: arXiv 2102.05095 and `TimesformerForVideoClassification`, with its parameter names and
+initial weights: truncated normal .02, temporal_dense included, which the authors (and our
+`timesformer`) start at zero. One correction: `space_only` of transformers never averages frames and
+gives logits of each; here all tokens are averaged over frames before the last norm, as by the
+authors. Its config takes only whole numbers for drop path, so there is none.
 """
 
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ STAGES = {
     "head": ("classifier",),
 }
 VARIANTS = {
-    "divided eager": {"attention": "eager"},  # what the defaults say, too
+    "divided eager": {"attention": "eager"},  # the same as the defaults
     "joint": {"attention_type": "joint"},
     "space only": {"attention_type": "space_only"},
 }
@@ -40,7 +40,7 @@ ATTENTION_TYPES = {
     "joint": "joint_space_time",
     "space_only": "space_only",
 }
-NAMES = (  # timm's, transformers'
+NAMES = (  # timm's name, transformers' name
     ("blocks.", "encoder.layer."),
     (".attn.qkv.", ".attention.attention.qkv."),
     (".attn.proj.", ".attention.output.dense."),
@@ -105,7 +105,7 @@ class HFTimeSformer(Wrapped):
         self.attention_type = attention_type
 
     def logits(self, video: Tensor) -> Tensor:
-        """As transformers, but with frames apart their tokens are averaged before the last norm."""
+        """As transformers, but `space_only` averages tokens over frames before the last norm."""
         if self.attention_type != "space_only":
             return super().logits(video)
         parts = self.net.timesformer
@@ -123,7 +123,7 @@ class HFTimeSformer(Wrapped):
         }
 
     def _block_macs(self, batch: int) -> tuple[int, int]:
-        """MACs of all blocks: (of frames apart, of what joins them)."""
+        """MACs of all blocks: (within frames and MLP, across frames)."""
         n, t, d, depth = self.sizes.patches, self.sizes.frames, self.sizes.width, self.sizes.depth
         if self.attention_type == "space_only":
             return depth * vit_block_macs(batch * t, 1 + n, d), 0
@@ -136,22 +136,22 @@ class HFTimeSformer(Wrapped):
         return depth * (space + mlp), depth * time
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin; attention along time starts as that within frames.
+        """Load the ViT of the image twin; attention along time starts as that within frames.
 
-        Classifier, time_embeddings and temporal_dense stay as they are. Raises ValueError if the
+        Classifier, time_embeddings and temporal_dense keep their values. Raises ValueError if the
         twin's weights do not fit.
         """
         weights = renamed(self.sizes.image_vit(state), NAMES)
         if self.attention_type == "divided":
             weights = {**_along_time(weights), **weights}
-        self.take(
+        self.load_part(
             {f"timesformer.{k}": v for k, v in weights.items()},
-            stay=("classifier.", "time_embeddings", ".temporal_dense."),
+            keep=("classifier.", "time_embeddings", ".temporal_dense."),
         )
 
 
 def _along_time(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights within frames under the names of those along time; other names as they are."""
+    """The weights of attention within frames, renamed to those along time; others unchanged."""
     return {
         k.replace(".attention.", ".temporal_attention.", 1).replace(
             ".layernorm_before.", ".temporal_layernorm."

@@ -1,18 +1,18 @@
 """VideoMAE fine-tuned, of transformers (temporal attention): a ViT over all tubelets, no cls token.
 
-One convolution makes a token of every patch over `tubelet` frames; tokens lie (t h w), time
-slowest, with a fixed sine table for positions; plain blocks, whose keys have no bias, attend over
-all of them; the mean of tokens is normed and classified.
+One convolution makes a token of every patch over `tubelet` frames. Tokens lie (t h w), time
+slowest, with a fixed sine table for positions. Plain blocks without bias on keys attend over all
+tokens. Their mean is normed and classified.
 
-Source: arXiv 2203.12602 and `VideoMAEForVideoClassification`, whose parameter names stand here and
-whose initial weights are kept: normal .02 everywhere (the authors start the classifier a thousand
-times smaller). Against the authors' code its norms have eps 1e-12 in the blocks and 1e-5 at the
-end instead of 1e-6, and there is no drop path. The masked pre-training is not part of this model.
+Source: arXiv 2203.12602 and `VideoMAEForVideoClassification`, with its parameter names and initial
+weights: normal .02 everywhere (the authors start the classifier a thousand times smaller). Unlike
+the authors' code, norms have eps 1e-12 in the blocks and 1e-5 at the end instead of 1e-6, and there
+is no drop path. The masked pre-training is not part of this model.
 """
 
 from torch import Tensor, nn
 
-from pks4.models.frozen_vit import spread
+from pks4.models.frozen_vit import inflate_mean
 from pks4.models.transformers_video import Sizes, Wrapped, known_attention, renamed, split_qkv
 
 FAMILY = "temporal attention"
@@ -28,7 +28,7 @@ SCALES = {
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
 KERNEL = "patch_embed.proj.weight"
-NAMES = (  # timm's, transformers'
+NAMES = (  # timm's name, transformers' name
     ("blocks.", "videomae.encoder.layer."),
     (".attn.q.", ".attention.attention.query."),
     (".attn.k.", ".attention.attention.key."),
@@ -86,7 +86,7 @@ class HFVideoMAE(Wrapped):
     def __init__(self, net: nn.Module, sizes: Sizes) -> None:
         super().__init__(net, sizes)
         embeddings = net.videomae.embeddings
-        # transformers holds the table as a bare tensor, which stays behind when the model moves
+        # transformers keeps the table as a plain tensor, which does not move with the model
         table = embeddings.position_embeddings
         del embeddings.position_embeddings
         embeddings.register_buffer("position_embeddings", table, persistent=False)
@@ -94,7 +94,7 @@ class HFVideoMAE(Wrapped):
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage.
 
-        temporal is what attention costs above tubelets of the same time alone.
+        temporal is the extra cost over attention among tubelets of the same time.
         """
         blocks, temporal = self.sizes.joint_macs(batch, prefix=0)
         return {
@@ -104,15 +104,15 @@ class HFVideoMAE(Wrapped):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take patch embedding, blocks and last norm of the image twin; the authors start masked.
+        """Load patch embedding, blocks and last norm of the image twin; the authors start masked.
 
-        By the rule of `videomae`: a tubelet starts as the mean of its frames. Left behind: cls
-        token and learned positions, which have no place here, and the biases of keys, which change
-        nothing. Raises ValueError if the twin's weights do not fit.
+        By the rule of `videomae`, a tubelet starts as the mean of its frames. This drops cls token
+        and learned positions, which this model lacks, and the biases of keys, which have no effect.
+        Raises ValueError if the twin's weights do not fit.
         """
         vit = split_qkv(self.sizes.image_vit(state))
-        vit[KERNEL] = spread(vit[KERNEL], self.sizes.tubelet)
-        left = ("cls_token", "pos_embed", ".k.bias", "norm.weight", "norm.bias")
-        weights = {k: v for k, v in vit.items() if not k.endswith(left)}
+        vit[KERNEL] = inflate_mean(vit[KERNEL], self.sizes.tubelet)
+        dropped = ("cls_token", "pos_embed", ".k.bias", "norm.weight", "norm.bias")
+        weights = {k: v for k, v in vit.items() if not k.endswith(dropped)}
         last = {f"fc_norm.{part}": vit[f"norm.{part}"] for part in ("weight", "bias")}
-        self.take({**renamed(weights, NAMES), **last}, stay=("classifier.",))
+        self.load_part({**renamed(weights, NAMES), **last}, keep=("classifier.",))

@@ -1,20 +1,19 @@
 """ViViT joint of transformers (temporal attention): a ViT over all tubelets of a clip at once.
 
-Model 1 of the paper: one convolution makes a token of every 16 x 16 patch over `tubelet` frames;
-tokens lie (t h w), time slowest, behind one cls token, with learned positions, and plain blocks
-attend over all of them. transformers has no factorised encoder.
+Model 1 of the paper: one convolution makes a token of every 16 x 16 patch over `tubelet` frames.
+Tokens lie (t h w), time slowest, after one cls token, with learned positions. Plain blocks attend
+over all of them. transformers has no factorised encoder.
 
-Source: arXiv 2103.15691 and `VivitForVideoClassification`, whose parameter names stand here and
-whose initial weights are kept: normal .02, cls token and positions zero. Its GELU (tanh form) is
-written out in elementary operations, each of which keeps its result for backward: bytes are those
-of transformers' code, well above those of a fused GELU. The number of frames is fixed by the
-positions.
+Source: arXiv 2103.15691 and `VivitForVideoClassification`, with its parameter names and initial
+weights: normal .02, cls token and positions zero. Its GELU (tanh form) consists of
+elementary operators, each of which keeps its result for backward: the bytes are those of
+transformers' code, far above those of a fused GELU. The positions fix the number of frames.
 """
 
 import torch
 from torch import Tensor
 
-from pks4.models.frozen_vit import in_middle
+from pks4.models.frozen_vit import inflate_centre
 from pks4.models.transformers_video import Sizes, Wrapped, known_attention, renamed, split_qkv
 
 FAMILY = "temporal attention"
@@ -25,13 +24,13 @@ TRAINED = "all"
 STAGES = {"head": ("classifier",)}
 FRAMES_STEP = 2
 VARIANTS = {"joint": {}, "eager": {"attention": "eager"}}
-SILENT = ("k_proj.bias",)  # the same number added to all scores of a query
+SILENT = ("k_proj.bias",)  # adds the same to all scores of a query, which softmax cancels
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
 KERNEL = "patch_embed.proj.weight"
-NAMES = (  # timm's, transformers'
+NAMES = (  # timm's name, transformers' name
     ("blocks.", "vivit.layers."),
     (".attn.q.", ".attention.q_proj."),
     (".attn.k.", ".attention.k_proj."),
@@ -89,7 +88,7 @@ class HFViViT(Wrapped):
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage.
 
-        temporal is what attention costs above tubelets of the same time alone.
+        temporal is the extra cost over attention among tubelets of the same time.
         """
         blocks, temporal = self.sizes.joint_macs(batch, prefix=1)
         return {
@@ -99,13 +98,13 @@ class HFViViT(Wrapped):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all but a classifier, as the authors do.
+        """Load the ViT of the image twin, all but a classifier, as the authors do.
 
         A tubelet starts as its middle frame; positions repeat along time. Raises ValueError if the
         twin's weights do not fit.
         """
         vit = split_qkv(self.sizes.image_vit(state))
-        vit[KERNEL] = in_middle(vit[KERNEL], self.sizes.tubelet)
+        vit[KERNEL] = inflate_centre(vit[KERNEL], self.sizes.tubelet)
         cls, places = vit["pos_embed"][:, :1], vit["pos_embed"][:, 1:]
         vit["pos_embed"] = torch.cat([cls, places.repeat(1, self.sizes.steps, 1)], 1)
-        self.take(renamed(vit, NAMES), stay=("classifier.",))
+        self.load_part(renamed(vit, NAMES), keep=("classifier.",))

@@ -1,16 +1,16 @@
 """V-JEPA 2 classifier of transformers (temporal attention): rotary joint attention, attentive pool.
 
 One convolution makes a token of every patch over `tubelet` frames; tokens lie (t h w), time
-slowest. Plain blocks attend over all of them, with positions as rotations of queries and keys along
-time, height and width, so that no weight depends on the number of frames. The head is three more
-blocks without positions, then one learned query that attends to all tokens, its MLP, and a linear
-layer. The defaults are ViT-L at 256 pixels.
+slowest. Plain blocks attend over all of them. Positions rotate queries and keys along time, height
+and width, so no weight depends on the number of frames. The head has three more blocks without
+positions, then one learned query that attends to all tokens, its MLP, and a linear layer. The
+defaults are ViT-L at 256 pixels.
 
-Source: arXiv 2506.09985 and `VJEPA2ForVideoClassification`, whose parameter names stand here and
-whose initial weights are kept: truncated normal .02, in the head smaller with depth. The authors
-train the head on a frozen encoder (`frozen=True`); by default all is trained, as with the other
-contestants. The predictor of the pre-training is never used by the classifier; it is taken out, and
-with it a copy of the encoder's output that transformers makes for it.
+Source: arXiv 2506.09985 and `VJEPA2ForVideoClassification`, with its parameter names and initial
+weights: truncated normal .02, in the head smaller with depth. The authors train the head on a
+frozen encoder (`frozen=True`); by default all weights train, as in the other contestants. The
+classifier never uses the predictor of the pre-training. It is removed, and with it a copy of the
+encoder's output that transformers makes for it.
 """
 
 import torch
@@ -22,13 +22,13 @@ from pks4.weights.official import Official
 
 FAMILY = "temporal attention"
 PAPER = "https://arxiv.org/abs/2506.09985"
-IMAGE_TWIN = None  # no ViT has learned to attend under rotations; the authors start masked
+IMAGE_TWIN = None  # no image ViT has rotary positions; the authors start masked
 PLACE = "in every block, over all tubelets of the clip"
 TRAINED = "all (encoder frozen: attentive pooler and classifier)"
 STAGES = {"head": ("pooler", "classifier")}
 FRAMES_STEP = 2
 VARIANTS = {"tuned": {}, "frozen": {"frozen": True}, "eager": {"attention": "eager"}}
-SILENT = ("k_proj.bias",)  # of the head: the same number added to all scores of a query
+SILENT = ("k_proj.bias",)  # of the head: adds the same to all scores of a query
 SCALES = {
     "paper": {"width": 1024, "depth": 24, "heads": 16, "patch_size": 16, "image_size": 256},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
@@ -68,7 +68,7 @@ def build(
         patch_size=patch_size,
         crop_size=image_size,
         tubelet_size=tubelet,
-        pred_num_hidden_layers=0,  # of the predictor, which is taken out
+        pred_num_hidden_layers=0,  # of the predictor, which is removed
         attn_implementation=kernel,
     )
     return HFVJEPA2(VJEPA2ForVideoClassification(config), sizes, frozen)
@@ -87,7 +87,7 @@ class HFVJEPA2(Wrapped):
             net.vjepa2.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "HFVJEPA2":
-        """As usual, but a frozen encoder stays in eval mode."""
+        """As in nn.Module, but a frozen encoder stays in eval mode."""
         super().train(mode)
         if self.frozen:
             self.net.vjepa2.eval()
@@ -102,7 +102,7 @@ class HFVJEPA2(Wrapped):
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage; the pooler is in the head.
 
-        temporal is what attention costs above tubelets of the same time alone, in the encoder.
+        temporal is the extra cost over attention among tubelets of the same time, in the encoder.
         """
         blocks, temporal = self.sizes.joint_macs(batch, prefix=0)
         return {
@@ -112,7 +112,7 @@ class HFVJEPA2(Wrapped):
         }
 
     def _pooler_macs(self, batch: int) -> int:
-        """MACs of the blocks of the head, and of its query: q and MLP for it, k and v for all."""
+        """MACs of the head's blocks and query: its q and MLP, and k and v of all tokens."""
         tokens, d = self.sizes.steps * self.sizes.patches, self.sizes.width
         blocks = len(self.net.pooler.self_attention_layers) * vit_block_macs(batch, tokens, d)
         query = linear_macs(batch * tokens, d, 2 * d) + linear_macs(batch, d, 9 * d)
@@ -121,6 +121,6 @@ class HFVJEPA2(Wrapped):
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
         """Raises ValueError: an image model's attention has not learned rotary positions."""
         raise ValueError(
-            "hf_vjepa2 has no image twin: an image model's attention knows no rotary positions; "
+            "hf_vjepa2 has no image twin: an image model's attention has no rotary positions; "
             "train it from scratch, or load a checkpoint with load_official"
         )

@@ -1,13 +1,13 @@
 """LoRA over time (adapters): a frozen CLIP ViT that attends along time by low-rank updates; ours.
 
-This model is ours, not a published one: a simple and cheap floor for the adapters. As in AIM every
-block uses its frozen norm and attention twice, first along time at every place, cls token included,
-then within each frame. Along time, low-rank updates of its input and output projections make it
-another attention, and a gate for each channel, zero at the start, lets it in. Updates, gates, an
-embedding of time, the last norm and the head train. n patches of a frame, r the rank.
+This model is unpublished, a simple and cheap floor for the adapters. As in AIM every block applies
+its frozen norm and attention twice: first along time at every place, cls token included, then
+within each frame. Along time, low-rank updates change its input and output projections, and a gate
+for each channel, zero at the start, scales the result. Updates, gates, an embedding of time, the
+last norm and the head train. n patches of a frame, r the rank.
 
-Source: the low-rank update is that of LoRA (arXiv 2106.09685); there is no authors' code for video.
-Queries, keys and values share one update of rank r (one matrix down, one up).
+Source: the low-rank update of LoRA (arXiv 2106.09685); the authors have no code for video. Queries,
+keys and values share one update of rank r (one matrix down, one up).
 """
 
 from math import sqrt
@@ -26,7 +26,7 @@ FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2106.09685"
 IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # ours
-PLACE = "in every block: attention along time before what is there"
+PLACE = "in every block: attention along time before its layers"
 TRAINED = "low-rank updates, gates, time embedding, last norm and head"
 STAGES = {"temporal": ("updates",), "head": ("head",)}
 VARIANTS = {
@@ -51,7 +51,7 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "rank": 4,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
 
@@ -72,7 +72,7 @@ def build(
 ) -> "LoRATime":
     """LoRA over time for clips of exactly `frames` frames; updates are scaled by alpha / rank.
 
-    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    `clip=False` takes the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     at_least_one(rank=rank)
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
@@ -94,17 +94,17 @@ class LowRank(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is added to the output of the frozen layer."""
+        """The update, which is added to the output of the frozen layer."""
         return self.scale * self.up(self.down(x))
 
     def macs(self, vectors: int) -> int:
-        """MACs on so many vectors."""
+        """MACs for `vectors` input vectors."""
         r = self.down.out_features
         return linear_macs(vectors, self.down.in_features + self.up.out_features, r)
 
 
 class AlongTime(nn.Module):
-    """What one block's frozen attention needs in order to attend along time."""
+    """The updates and the gate by which one block's frozen attention attends along time."""
 
     def __init__(self, width: int, rank: int, scale: float, attention: str) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class AlongTime(nn.Module):
         return x + self.gate * y.transpose(1, 2).flatten(0, 1)
 
     def _attend(self, z: Tensor, attn: Attention) -> Tensor:
-        """The frozen attention with updated projections, z (b*(1 + n), t, d)."""
+        """The frozen attention with updated projections; z (b*(1 + n), t, d)."""
         qkv = attn.qkv(z) + self.qkv(z)
         q, k, v = qkv.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
         out = attend(q, k, v, self.attention).transpose(1, 2).flatten(2)

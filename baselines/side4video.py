@@ -1,19 +1,19 @@
-"""Side4Video (adapters): a narrow video network beside a frozen CLIP ViT, block by block.
+"""Side4Video (adapters): a narrow video network in parallel to a frozen CLIP ViT, block by block.
 
-The trunk runs on every frame without gradients; of its activations only the blocks' outputs are
-kept, since trained norms stand on them. The side network starts with its own convolution over three
-frames; after each block of the trunk its state becomes the mean of itself and of that block's
-patches, brought down to its width. Then a side block convolves along time at every place, lets the
-patches of a frame attend to themselves and to a cls token, and ends with an MLP. That cls token is
-the trunk's, shifted in time: half of its channels from the next frame, half from the one before.
-The mean of the last state over the clip is classified. n patches of a frame, s channels of the side
-network.
+The trunk runs on every frame without gradients. It keeps only the blocks' outputs, which trained
+norms take as input. The side network starts with a convolution over three frames. After each block
+of the trunk, its state becomes the mean of itself and of that block's patches, projected to its
+width. Then a side block convolves along time at every place, lets the patches of a frame attend to
+themselves and to a cls token, and ends with an MLP. That cls token is the trunk's, shifted in time:
+half of its channels from the next frame, half from the previous one. The head classifies the mean
+of the last state over the clip. n patches of a frame, s channels of the side network.
 
-Source: arXiv 2311.15769 and the authors' code for recognition (HJYao00/Side4Video), whose parameter
-names the side network has. As there, the trunk lacks the norm at its end. Deviations: their linear
-layers start rounded to half precision, here nothing is rounded; drop path and head dropout, zero in
-their configurations, are left out. On the ImageNet-style ViT (`clip=False`, ours) the names in
-`official` are ours: CLIP's where there is one.
+Source: arXiv 2311.15769 and the authors' code for recognition (HJYao00/Side4Video); the side
+network has its parameter names. As there, the trunk lacks the final norm. Deviations: their linear
+layers start rounded to half precision, here they are not rounded; drop path and head dropout, zero
+in their configurations, are left out. On the ImageNet-style ViT (`clip=False`, ours) the names in
+`official`
+are ours: CLIP's if it has one.
 """
 
 import torch
@@ -26,13 +26,13 @@ from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import attend, declare_attention
 from pks4.models.backbone import build_vit, check_video, vit_macs
 from pks4.models.frozen_vit import FrozenTrunk, embed
-from pks4.weights.clip_names import CLIP_NAMES, CLIP_WITHOUT_ONES
+from pks4.weights.clip_names import CLIP_NAMES, CLIP_SQUEEZED
 from pks4.weights.official import Official
 
 FAMILY = "adapters"
 PAPER = "https://arxiv.org/abs/2311.15769"
 IMAGE_TWIN = "frame_mean"
-PLACE = "beside every block: a side network that reads its tokens"
+PLACE = "parallel to every block: a side network that reads its tokens"
 TRAINED = "side network and head"
 STAGES = {
     "temporal": (
@@ -62,7 +62,7 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "side_width": 64,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
 HEAD_WIDTH = 64
@@ -90,7 +90,7 @@ def build(
 ) -> "Side4Video":
     """Side4Video for clips of exactly `frames` frames; side blocks have side_width // 64 heads.
 
-    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    `clip=False` takes the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     side_heads = side_width // HEAD_WIDTH
     if not side_heads or side_width % side_heads:
@@ -106,9 +106,9 @@ def build(
 
 
 class Attention(nn.Module):
-    """z (1 + n, b*t, s) -> (n, b*t, s): patches ask, cls and patches answer.
+    """z (1 + n, b*t, s) -> (n, b*t, s): queries from patches, keys and values from all tokens.
 
-    Tokens come first, so that taking the patches copies nothing.
+    Tokens come first, so that the patches are a view.
     """
 
     def __init__(self, width: int, heads: int, attention: str) -> None:
@@ -152,7 +152,7 @@ class SideBlock(nn.Module):
         nn.init.normal_(self.ffn.fc2.weight, std=out_std)
 
     def forward(self, x: Tensor, cls: Tensor, place: Tensor) -> Tensor:
-        """With the trunk's cls (b, t, s) and the embedding of places (n, s)."""
+        """The next state, from the trunk's cls (b, t, s) and the embedding of places (n, s)."""
         x = x + _as_tokens(self.conv(self.bn_1(_as_video(x))))
         z = torch.cat([shifted(cls)[None], (x + place).permute(2, 0, 1, 3)])  # (1 + n, b, t, s)
         mixed = self.attn(self.ln_1(z).flatten(1, 2)).unflatten(1, x.shape[:2])
@@ -176,7 +176,7 @@ def shifted(cls: Tensor) -> Tensor:
 
 
 def _as_video(x: Tensor) -> Tensor:
-    """(b, t, n, s) -> (b, s, t, n, 1), as the 3D layers have it; no layer mixes places."""
+    """(b, t, n, s) -> (b, s, t, n, 1), the layout of the 3D layers; no layer mixes places."""
     return x.permute(0, 3, 1, 2)[..., None]
 
 
@@ -198,7 +198,7 @@ class Side4Video(FrozenTrunk):
             *((name, f"visual.{name}") for name in OUTSIDE),
             (".ffn.", ".mlp."),
         ),
-        without_ones=tuple(f"visual.{name}" for name in CLIP_WITHOUT_ONES),
+        squeezed=tuple(f"visual.{name}" for name in CLIP_SQUEEZED),
         ignored=("logit_scale",),
     )
 

@@ -1,15 +1,14 @@
 """ST-Adapter (adapters): a frozen CLIP ViT with a small temporal convolution before each MLP.
 
-An adapter goes down to a few channels, mixes three neighbouring frames at every place with a
-depth-wise convolution, and comes back up; the cls token passes by. Only adapters and `fc` train.
+An adapter projects to fewer channels, mixes three neighbouring frames at every place with a
+depth-wise convolution, and projects back; the cls token skips it. Only adapters and `fc` train.
 n patches of a frame, a channels of the adapter.
 
 Source: arXiv 2206.13559 and the authors' code (linziyi96/st-adapter). One adapter a block is their
 Kinetics model (12x384), two their Something-Something model (24x384). They train with dropout .5
-before `fc`, which is 0 here, and keep the frozen weights in half precision, which are float32 here.
-On the ImageNet-style ViT (`clip=False`, ours) the names in `official` are ours: CLIP's where there
-is one. The adapter before the last MLP cannot reach the cls token that is read; it stands there
-because it stands in theirs.
+before `fc` (0 here) and keep the frozen weights in half precision (float32 here). On the
+ImageNet-style ViT (`clip=False`, ours) the names in `official` are ours: CLIP's if it has one. The
+adapter before the last MLP cannot affect the cls token of the head; it is there as in their code.
 """
 
 import torch
@@ -20,7 +19,7 @@ from pks4.macs import linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import build_vit, check_video, vit_macs
 from pks4.models.frozen_vit import FrozenTrunk, embed
-from pks4.weights.clip_names import CLIP_NAMES, CLIP_TEXT, CLIP_WITHOUT_ONES
+from pks4.weights.clip_names import CLIP_NAMES, CLIP_SQUEEZED, CLIP_TEXT
 from pks4.weights.official import Official
 
 FAMILY = "adapters"
@@ -36,7 +35,7 @@ VARIANTS = {
     "on CLIP": {"clip": True},
     "eager": {"attention": "eager"},
 }
-SILENT = ("adapters.3.pre_mlp.",)  # after it no patch meets the cls token that is read
+SILENT = ("adapters.3.pre_mlp.",)  # after it no patch reaches the cls token
 SCALES = {
     "paper": {
         "width": 768,
@@ -53,7 +52,7 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "adapter_width": 64,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
 PLACES = {1: ("pre_mlp",), 2: ("pre_attn", "pre_mlp")}
@@ -77,8 +76,8 @@ def build(
 ) -> "STAdapter":
     """ST-Adapter for clips of exactly `frames` frames.
 
-    Adapters stand in the last `adapter_layers` blocks; None is all of them, as in the paper.
-    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    The last `adapter_layers` blocks have adapters; None means all blocks, as in the paper.
+    `clip=False` takes the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     if adapters_per_block not in PLACES:
         raise ValueError(f"adapters_per_block must be 1 or 2, got {adapters_per_block}")
@@ -90,7 +89,7 @@ def build(
     declare_attention(trunk, attention)
     places = [()] * (depth - adapter_layers) + [PLACES[adapters_per_block]] * adapter_layers
     adapters = [
-        nn.ModuleDict({place: Adapter(width, adapter_width) for place in here}) for here in places
+        nn.ModuleDict({place: Adapter(width, adapter_width) for place in block}) for block in places
     ]
     return STAdapter(frames, num_classes, image_size, trunk, adapters, dropout)
 
@@ -121,7 +120,7 @@ class Adapter(nn.Module):
         return torch.cat([cls, patches + y], 1)
 
     def macs(self, patches: int) -> int:
-        """MACs on `patches` patch vectors."""
+        """MACs for `patches` patch vectors."""
         d, a = self.fc1.in_features, self.fc1.out_features
         return 2 * linear_macs(patches, d, a) + linear_macs(patches, 3, a)
 
@@ -131,11 +130,11 @@ class STAdapter(FrozenTrunk):
 
     official = Official(
         renames=(*CLIP_NAMES, ("adapters.", "transformer.resblocks."), (".pre_", ".adapter_pre_")),
-        without_ones=CLIP_WITHOUT_ONES,
+        squeezed=CLIP_SQUEEZED,
         ignored=("proj", *CLIP_TEXT),
         trained_only=True,
         prefixes=("visual.",),
-        first="visual.",  # the text tower has the same names without it
+        first="visual.",  # the text tower has the same names without this prefix
     )
 
     def __init__(

@@ -1,23 +1,23 @@
 """TimeMamba (video Mamba): CLIP's ViT whose blocks scan along time before attention within frames.
 
-A block of divided space-time attention with its attention along time replaced: every place of the
-image is a sequence over the frames for one bidirectional Mamba mixer, whose result enters through
-tanh(alpha), alpha a number that starts at 0. Then attention within each frame, one cls token for
-the clip, and the MLP. n = h*w patches of a frame; they lie (t h w), so that the scan takes them as
-they are.
+A block of divided space-time attention, with a Mamba mixer for the attention along time: every
+place of the image is a sequence over the frames for one bidirectional mixer. A factor tanh(alpha),
+with alpha 0 at the start, scales its result. Then follow attention within each frame, with one cls
+token for the clip, and the MLP. n = h*w patches of a frame; they lie (t h w), so the scan needs no
+transpose.
 
-Style "timesformer-div" keeps the temporal result in the residual stream; with "frozen-in-time" it
-reaches only attention, whose result is added to what entered the block.
+Style "timesformer-div" keeps the temporal result in the residual stream. With "frozen-in-time" it
+reaches only attention, whose result is added to the input of the block.
 
 Source: arXiv 2403.09626 and the authors' code (OpenGVLab/video-mamba-suite, egocentric
-understanding), whose names stand in `official`, without the `visual.` before them. All weights are
-trained. Deviations: the trunk is CLIP's own, QuickGELU and eps 1e-5, where their blocks run GELU
-and eps 1e-6 on CLIP's weights; patches lie (h w t) there. A dropout before `fc_cls`, as in their
-configurations, is 0 here unless `dropout` says more. The step of the scan forwards starts as
-Mamba's, log-uniform in [.001, .1]; that of the scan backwards, `dt_proj_b`, as any linear layer, as
-in theirs. Positions of another grid are resized on it, each to its nearest. An embedding of time is
-added before `ln_pre`, as in the TimeSformer beside theirs; some versions of their TimeMamba have
-none, which is `temporal_embedding=False`. It starts at 0.
+understanding); `official` has its names, without the prefix `visual.`. All weights train.
+Deviations: the trunk is CLIP's, with QuickGELU and eps 1e-5; their blocks run GELU and eps 1e-6 on
+CLIP's weights. Their patches lie (h w t). The dropout before `fc_cls` in their configurations is 0
+here by default. The step size of the forward scan starts as Mamba's, log-uniform in [.001, .1];
+that of the backward scan, `dt_proj_b`, starts as any linear layer, as theirs. Positions are resized
+to another grid by nearest neighbour. An embedding of time, 0 at the start, is added before
+`ln_pre`, as in the TimeSformer of their repository; some versions of their TimeMamba have none
+(`temporal_embedding=False`).
 """
 
 import torch
@@ -29,7 +29,7 @@ from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import build_vit, check_video
 from pks4.models.bidirectional_mamba import Mixer, start_steps
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official, on_square
 
 FAMILY = "video Mamba"
@@ -54,7 +54,7 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "state": 8,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
 STYLES = ("timesformer-div", "frozen-in-time")
@@ -82,7 +82,7 @@ def build(
 ) -> "TimeMamba":
     """TimeMamba for clips of exactly `frames` frames; drop_path grows by block, on MLPs only.
 
-    `clip=False` puts it on the ImageNet-style ViT of the other contestants instead of CLIP's.
+    `clip=False` takes the ImageNet-style ViT of the other contestants instead of CLIP's.
     """
     if style not in STYLES:
         raise ValueError(unknown_name("style", style, STYLES))
@@ -99,7 +99,7 @@ def build(
 
 
 class Time(nn.Module):
-    """What a block gains: patches (b, t, n, d) -> what to add to them, zero at the start."""
+    """The mixer of a block: patches (b, t, n, d) -> an update of them, zero at the start."""
 
     def __init__(self, mixer: Mixer, eps: float) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Time(nn.Module):
         start_steps(mixer.dt_proj)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """The gated mixer along time, every place by itself."""
+        """The gated mixer along time, for every place separately."""
         return torch.tanh(self.alpha_timeattn) * self.time_mamba(self.norm3(patches))
 
 
@@ -160,7 +160,7 @@ class TimeMamba(nn.Module):
         return self.fc_cls(self.dropout(self.trunk.norm(x[:, 0])))
 
     def _embed(self, video: Tensor) -> Tensor:
-        """What enters the first block: one cls token and t*n patches, (b, 1 + t*n, d)."""
+        """The input of the first block: one cls token and t*n patches, (b, 1 + t*n, d)."""
         b, t = video.shape[:2]
         place = self.trunk.pos_embed
         patches = self.trunk.patch_embed(video.flatten(0, 1)).unflatten(0, (b, t))
@@ -181,8 +181,8 @@ class TimeMamba(nn.Module):
         z = torch.cat([cls[:, None].expand(-1, t, -1, -1), patches], 2)
         r = block.attn(block.norm1(z.flatten(0, 1))).unflatten(0, (b, t))  # (b, t, 1 + n, d)
         cls = cls + r[:, :, 0].mean(1, keepdim=True)
-        kept = patches if self.style == "timesformer-div" else entered
-        x = torch.cat([cls, (kept + r[:, :, 1:]).flatten(1, 2)], 1)
+        residual = patches if self.style == "timesformer-div" else entered
+        x = torch.cat([cls, (residual + r[:, :, 1:]).flatten(1, 2)], 1)
         return x + block.drop_path2(block.mlp(block.norm2(x)))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
@@ -199,5 +199,5 @@ class TimeMamba(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; not what stands between its layers."""
-        take(self.trunk, state)
+        """Load the whole ViT of the image twin; the mixers keep their initial weights."""
+        load_part(self.trunk, state)

@@ -2,12 +2,12 @@
 
 `divided` is the paper's model: attention along time at every place, through a linear layer that
 starts at zero, then attention within each frame. `joint` is its dense rival: one attention over all
-tokens of the clip. Tokens lie (h w t), time fastest, behind one cls token; n = h*w. `space_only` is
-its floor: the ViT on each frame alone, a cls token for each and no place in time; the tokens are
-averaged over frames before the last norm.
+tokens of the clip. Tokens lie (h w t), time fastest, after one cls token; n = h*w. `space_only` is
+its floor: the ViT on each frame alone, with a cls token a frame and no embedding of time; tokens
+are averaged over frames before the last norm.
 
-Source: arXiv 2102.05095 and the authors' code (facebookresearch/TimeSformer), whose parameter names
-stand here. Every weight is trained.
+Source: arXiv 2102.05095 and the authors' code (facebookresearch/TimeSformer), with its parameter
+names. Every weight trains.
 """
 
 import torch
@@ -20,7 +20,7 @@ from pks4.errors import unknown_name
 from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import check_video
-from pks4.weights.files import IMAGE_PREFIX, take
+from pks4.weights.files import IMAGE_PREFIX, load_part, under
 from pks4.weights.official import Official, along
 
 FAMILY = "temporal attention"
@@ -66,8 +66,8 @@ def build(
     embed = PatchEmbed(image_size, patch_size, embed_dim=width)
     kind = Divided if attention_type == "divided" else Joint
     apart = attention_type == "space_only"
-    seen = 1 if apart else frames
-    blocks = [kind(seen, width, heads, drop_path * i / max(1, depth - 1)) for i in range(depth)]
+    joined = 1 if apart else frames  # frames of a sequence
+    blocks = [kind(joined, width, heads, drop_path * i / max(1, depth - 1)) for i in range(depth)]
     model = TimeSformer(frames, num_classes, image_size, embed, blocks, apart)
     declare_attention(model, attention)
     return model
@@ -91,7 +91,7 @@ class Joint(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def macs(self, batch: int, n: int) -> tuple[int, int]:
-        """MACs as (backbone, temporal); temporal is what attention costs above frames apart."""
+        """MACs as (backbone, temporal); temporal is the extra cost over attention within frames."""
         t, d = self.frames, self.width
         linears = linear_macs(batch * (1 + n * t), d, 12 * d)
         apart = attention_macs(batch * t, 1 + n, 1 + n, d)
@@ -184,7 +184,7 @@ class TimeSformer(nn.Module):
         return self.head(self.norm(x)[:, 0])
 
     def _behind_cls(self, patches: Tensor) -> Tensor:
-        """The cls token with its position before the patches of each sequence."""
+        """Put the cls token with its position before the patches of each sequence."""
         cls = self.cls_token + self.pos_embed[:, :1]
         return torch.cat([cls.expand(patches.shape[0], -1, -1), patches], 1)
 
@@ -192,7 +192,7 @@ class TimeSformer(nn.Module):
         """Closed form of the forward MACs (rule macs/v1), by stage."""
         n, d = self.patch_embed.num_patches, self.norm.normalized_shape[0]
         taps = self.patch_embed.proj.weight[0].numel()
-        clips = batch * self.frames // self.blocks[0].frames  # as the blocks see them
+        clips = batch * self.frames // self.blocks[0].frames  # sequences of the blocks
         backbone, temporal = zip(*(block.macs(clips, n) for block in self.blocks), strict=True)
         return {
             "backbone": linear_macs(batch * self.frames * n, taps, d) + sum(backbone),
@@ -201,16 +201,15 @@ class TimeSformer(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin; attn also starts temporal_attn, as the authors do.
+        """Load the ViT of the image twin; attn also starts temporal_attn, as the authors do.
 
-        The head, time_embed and temporal_fc stay as they are. Raises ValueError if a weight is
-        missing or has no place here; then nothing is loaded.
+        The head, time_embed and temporal_fc keep their values. Raises ValueError if a weight is
+        missing or unknown; then nothing is loaded.
         """
-        names = {k.removeprefix(IMAGE_PREFIX) for k in state if k.startswith(IMAGE_PREFIX)}
-        image = {name: state[IMAGE_PREFIX + name] for name in names}
+        image = under(state, IMAGE_PREFIX)
         if isinstance(self.blocks[0], Divided):
-            for name in names:
+            for name in list(image):
                 temporal = name.replace(".attn.", ".temporal_attn.")
                 temporal = temporal.replace(".norm1.", ".temporal_norm1.")
                 image.setdefault(temporal, image[name])
-        take(self, image, prefix="", stay=("head.", "time_embed", ".temporal_fc."))
+        load_part(self, image, prefix="", keep=("head.", "time_embed", ".temporal_fc."))

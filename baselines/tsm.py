@@ -1,12 +1,12 @@
 """TSM R50 (2D floor): ResNet-50 on each frame, with channels shifted to neighbouring frames.
 
-TSN with one change: the first convolution of a bottleneck sees one eighth of its channels from the
-next frame and one eighth from the frame before. The shortcut keeps the frame as it is. No weights
-and no MACs are added.
+TSN with one change: the first convolution of a bottleneck gets one eighth of its channels from the
+next frame and one eighth from the previous frame. The shortcut does not shift. The shift adds no
+weights and no MACs.
 
 Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-module), its `blockres`
-form; their files put `module.` before every name. Theirs calls the last layer `base_model.fc` where
-there is no dropout; here it is always `new_fc`.
+form; in their files every name has the prefix `module.`. Without dropout they call the last layer
+`base_model.fc`; here it is always `new_fc`.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from pks4.models.resnet import PerFrameResNet, build_resnet, stages
 from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
 IMAGE_TWIN = "tsn_r50"
-PLACE = "before the first convolution of every bottleneck, shortcuts left alone"
+PLACE = "before the first convolution of every bottleneck, but not in the shortcut"
 TRAINED = "all"
 STAGES = {"head": ("new_fc",)}
 WITHOUT = ("width", "depth", "heads", "patch_size")
@@ -60,13 +60,13 @@ def build(
 
 
 def shifting_blocks(net: ResNet) -> list[nn.Module]:
-    """The blocks whose first convolution sees other frames."""
+    """The blocks whose input is shifted."""
     step = 2 if len(net.layer3) >= LONG else 1
     return [block for stage in stages(net) for block in stage[::step]]
 
 
 class Shifted(nn.Module):
-    """A layer `net` on frames x (b*t, c, h, w) of which some channels were shifted in time."""
+    """A layer `net` on frames x (b*t, c, h, w) after a temporal shift."""
 
     def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
         super().__init__()
@@ -84,6 +84,6 @@ class TSM(PerFrameResNet):
     official = Official()
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ResNet of the image twin, all of it; not new_fc."""
+        """Load the whole ResNet of the image twin, but not new_fc."""
         names = {k.replace(".conv1.net.", ".conv1."): k for k in self.state_dict()}
-        take(self.base_model, {names.get(k, k): v for k, v in state.items()}, "base_model.")
+        load_part(self.base_model, {names.get(k, k): v for k, v in state.items()}, "base_model.")

@@ -1,12 +1,13 @@
 """TSM mobile (2D floor): MobileNetV2 or its kin on each frame, channels shifted to neighbours.
 
-The first convolution of an inverted residual block that has a shortcut sees one eighth of its
-channels from the next frame and one eighth from the frame before; the shortcut keeps the frame as
-it is. No weights and no MACs are added. `backbone` is any timm model of inverted residual blocks,
-so that weights of a real image model, such as `tf_efficientnet_lite0`'s, serve.
+The first convolution of an inverted residual block with a shortcut gets one eighth of its channels
+from the next frame and one eighth from the previous frame. The shortcut does not shift. The shift
+adds no weights and no MACs. `backbone` is any timm model of inverted residual blocks, so weights of
+a real image model can be loaded, such as those of `tf_efficientnet_lite0`.
 
-Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-module), which shifts so
-in MobileNetV2. The names of the weights are timm's, so its checkpoints do not load here.
+Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-module), which shifts the
+same layers of MobileNetV2. The names of the weights are timm's, so its checkpoints do not load
+here.
 """
 
 from timm.models._efficientnet_blocks import InvertedResidual
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from pks4.macs import linear_macs
 from pks4.models.backbone import PerFrameBackbone, check_video
 from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import take
+from pks4.weights.files import load_part, under
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
@@ -59,7 +60,7 @@ def _shifts(block: nn.Module) -> bool:
 
 
 class Shifted(nn.Module):
-    """A layer `net` on frames x (b*t, c, h, w) of which some channels were shifted in time."""
+    """A layer `net` on frames x (b*t, c, h, w) after a temporal shift."""
 
     def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
         super().__init__()
@@ -93,8 +94,7 @@ class TSMMobile(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the backbone of the image twin, all of it or nothing; its head stays behind."""
+        """Load the backbone of the image twin, all of it or nothing, without its head."""
         names = {k.replace(".conv_pw.net.", ".conv_pw."): k for k in self.backbone.state_dict()}
-        prefix = "backbone."
-        given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        take(self.backbone, {names.get(k, k): v for k, v in given.items()}, prefix="")
+        weights = under(state, "backbone.")
+        load_part(self.backbone, {names.get(k, k): v for k, v in weights.items()}, prefix="")

@@ -1,12 +1,12 @@
 """TSM ViT (2D floor): a ViT on each frame, with channels shifted to neighbours before attention.
 
-In every block, attention sees the patches of a frame with one eighth of their channels from the
-next frame and one eighth from the frame before: x += attention(shift(norm x)). The cls token does
-not shift, and the residual stream keeps the frame as it is, as TSM's `blockres` form does in a
-ResNet. Each frame is classified from its cls token; the clip's logits are the mean of its frames'.
-n patches of a frame.
+In every block, the patches of a frame enter attention with one eighth of their channels from the
+next
+frame and one eighth from the previous frame: x += attention(shift(norm x)). The cls token and the
+residual stream do not shift, as in TSM's `blockres` form of a ResNet. Each frame is classified from
+its cls token; the clip's logits are the mean of its frames' logits. n patches of a frame.
 
-Source: arXiv 1811.08383 for the shift. Ours otherwise: there is no code of the authors for a ViT.
+Source: arXiv 1811.08383 for the shift. The rest is ours: the authors have no code for a ViT.
 """
 
 import torch
@@ -18,13 +18,13 @@ from pks4.models.attention import declare_attention
 from pks4.models.backbone import build_vit, check_video, vit_macs
 from pks4.models.frozen_vit import embed
 from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 
 FAMILY = "2D floor"
 PAPER = "https://arxiv.org/abs/1811.08383"
 IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # the authors shift in ResNets and MobileNets
-PLACE = "before the attention of every block, residual stream left alone"
+PLACE = "before the attention of every block, but not in the residual stream"
 TRAINED = "all"
 STAGES = {"head": ("head",)}
 VARIANTS = {"an eighth each way": {}, "a quarter": {"n_div": 4}, "eager": {"attention": "eager"}}
@@ -105,5 +105,5 @@ class TSMViT(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it; not the head."""
-        take(self.trunk, state)
+        """Load the whole ViT of the image twin, but not the head."""
+        load_part(self.trunk, state)

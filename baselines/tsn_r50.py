@@ -1,11 +1,11 @@
 """TSN R50 (2D floor): ResNet-50 on each frame, logits averaged over time; blind to order.
 
-Each frame passes a ResNet, is averaged over places and classified by `new_fc`; the clip's logits
-are the mean of its frames'. Every weight is trained, batch norms too.
+A ResNet runs on each frame; `new_fc` classifies the mean of its features over places. The logits of
+a clip are the mean of its frames' logits. Every weight trains, batch norms too.
 
 Source: arXiv 1608.00859, in the form and with the names of the code of TSM's authors
-(mit-han-lab/temporal-shift-module), which put `module.` before every name in their files. Theirs
-calls the last layer `base_model.fc` where there is no dropout; here it is always `new_fc`.
+(mit-han-lab/temporal-shift-module); in their files every name has the prefix `module.`. Without
+dropout they call the last layer `base_model.fc`; here it is always `new_fc`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pks4.models.resnet import PerFrameResNet, build_resnet
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official
 
 FAMILY = "2D floor"
@@ -52,10 +52,10 @@ class TSN(PerFrameResNet):
     official = Official()
 
     def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Of images (n, 3, h, w): their mean over places (n, d), and the grid (n, h', w', d)."""
+        """Features of images (n, 3, h, w): mean over places (n, d), and grid (n, h', w', d)."""
         grid = self.base_model.forward_features(images).permute(0, 2, 3, 1)
         return grid.mean((1, 2)), grid
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ResNet of the image twin, all of it; not new_fc."""
-        take(self.base_model, state, "base_model.")
+        """Load the whole ResNet of the image twin, but not new_fc."""
+        load_part(self.base_model, state, "base_model.")

@@ -1,12 +1,12 @@
 """VideoMamba (video Mamba): bidirectional selective scans over all tokens of a clip.
 
-The sequence is one cls token, then frame after frame in row-major order, (t h w). Every layer is a
-pre-norm residual around a mixer that scans it once forwards and once backwards. Mixer and network
-are in `pks4.models.bidirectional_mamba`, which other rivals use too. The defaults are
-VideoMamba-M; Ti and S are in `SIZES`.
+The sequence is one cls token, then all frames in row-major order, (t h w). Every layer is a
+pre-norm residual around a mixer that scans the sequence forwards and backwards. Mixer and network
+are in `pks4.models.bidirectional_mamba`, which other rivals use too. The defaults are VideoMamba-M;
+`SIZES` has Ti and S.
 
-Source: arXiv 2403.06977 and the authors' code (OpenGVLab/VideoMamba; the mixer "v2"), whose
-parameter names stand here. All their released models have tubelet 1.
+Source: arXiv 2403.06977 and the authors' code (OpenGVLab/VideoMamba; the mixer "v2"), with its
+parameter names. All their released models have tubelet 1.
 """
 
 from pks4.models.bidirectional_mamba import Mixer, VideoMamba
@@ -23,7 +23,7 @@ VARIANTS = {
     "start of Mamba": {"init": "mamba"},
     "tubelets of two frames": {"tubelet": 2},
 }
-SILENT = ("layers.2.mixer.A_log",)  # the cls token that is read is the scan's first step
+SILENT = ("layers.2.mixer.A_log",)  # the head reads the cls token, the scan's first step
 SIZES = {
     "Ti": {"width": 192, "depth": 24},
     "S": {"width": 384, "depth": 24},
@@ -53,9 +53,9 @@ def build(
 ) -> VideoMamba:
     """VideoMamba for clips of exactly `frames` frames, a multiple of `tubelet`.
 
-    `init`: the authors' code ends with dt_proj.bias = 0, so that steps start near softplus(0) =
-    .69; "mamba" keeps what Mamba meant, steps log-uniform in [.001, .1]. All else is the same.
-    `drop_path` grows linearly over the layers; the paper trains with .1 (Ti) to .8 (M).
+    `init`: "official" sets dt_proj.bias = 0 as the authors' code does, so steps start near
+    softplus(0) = .69; "mamba" starts steps log-uniform in [.001, .1], as Mamba. All else is the
+    same. `drop_path` grows linearly over the layers; the paper trains with .1 (Ti) to .8 (M).
     """
     mixers = [Mixer(width, state, expand, conv_kernel, scan_backend) for _ in range(depth)]
     return VideoMamba(

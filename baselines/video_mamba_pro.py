@@ -3,18 +3,18 @@
 Two changes to VideoMamba's mixer, u the input of a scan after its convolution, dt its step:
 
     both scans      h_{-1} = u_0 in every state, u_0 the first input of that direction
-    backward scan   y_l = C_l . (h_l - dt_l u_l B_l), y_0 = 0: without a step's own contribution
+    backward scan   y_l = C_l . (h_l - dt_l u_l B_l), y_0 = 0: without the current step
 
-then D u and the gate as before. Weights and names are VideoMamba's, whose checkpoints load.
+then D u and the gate as in VideoMamba. Weights and names are VideoMamba's, so its checkpoints load.
 
-The initial state is one step before the others, with dt = 1, B = 1, input u_0 and no output, so
-that every scan backend can run it; it counts as a step. Kept for backward are also the inputs with
-that step in front, copies of this implementation.
+The initial state is an extra first step, with dt = 1, B = 1, input u_0 and no output, so that every
+scan backend can run it; it counts as a step. This implementation also keeps copies of the inputs
+with that step for backward.
 
 Source: arXiv 2406.19006, and the README and the scan of the authors' repository
-(hotfinda/VideoMambaPro), which does not run as committed: network and mixer disagree on an
-argument, and the scans of the mixer with own weights a direction ("v2") lack the mask and read the
-input before the convolution. So this is what the README describes, on VideoMamba's v2 weights; it
+(hotfinda/VideoMambaPro). Their code does not run as committed: network and mixer disagree on an
+argument, and the scans of the mixer with separate weights a direction ("v2") lack the mask and read
+the input before the convolution. So this model follows the README, on VideoMamba's v2 weights; it
 was never compared with a run of their code.
 """
 
@@ -67,7 +67,7 @@ def build(
     init: str = "official",
     drop_path: float = 0.0,
 ) -> VideoMamba:
-    """VideoMambaPro for clips of exactly `frames` frames; options as of `video_mamba`."""
+    """VideoMambaPro for clips of exactly `frames` frames; options as in `video_mamba`."""
     mixers = [ResidualMixer(width, state, expand, conv_kernel, scan_backend) for _ in range(depth)]
     return VideoMamba(
         mixers,
@@ -99,8 +99,8 @@ class ResidualMixer(Mixer):
         backward: bool,
     ) -> Tensor:
         """The scan of one direction, masked backwards."""
-        how = {"reverse": backward, "masked": backward, "backend": self.scan_backend}
-        return residual_scan(u, delta, A, B, C, D, bias, **how)
+        mode = {"reverse": backward, "masked": backward, "backend": self.scan_backend}
+        return residual_scan(u, delta, A, B, C, D, bias, **mode)
 
 
 def residual_scan(
@@ -116,28 +116,28 @@ def residual_scan(
     masked: bool = False,
     backend: str = "auto",
 ) -> Tensor:
-    """`scan_sites` from the state u_0; `masked` takes each step's own contribution out.
+    """`scan_sites` from the state u_0; `masked` removes the current step from each output.
 
-    Shapes as of `scan_sites`: u and delta (b, t, s, d), A (d, n), B and C (b, t, s, n), D and
+    Shapes as in `scan_sites`: u and delta (b, t, s, d), A (d, n), B and C (b, t, s, n), D and
     bias (d,); u_0 is the last frame with `reverse`. Returns y (b, t, s, d).
     """
     first, later = slice(0, 1), slice(1, None)
     if reverse:
         first, later = slice(-1, None), slice(None, -1)
 
-    def led(head: Tensor, rest: Tensor) -> Tensor:
+    def prepend(head: Tensor, rest: Tensor) -> Tensor:
         return torch.cat([rest, head] if reverse else [head, rest], 1)
 
     silent = torch.zeros_like(C[:, first])
     if masked:
-        C = led(silent, C[:, later])  # the first step would read the initial state and itself
+        C = prepend(silent, C[:, later])  # the first step would read the initial state and itself
     unit = (UNIT_STEP - bias).to(delta.dtype).expand_as(u[:, first])
     y = scan_sites(
-        led(u[:, first], u),
-        led(unit, delta),
+        prepend(u[:, first], u),
+        prepend(unit, delta),
         A,
-        led(torch.ones_like(B[:, first]), B),
-        led(silent, C),
+        prepend(torch.ones_like(B[:, first]), B),
+        prepend(silent, C),
         D,
         bias,
         reverse=reverse,
@@ -145,5 +145,5 @@ def residual_scan(
     )[:, later]
     if not masked:
         return y
-    own = (C * B).sum(-1, keepdim=True)  # (b, t, s, 1)
-    return y - own * F.softplus(delta + bias) * u
+    current = (C * B).sum(-1, keepdim=True)  # (b, t, s, 1)
+    return y - current * F.softplus(delta + bias) * u

@@ -1,16 +1,16 @@
 """VideoMAE (temporal attention): a plain ViT in which every tubelet of the clip attends to all.
 
-Tubelets of two frames and one patch become the tokens, laid out (t h w), time slowest. A fixed
-sine table over their flat index says where they are; there is no cls token, the mean of all tokens
-is read. Queries and values have biases, keys none. n tubelets in one step of time.
+Tubelets of two frames and one patch become the tokens, laid out (t h w), time slowest. A fixed sine
+table over their flat index gives positions. There is no cls token: the head reads the mean of all
+tokens. Queries and values have biases, keys have none. n tubelets in one step of time.
 
-Source: arXiv 2203.12602 and the authors' code (MCG-NJU/VideoMAE, the model of fine-tuning), whose
-parameter names stand here. Every weight is trained.
+Source: arXiv 2203.12602 and the authors' code (MCG-NJU/VideoMAE, the model of fine-tuning), with
+its parameter names. Every weight trains.
 
-The authors start from their own masked pre-training on video. `load_image_weights` is ours: the
-patch kernel is spread evenly over the frames of a tubelet, the last norm becomes `fc_norm`, and the
-cls token and the learned positions stay behind. A bias on keys moves no softmax, so nothing is lost
-with it. `hf_videomae` starts by the same rule.
+The authors start from masked pre-training on video. `load_image_weights` is ours: it spreads the
+patch kernel evenly over the frames of a tubelet, turns the last norm into `fc_norm`, and drops cls
+token and learned positions. It also drops the bias on keys, which has no effect on softmax.
+`hf_videomae` starts by the same rule.
 """
 
 from functools import partial
@@ -24,8 +24,8 @@ from pks4.checks import check_sizes
 from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import check_video
-from pks4.models.frozen_vit import spread
-from pks4.weights.files import IMAGE_PREFIX, take
+from pks4.models.frozen_vit import inflate_mean
+from pks4.weights.files import IMAGE_PREFIX, load_part, under
 from pks4.weights.official import Official
 
 FAMILY = "temporal attention"
@@ -45,7 +45,7 @@ SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
     "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
 }
-IMAGE_HAS_MORE = ("cls_token", "pos_embed")  # what this architecture has no place for
+IMAGE_ONLY = ("cls_token", "pos_embed")  # weights of an image model that this model lacks
 
 
 def build(
@@ -148,7 +148,7 @@ class VideoMAE(nn.Module):
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage.
 
-        temporal is what attention costs above steps of time apart.
+        temporal is the extra cost over attention within steps of time.
         """
         tokens, taps = self.steps * self.n, self.patch_embed.proj.weight[0].numel()
         d = self.head.in_features
@@ -163,28 +163,26 @@ class VideoMAE(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin as far as this architecture has a place for it.
+        """Load the ViT of the image twin, without the weights in `IMAGE_ONLY`.
 
         Raises ValueError that lists what does not fit; then nothing is loaded.
         """
-        image = {
-            k.removeprefix(IMAGE_PREFIX): v for k, v in state.items() if k.startswith(IMAGE_PREFIX)
-        }
+        image = under(state, IMAGE_PREFIX)
         width, _, tubelet, _, _ = self.patch_embed.proj.weight.shape
-        given = {}
+        weights = {}
         for name, x in image.items():
             if name == "patch_embed.proj.weight":
-                given[name] = spread(x, tubelet)
+                weights[name] = inflate_mean(x, tubelet)
             elif name.endswith(".attn.qkv.bias"):
-                given[name.replace(".bias", ".q_bias")] = x[:width]
-                given[name.replace(".bias", ".v_bias")] = x[2 * width :]
+                weights[name.replace(".bias", ".q_bias")] = x[:width]
+                weights[name.replace(".bias", ".v_bias")] = x[2 * width :]
             else:
-                given["fc_" + name if name.startswith("norm.") else name] = x
-        take(self, given, prefix="", without=IMAGE_HAS_MORE, stay=("head.",))
+                weights["fc_" + name if name.startswith("norm.") else name] = x
+        load_part(self, weights, prefix="", unused=IMAGE_ONLY, keep=("head.",))
 
 
 def sine_table(n: int, d: int) -> Tensor:
-    """Places (1, n, d): sines of the index in even channels, cosines in odd ones.
+    """Positions (1, n, d): sines of the index in even channels, cosines in odd ones.
 
     Channels 2i and 2i + 1 turn at 10000^(-2i/d) a step.
     """

@@ -1,15 +1,16 @@
 """ViViT factorised encoder (temporal attention): a ViT on each frame, then a small one over time.
 
 Tubelets of two frames and one patch become the tokens, n of them in one step of time. The spatial
-encoder sees one step alone, behind a cls token; the temporal encoder sees the cls tokens of all
-steps, behind one of its own, which is read. `spatial_only_baseline` takes their mean instead.
+encoder reads the tokens of one step after a cls token. The temporal encoder reads the cls tokens of
+all steps after another cls token, which the head classifies. `spatial_only_baseline` takes the mean
+over steps instead.
 
 Source: arXiv 2103.15691 (model 2) and the authors' code (google-research/scenic, SpaceTimeViViT).
-That is JAX, so the names of the weights are ours and its checkpoints do not load here. As there,
-GELU is the tanh approximation and the fresh head is zero. From an image model, the kernel of the
-patches goes to frame `tubelet // 2` of a tubelet, counted from 0. One deviation: the cls token of
-the image model comes along, which the authors' loader leaves at zero, since it goes by name. Every
-weight is trained.
+Their code is JAX, so the names of the weights are ours and its checkpoints do not load here. As
+there, GELU is the tanh approximation and the initial head is zero. The patch kernel of an image
+model goes to frame `tubelet // 2` of a tubelet, counted from 0. One deviation: the cls token of the
+image model is loaded too; the authors' loader leaves it at zero, since its name differs. Every
+weight trains.
 """
 
 from functools import partial
@@ -22,8 +23,8 @@ from pks4.checks import at_least_one, check_sizes
 from pks4.macs import linear_macs, vit_block_macs
 from pks4.models.attention import declare_attention
 from pks4.models.backbone import check_video
-from pks4.models.frozen_vit import in_middle
-from pks4.weights.files import take
+from pks4.models.frozen_vit import inflate_centre
+from pks4.weights.files import load_part
 from pks4.weights.official import Official, along, on_square
 
 FAMILY = "temporal attention"
@@ -58,7 +59,7 @@ SCALES = {
         "temporal_depth": 2,
     },
 }
-# Names of the image twin -> ours.
+# (name in the image twin, our name)
 IMAGE_NAMES = (
     ("backbone.net.patch_embed.proj.", "patch_embed."),
     ("backbone.net.cls_token", "cls_spatial"),
@@ -115,7 +116,7 @@ class Encoder(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """As the authors: Xavier, each of q, k and v as a matrix of its own; tiny MLP biases."""
+        """As the authors: Xavier, separately for q, k and v; tiny MLP biases."""
         for block in self.blocks:
             fc1, fc2 = block.mlp.fc1, block.mlp.fc2
             q_k_v = block.attn.qkv.weight.data.chunk(3)
@@ -127,11 +128,11 @@ class Encoder(nn.Module):
                 nn.init.normal_(bias, std=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the cls token has gathered."""
+        """The cls token after all blocks and the norm."""
         return self.norm(self.blocks(x))[:, 0]
 
     def macs(self, sequences: int, tokens: int) -> int:
-        """MACs on sequences of so many tokens, the cls token counted."""
+        """MACs of `sequences` sequences of `tokens` tokens, cls token included."""
         return len(self.blocks) * vit_block_macs(sequences, tokens, self.norm.weight.numel())
 
 
@@ -192,14 +193,14 @@ class ViViT(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin as the spatial encoder; what is temporal stays fresh.
+        """Load the ViT of the image twin as the spatial encoder; temporal weights keep theirs.
 
         Raises ValueError that lists what does not fit; then nothing is loaded.
         """
-        given = {_ours(k): v for k, v in state.items() if k.startswith("backbone.net.")}
-        if KERNEL in given:
-            given[KERNEL] = in_middle(given[KERNEL], self.patch_embed.weight.shape[2])
-        take(self, given, prefix="", stay=NOT_IN_AN_IMAGE)
+        weights = {_ours(k): v for k, v in state.items() if k.startswith("backbone.net.")}
+        if KERNEL in weights:
+            weights[KERNEL] = inflate_centre(weights[KERNEL], self.patch_embed.weight.shape[2])
+        load_part(self, weights, prefix="", keep=NOT_IN_AN_IMAGE)
 
 
 def _behind(cls: Tensor, x: Tensor) -> Tensor:
@@ -214,11 +215,11 @@ def _ours(name: str) -> str:
 
 
 def _init_kernel(kernel: Tensor) -> None:
-    """LeCun's normal, cut at two deviations, for one frame of the tubelet; the others see nothing.
+    """LeCun's normal, truncated at two deviations, for one frame of the tubelet; zeros elsewhere.
 
     Its variance is 1 / fan-in of the whole tubelet.
     """
-    std = kernel[0].numel() ** -0.5 / 0.87962566  # the cut leaves this much of it
+    std = kernel[0].numel() ** -0.5 / 0.87962566  # the truncation scales the deviation by this
     nn.init.trunc_normal_(kernel, std=std, a=-2 * std, b=2 * std)
     middle = kernel.shape[2] // 2
     kernel[:, :, :middle] = 0

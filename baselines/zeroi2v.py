@@ -1,18 +1,18 @@
 """ZeroI2V (adapters): a frozen CLIP ViT that sees time at no cost, with adapters that merge.
 
-Within each frame's attention some channels of the keys and values come from the frames before and
-after: that is all of time, and it costs no arithmetic. The adapters are linear, without activation,
-before and after the attention and the MLP, so that after training `merge` folds each into the
-linear layer beside it: what is left is the plain ViT, as large and as fast as on single frames.
-They, an embedding of time, the last norm and the head train. n patches of a frame.
+In the attention within frames, some channels of keys and values come from the previous and the next
+frame. This shift is the only exchange over time, and it costs no arithmetic. The adapters before
+and after the attention and the MLP are linear, without activation, so after training `merge` folds
+each into the adjacent linear layer. The result is the plain ViT, as large and as fast as on single
+frames. The adapters, an embedding of time, the last norm and the head train. n patches of a frame.
 
 Source: arXiv 2310.01324 and the authors' code (MCG-NJU/ZeroI2V). Their Kinetics model is the
 default; for Something-Something the scale is 1 and further channels come from two frames away
-(`shift_reach` 2). At the ends of a clip a frame keeps its own channels. They train with dropout .5
-before the head and .1 inside the adapters (0 on Something-Something), which are 0 here. The last
-norm runs on the cls tokens alone, as theirs does. Names of the merged model are CLIP's, as their
+(`shift_reach` 2). At the ends of a clip a frame keeps its channels. They train with dropout .5
+before the head and .1 inside the adapters (0 on Something-Something); the defaults here are 0. The
+last norm runs only on the cls tokens, as theirs. Names of the merged model are CLIP's, as their
 `weight_reparam` writes them. On the ImageNet-style ViT (`clip=False`, ours) all names are ours too:
-CLIP's where there is one.
+CLIP's if it has one.
 """
 
 import copy
@@ -27,7 +27,7 @@ from pks4.models.attention import attend, declare_attention
 from pks4.models.backbone import build_vit, check_video, vit_macs
 from pks4.models.frozen_vit import FrozenTrunk, embed
 from pks4.models.temporal_shift import check_n_div
-from pks4.weights.clip_names import CLIP_NAMES, CLIP_WITHOUT_ONES
+from pks4.weights.clip_names import CLIP_NAMES, CLIP_SQUEEZED
 from pks4.weights.official import Official
 
 FAMILY = "adapters"
@@ -60,10 +60,10 @@ SCALES = {
         "patch_size": 16,
         "image_size": 64,
         "adapter_width": 24,
-        "clip": False,  # the tiny image model that all contestants share
+        "clip": False,  # the tiny image model of all contestants
     },
 }
-# Each adapter with the linear layer of a timm block that it stands before or after.
+# Each adapter with its side of a linear layer of a timm block.
 PLACES = {
     "T_Adapter_in": ("before", "attn.qkv"),
     "S_Adapter": ("after", "attn.proj"),
@@ -92,11 +92,11 @@ def build(
     dropout: float = 0.0,
     attention: str = "sdpa",
 ) -> "ZeroI2V":
-    """ZeroI2V for clips of exactly `frames` frames, or with `merged` what `merge` makes of it.
+    """ZeroI2V for clips of exactly `frames` frames; `merged` gives the model after `merge`.
 
     For each distance up to `shift_reach`, width // shift_div channels of keys and values come from
     that many frames before and as many from after. `adapters_per_block=3` leaves out the one after
-    the MLP. `clip=False` puts it on the ImageNet-style ViT of the other contestants.
+    the MLP. `clip=False` takes the ImageNet-style ViT of the other contestants.
     """
     if adapters_per_block not in (3, 4):
         raise ValueError(f"adapters_per_block must be 3 or 4, got {adapters_per_block}")
@@ -110,12 +110,12 @@ def build(
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     trunk = build_vit(clip=clip, image_size=image_size, **sizes)
     declare_attention(trunk, attention)
-    kept = () if merged else tuple(PLACES)[:adapters_per_block]
+    places = () if merged else tuple(PLACES)[:adapters_per_block]
     adapters = [
         nn.ModuleDict(
             {
                 place: LinearAdapter(width, adapter_width, scale, adapter_dropout)
-                if place in kept
+                if place in places
                 else nn.Identity()
                 for place in PLACES
             }
@@ -140,7 +140,7 @@ class LinearAdapter(nn.Module):
             nn.init.zeros_(silent)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Down, up, added to what came in."""
+        """The input plus its projection down and up."""
         return x + self.scale * self.D_fc2(self.dropout(self.D_fc1(x)))
 
     def matrix(self) -> tuple[Tensor, Tensor]:
@@ -151,14 +151,14 @@ class LinearAdapter(nn.Module):
         return A + torch.eye(len(c), dtype=c.dtype, device=c.device), c
 
     def macs(self, vectors: int) -> int:
-        """MACs on so many vectors."""
+        """MACs for `vectors` input vectors."""
         return 2 * linear_macs(vectors, self.D_fc1.in_features, self.D_fc1.out_features)
 
 
 def shift(x: Tensor, fold: int, reach: int) -> Tensor:
-    """x (b, t, ..., d): `fold` channels from each of t-1, t+1, t-2, t+2, ..., the rest as it is.
+    """Shift x (b, t, ..., d): `fold` channels from each of t-1, t+1, t-2, t+2, ...; the rest stays.
 
-    A frame whose neighbour is not in the clip keeps its own channels.
+    A frame without that neighbour in the clip keeps its channels.
     """
     parts = []
     for k in range(1, reach + 1):
@@ -179,7 +179,7 @@ class ZeroI2V(FrozenTrunk):
             ("temporal_embedding", "backbone.temporal_embedding"),
             ("fc_cls.", "cls_head.fc_cls."),
         ),
-        without_ones=tuple(f"backbone.{name}" for name in CLIP_WITHOUT_ONES),
+        squeezed=tuple(f"backbone.{name}" for name in CLIP_SQUEEZED),
     )
 
     def __init__(
@@ -225,7 +225,7 @@ class ZeroI2V(FrozenTrunk):
         return x + adapters["MLP_Adapter_out"](block.mlp(z))
 
     def _attend(self, z: Tensor, attn: Attention) -> Tensor:
-        """Heads are split after the shift: it goes over all channels of keys and of values."""
+        """Attention with shifted keys and values; heads are split after the shift."""
         qkv = attn.qkv(z).unflatten(-1, (3, -1)).unflatten(0, (-1, self.frames))
         q, kv = qkv[..., :1, :], shift(qkv[..., 1:, :], *self.shift)  # (b, t, 1 + n, 1 or 2, d)
         heads = [
@@ -262,7 +262,7 @@ def merge(model: ZeroI2V) -> ZeroI2V:
 
 
 def _fold(adapter: LinearAdapter, layer: nn.Linear, side: str) -> None:
-    """Let the layer do what the adapter and it did; computed in float64."""
+    """Fold the adapter into the layer, in float64."""
     (A, c), W, b = adapter.matrix(), layer.weight.double(), layer.bias.double()
     weight, bias = (W @ A, W @ c + b) if side == "before" else (A @ W, A @ b + c)
     layer.weight.copy_(weight)

@@ -1,8 +1,21 @@
 """PKS4 and the suite that measures it.
 
 PKS4 is a per-frame 2D backbone plus one plug-in module: a Kinematic Prior Encoder whose priors
-modulate selective state-space scanners that run along time only, one for each place in the frame.
+modulate selective state-space scanners. They run along time only, one for each place in the frame.
 This is a reconstruction from the abstract of arXiv 2604.26461; see `docs/reconstruction.md`.
+
+The rooms, in the order of the flow:
+
+    method    the module, its priors, and PKS4 as a contestant
+    scan      the selective scan over time and its backends
+    models    parts that the rivals in baselines/ and PKS4 share
+    weights   weights from local files, the authors' names of parameters, packaged weights
+    data      the embedded data set, indexes of users' data sets, video readers
+    train     one training engine and one recipe for all contestants
+    simulate  memory and MACs of a training step without computing it
+    bench     the benchmark: suites, runs, records, statistics, reports
+    commands  one file a command; cli.py registers them
+    errors, checks, macs  errors for users, checks of arguments, the counting rule macs/v1
 
 Letters used everywhere:
 
@@ -14,8 +27,8 @@ Letters used everywhere:
     d  channels
     n  state size of the SSM
 
-Dimensions are lower case, parameters of the SSM upper case. Nothing heavy is imported here: the
-names below are loaded when first used.
+Dimensions are lower case, parameters of the SSM upper case. The public names below are imported on
+first use, so that `import pks4` stays light.
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
-""" """
+"""Checks of numbers that a builder takes: each raises one ValueError that names the argument."""
 
-DIVIDED = (("image_size", "patch_size"), ("width", "heads"), ("frames", "tubelet"))  # whole, part
+# (whole, part): the part must divide the whole
+DIVIDED = (("image_size", "patch_size"), ("width", "heads"), ("frames", "tubelet"))
 
 
 def one_of(name: str, value: object, allowed: tuple) -> None:
@@ -17,7 +18,7 @@ def at_least_one(**numbers: int) -> None:
 
 
 def check_sizes(**sizes: int | tuple[int, int]) -> None:
-    """Raise ValueError unless sizes are whole and 1 or more, and one divides the other it must.
+    """Raise ValueError unless sizes are whole, 1 or more, and divide as `DIVIDED` says.
 
     image_size may be one side or (h, w).
     """

@@ -1,4 +1,4 @@
-"""The command line: data on stdout, chatter and progress on stderr, errors in one line.
+"""The command line: data on stdout, messages and progress on stderr, errors in one line.
 
 Exit codes: 0 done; 1 something in the run failed (it is recorded); 2 wrong use or bad input;
 130 interrupted.
@@ -10,6 +10,7 @@ import time
 
 import typer
 
+from pks4.commands.budget import budget
 from pks4.commands.data import data_app
 from pks4.commands.doctor import doctor
 from pks4.commands.fit import fit
@@ -42,8 +43,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 app.command("list")(list_)
 for command in (
-    run, status, plan, report, explain, fit, compare, accept, claims, merge, history, search,
-    doctor, scan,
+    run, status, plan, budget, report, explain, fit, compare, accept, claims, merge, history,
+    search, doctor, scan,
 ):  # fmt: skip
     app.command()(command)
 
@@ -63,8 +64,12 @@ def main() -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """An interrupt, of which those close behind are the same one: it ends things in good order."""
+    """Raise KeyboardInterrupt once; further interrupts within two seconds count as the same one."""
     global _interrupted
     before, _interrupted = _interrupted, time.monotonic()
     if _interrupted - before > ONE_INTERRUPT_SECONDS:
         raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Errors that say what to do: one line, the name that was meant, the remedy."""
+"""Errors for users: one line that names the mistake, the near names and the remedy."""
 
 import errno
 from collections.abc import Iterable
@@ -6,30 +6,30 @@ from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 TRY_AGAIN = {"try_again": True}  # in the detail of a failed record: a resumed run tries it again
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_NAME = 80  # characters of a name in an error
-NEAREST = 3  # names that are told of a long list
+NEAREST = 3  # suggestions from a long list of names
 
 
 class UserError(Exception):
-    """A mistake in what the user gave; shown as one line, without a traceback."""
+    """A mistake in the user's input; printed as one line, without a traceback."""
 
 
 class CannotWrite(UserError):
-    """A place that cannot be written to, such as a full disk, which is no fault of what ran."""
+    """A path that cannot be written, for example on a full disk; not a fault of the program."""
 
     detail = TRY_AGAIN
 
 
 def detail_of(error: Exception) -> dict[str, Any]:
-    """What a record keeps of an error: how far it came, where it tells; whether to try again."""
-    if isinstance(error, OSError) and error.errno in FULL:
+    """The detail of a failed record: the error's `detail`, and whether to try again."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return TRY_AGAIN
     return getattr(error, "detail", {})
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """A line for a name that is not there: the near ones first, else all of them."""
+    """An error line for an unknown name: the near names if any, else all known names."""
     names, name = sorted(known), shortened(name)
     near = get_close_matches(name, names, n=2, cutoff=0.6)
     if near:
@@ -38,22 +38,22 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def unknown_of_many(what: str, name: str, known: Iterable[str], listing: str) -> str:
-    """A line for a name of which there are many: the nearest few, and the command that lists all.
+    """An error line for an unknown name among many: the nearest few, and a command that lists all.
 
-    A name is as near as it, or its beginning, looks like the one that was given.
+    A name is near if it, or its beginning, resembles the given one.
     """
     names, name = list(known), shortened(name)
     if not names:
         return f"unknown {what} {name!r}; there are: none"
-    near = sorted(names, key=lambda one: -max(_alike(name, one), _alike(name, one[: len(name)])))
-    told = ", ".join(near[:NEAREST])
-    return f"unknown {what} {name!r}; the nearest: {told}; {listing} lists all {len(names)}"
 
+    def similarity(known_name: str) -> float:
+        candidates = (known_name, known_name[: len(name)])
+        return max(SequenceMatcher(None, name, text).ratio() for text in candidates)
 
-def _alike(one: str, other: str) -> float:
-    return SequenceMatcher(None, one, other).ratio()
+    nearest = ", ".join(sorted(names, key=similarity, reverse=True)[:NEAREST])
+    return f"unknown {what} {name!r}; the nearest: {nearest}; {listing} lists all {len(names)}"
 
 
 def shortened(text: str) -> str:
-    """A name as an error shows it: what is far too long is cut."""
+    """A name as an error shows it, cut at `LONGEST_NAME` characters."""
     return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"

@@ -2,15 +2,15 @@
 
 One multiply-add counts as one MAC. Counted: linear layers, convolutions, matrix products,
 attention, the selective scan and the local correlation. Not counted: norms, activations, softmax,
-elementwise products, pooling. Layers call these functions beside the code that they count; the
+elementwise products, pooling. Each layer has a `macs` method that calls these functions. The
 counters of `pks4.bench.measure.macs` use `OP_MACS` for operators that no public tool knows.
 
 The scan, per site, step and channel, forward: delta*A, (delta*u)*B, the state's multiply-add and
-the read-out with C are n multiplications each; delta*u and D*u are one each: 4n + 2. Backward: the
-states are computed again (3n), then nine n-sized products for the gradients of delta, u, A, B, C
-and the state (12n in all) and five single ones. The rule counts one recomputation; a backend may do
-more (`recompute` goes through all but the last 32 steps twice). The form used by the authors of
-Mamba, 9n + 2, is in FLOPs; `scan_flops` gives it for comparison.
+the read-out with C are n multiplications each; delta*u and D*u are one each: 4n + 2. Backward
+recomputes the states (3n), then takes nine n-sized products for the gradients of delta, u, A, B, C
+and the state (12n in all) and five single ones. The rule counts one recomputation. A backend may do
+more: `recompute` recomputes all but the last 32 steps twice. Mamba's authors use another form,
+9n + 2, in FLOPs; `scan_flops` gives it for comparison.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +19,16 @@ from math import prod
 
 RULE = "macs/v1"
 BACKBONE = "backbone"
-STAGES = (BACKBONE, "temporal", "head")  # of a contestant; costs are told by stage
+STAGES = (BACKBONE, "temporal", "head")  # of a contestant; costs are given by stage
 _open_stages: list[str] = []
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """While open, what runs belongs to this stage, whatever modules it goes through.
+    """Assign the operators that run inside this context to a stage, whatever module runs them.
 
-    For layers that serve two stages, as attention within frames that a rival also runs along time;
-    elsewhere the file's `STAGES` says by name which modules are not the backbone's.
+    For layers that serve two stages, such as attention that a rival runs both within frames and
+    along time. All other modules belong to a stage by their names, see `STAGES` of the file.
     """
     _open_stages.append(name)
     try:
@@ -38,7 +38,7 @@ def stage(name: str) -> Iterator[None]:
 
 
 def open_stage() -> str | None:
-    """The stage that is open, if any."""
+    """The stage of the innermost open context, if any."""
     return _open_stages[-1] if _open_stages else None
 
 
@@ -65,7 +65,7 @@ def scan_macs(steps: int, d: int, n: int) -> int:
 
 
 def scan_backward_macs(steps: int, d: int, n: int) -> int:
-    """MACs of the scan's backward, its recomputation of the states included."""
+    """MACs of the scan's backward, including the recomputation of the states."""
     return steps * d * (12 * n + 5)
 
 
@@ -80,7 +80,7 @@ def correlation_macs(pairs: int, sites: int, d: int, offsets: int) -> int:
 
 
 def _scan_op(shapes: Sequence[Sequence[int]], macs: Callable[[int, int, int], int]) -> int:
-    """MACs from the shapes of u, delta, A and on."""
+    """MACs from the shapes of u, delta, A and the other inputs of the scan."""
     u, n = shapes[0], shapes[2][1]
     return macs(prod(u[:-1]), u[-1], n)
 
@@ -97,7 +97,7 @@ OP_MACS: dict[str, Callable[[Sequence[Sequence[int]], Sequence[int]], int]] = {
 }
 for _backend in ("recompute", "numba", "mamba_ssm", "triton"):  # "reference" is plain PyTorch
     OP_MACS[f"pks4::scan_{_backend}"] = lambda ins, out: _scan_op(ins, scan_macs)
-    # its first inputs are the gradient of y and what forward kept
+    # its first inputs are the gradient of y and the tensors that forward kept
     OP_MACS[f"pks4::scan_{_backend}_backward"] = lambda ins, out: _scan_op(
         ins[2:], scan_backward_macs
     )

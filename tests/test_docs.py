@@ -159,7 +159,7 @@ def test_every_suite_is_told_of():
 def other_reports(text, root):
     """Reports that a text links beside a run, and that are of another one."""
     pairs = re.findall(
-        r"\(\.{0,2}/?results/reference/([\w-]+)\.jsonl\),?\s+\(?\[report\]\([./]*(reports/\S+?\.md)\)",
+        r"\(\.{0,2}/?results/reference/([\w-]+)\.jsonl\.gz\),?\s+\(?\[report\]\([./]*(reports/\S+?\.md)\)",
         text,
     )
     assert pairs, "no run with its report beside it"
@@ -176,5 +176,5 @@ def test_a_report_of_another_run_is_told(tmp_path):
     report = tmp_path / "reports" / "r.md"
     report.parent.mkdir()
     report.write_text("# old-run\n")
-    text = "[`a-run`](results/reference/a-run.jsonl)\n([report](reports/r.md))"
+    text = "[`a-run`](results/reference/a-run.jsonl.gz)\n([report](reports/r.md))"
     assert other_reports(text, tmp_path) == [("a-run", "reports/r.md")]

@@ -15,7 +15,7 @@ from pks4.bench.records import run_file
 from pks4.commands.parts.terminal import escaped, say, visible
 from pks4.data.dataset import Dataset
 from pks4.data.errors import DataError, ManifestError
-from pks4.data.index.parts.text import document
+from pks4.data.index.parts.text import read_json
 from pks4.data.index_folder import Indexed
 from pks4.data.manifest import read_manifest
 from pks4.errors import UserError, unknown_name
@@ -55,7 +55,7 @@ def test_json_that_no_parser_takes_is_one_line(tmp_path, content):
     for name, take in (
         ("index.json", lambda: Indexed.read(tmp_path)),
         ("dataset.json", lambda: Dataset.read(tmp_path)),
-        ("train.json", lambda: document(tmp_path / "train.json", list)),
+        ("train.json", lambda: read_json(tmp_path / "train.json", list)),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match=name):

@@ -1,8 +1,9 @@
 """Links that lead out of docs/ work on the site too: what they name comes along, in `repository/`.
 
-A page says `../suites/claims.toml`, as a code host wants it. Here that file is copied into the site
-and the link is turned to the copy. A Markdown file becomes a page of the site, whose own links are
-treated alike; a report brings its folder. What does not exist is left to the strict build to name.
+A page says `../suites/claims.toml`, as a code host wants it. This hook copies that file into the
+site and turns the link to the copy. A Markdown file becomes a page of the site, and its links are
+treated alike: a report brings the figures and tables that it shows. The strict build names what is
+missing.
 """
 
 import posixpath
@@ -34,9 +35,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(file)
         if file.is_documentation_page():
             waiting += linked(path, file.content_string)
-        elif file.name == "report":
-            beside = (ROOT / path).parent.glob("*/*")
-            waiting += [p.relative_to(ROOT).as_posix() for p in beside if p.suffix != ".md"]
     return files
 
 

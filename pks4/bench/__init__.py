@@ -14,5 +14,7 @@
     scan_speed    the scan against its floor
     report        tables, figures, findings, the page
 
+Under them: `units` (numbers for people) and `table` (one table, every format).
+
 `worker.py` and `environment.py` are doors for other revisions, see `compare/worktree.py`.
 """

@@ -1,4 +1,4 @@
-"""What is here and works, and why the rest does not."""
+"""Checks of this installation: what works, and why the rest does not."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 from pks4.bench.records import environment
 from pks4.errors import UserError
 
-State = Literal["ok", "absent", "wrong"]  # absent is no fault, wrong is
+State = Literal["ok", "absent", "wrong"]  # only "wrong" is a fault
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     state: State
@@ -23,13 +23,13 @@ def _right(condition: bool) -> State:
 
 
 def examine() -> list[Finding]:
-    """Look at everything; takes some seconds, since a ViT-B is really run."""
+    """Run all checks; takes some seconds, since a ViT-B computes one frame."""
     source = environment.provenance()
     versions = ", ".join(f"{name} {version}" for name, version in source.versions.items())
     machine = ", ".join(f"{k} {v}" for k, v in source.environment.items())
-    found = [Finding("versions", "ok", versions), Finding("machine", "ok", machine)]
-    found += [_device(), *_scans(), *_kernels(), *_readers(), _counters()]
-    return found
+    findings = [Finding("versions", "ok", versions), Finding("machine", "ok", machine)]
+    findings += [_device(), *_scans(), *_kernels(), *_readers(), _counters()]
+    return findings
 
 
 def _device() -> Finding:
@@ -49,19 +49,19 @@ def _scans() -> list[Finding]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     u = torch.linspace(-1, 1, 24, device=device).view(1, 4, 2, 3)
     x = (u, u, -u.new_ones(3, 2), u[..., :2], u[..., 1:], u.new_ones(3), u.new_zeros(3))
-    want, found = scan_sites_reference(*x)[0], []
+    want, findings = scan_sites_reference(*x)[0], []
     for name in BACKENDS:
         try:
             y = scan_sites(*x, backend=name)
         except ValueError as reason:
-            found.append(Finding(f"scan {name}", "absent", str(reason)))
+            findings.append(Finding(f"scan {name}", "absent", str(reason)))
             continue
         assert isinstance(y, torch.Tensor)  # no last state was asked for
         error = (y - want).abs().max().item()
         text = f"differs from the reference by {error:.1e}"
-        found.append(Finding(f"scan {name}", _right(error < 1e-5), text))
-    found.append(Finding("scan auto", "ok", f"takes {resolve('auto', device)} on {device}"))
-    return found
+        findings.append(Finding(f"scan {name}", _right(error < 1e-5), text))
+    findings.append(Finding("scan auto", "ok", f"takes {resolve('auto', device)} on {device}"))
+    return findings
 
 
 def _kernels() -> list[Finding]:
@@ -71,33 +71,33 @@ def _kernels() -> list[Finding]:
     from pks4.simulate.attention_kernels import KERNELS, declared_attention
 
     q = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0))
-    want, found = F.scaled_dot_product_attention(q, q, q), []
+    want, findings = F.scaled_dot_product_attention(q, q, q), []
     for name in KERNELS:
         try:
             with declared_attention(name):
                 error = (F.scaled_dot_product_attention(q, q, q) - want).abs().max().item()
         except (RuntimeError, NotImplementedError):
             text = "does not run on this device; simulated on meta tensors only"
-            found.append(Finding(f"attention {name}", "absent", text))
+            findings.append(Finding(f"attention {name}", "absent", text))
             continue
-        found.append(
+        findings.append(
             Finding(f"attention {name}", _right(error < 1e-5), f"differs from torch by {error:.1e}")
         )
-    return found
+    return findings
 
 
 def _readers() -> list[Finding]:
     from pks4.data.readers import READERS, reader_info
 
-    found = []
+    findings = []
     for name in READERS:
         try:
             info = reader_info(name)
         except UserError as error:
-            found.append(Finding(f"reader {name}", "absent", str(error)))
+            findings.append(Finding(f"reader {name}", "absent", str(error)))
         else:
-            found.append(Finding(f"reader {name}", "ok", str(info)))
-    return found
+            findings.append(Finding(f"reader {name}", "ok", str(info)))
+    return findings
 
 
 def _counters() -> Finding:

@@ -7,13 +7,12 @@ CSV files. A column or an axis has one scale, picked by `scale_for` from the val
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pks4.errors import UserError
 
-SOME = 6  # names in a note that tells of many
+NAMES_SHOWN = 6  # in a note about many
 MISSING = "–"  # noqa: RUF001 - the dash that a table shows for "no value"
 
 
@@ -70,7 +69,7 @@ def scale_for(values: Iterable[float | None], unit: str) -> Scale:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """One number with its own unit, for a sentence: `141.7e9, "MAC"` gives `142 GMAC`."""
+    """One number with its unit, for a sentence: `141.7e9, "MAC"` gives `142 GMAC`."""
     if value is None:
         return MISSING
     scale = _pick(abs(value), unit)
@@ -91,8 +90,8 @@ def in_full(value: float, unit: str | None, share: bool = False) -> str:
 
 def short(value: float, unit: str | None) -> str:
     """A whole number to its last digit, another to four, with its unit unless that is 1."""
-    told = "" if unit in (None, "", "1") else f" {unit}"
-    return f"{value:,}{told}" if isinstance(value, int) else f"{value:.4g}{told}"
+    suffix = "" if unit in (None, "", "1") else f" {unit}"
+    return f"{value:,}{suffix}" if isinstance(value, int) else f"{value:.4g}{suffix}"
 
 
 def _pick(size: float, unit: str) -> Scale:
@@ -124,6 +123,11 @@ def percent_interval(interval: tuple[float, float] | None) -> str:
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
+def level(share: float) -> str:
+    """The level of an interval: `95 %`."""
+    return f"{100 * share:.3g} %"
+
+
 def points(difference: float) -> str:
     """A difference of two fractions in percentage points, signed: `-12.3`."""
     return f"{100 * difference:+.1f}"
@@ -144,28 +148,22 @@ def whole(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def counted(number: int, singular: str, plural: str | None = None) -> str:
     """A number of things: `1 cell`, `3 cells`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def some(names: Sequence[str], what: str) -> str:
     """How many, and the first of them by name: `2 cells (a, b)`, `9 gaps (a, …, f and 3 more)`."""
-    more = f" and {len(names) - SOME} more" if len(names) > SOME else ""
-    return f"{counted(len(names), what)} ({', '.join(names[:SOME])}{more})"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{counted(len(names), what)} ({', '.join(names[:NAMES_SHOWN])}{more})"
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a sentence lists them: `a, b and c`, with semicolons if one has a comma itself."""
+    """Words as a sentence lists them: `a, b and c`, with semicolons if one of them has a comma."""
     items = list(words)
     comma = "; " if any("," in item for item in items) else ", "
     return " and ".join([comma.join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
-
-
-def plain(text: str) -> str:
-    """Text that Markdown and the HTML in it show as it is, on one line."""
-    safe = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|@])", r"\\\1", safe)
 
 
 def bytes_of(text: str) -> int:

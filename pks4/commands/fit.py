@@ -17,7 +17,7 @@ def fit(
     ] = "cuda-bf16",
     batch: Annotated[int, typer.Option(min=1, help="Clips of a step, for the most frames.")] = 1,
     kernel: Annotated[
-        str, typer.Option(help='"math" materialises attention scores; else the target\'s own.')
+        str, typer.Option(help='"math" materialises attention scores; else the target\'s default.')
     ] = "",
     suite: Annotated[str, typer.Option(help="Whose contestants.")] = "scaling",
     only: Annotated[list[str] | None, typer.Option("--only", help="A label; repeat.")] = None,
@@ -29,13 +29,13 @@ def fit(
 
     questions = fitting.ask(suite_named(suite)[0], only or [], memory, target, kernel, batch)
     with bar(note, "simulating steps") as update:
-        found = []
+        fits = []
         for answer in fitting.answers(questions, cores()):
-            found.append(answer)
-            update(len(found), len(questions))
-    found.sort(key=lambda f: -f.frames)
+            fits.append(answer)
+            update(len(fits), len(questions))
+    fits.sort(key=lambda f: -f.frames)
     if as_json:
-        print(json.dumps([vars(f) for f in found], indent=1))
+        print(json.dumps([vars(f) for f in fits], indent=1))
         return
-    print_table(*fitting.table(found))
-    print("", *fitting.remarks(questions[0], found), sep="\n")
+    print_table(*fitting.table(fits))
+    print("", *fitting.remarks(questions[0], fits), sep="\n")

@@ -24,7 +24,7 @@ def suites() -> Listing:
 
 
 def models(params: bool) -> Listing:
-    """Every contestant; with `params` its parameters at paper scale, which takes torch."""
+    """Every contestant; with `params` also its parameters at paper scale, which imports torch."""
     columns = ("model", "family", "trained", "paper", "summary")
     rows: list[tuple[Any, ...]] = [
         (m.name, *(m.facts.get(fact, "") for fact in ("FAMILY", "TRAINED", "PAPER")), m.summary)
@@ -34,14 +34,16 @@ def models(params: bool) -> Listing:
         return columns, rows
     from pks4.bench.contestants.card import Configuration, counted
 
-    found = [counted(m, Configuration(options={})) for m in catalogue.models().values()]
-    both = [(one.params_total, one.params_trainable) for one in found]
-    joined = [(*row[:3], *two, *row[3:]) for row, two in zip(rows, both, strict=True)]
+    counts = [counted(m, Configuration(options={})) for m in catalogue.models().values()]
+    joined = [
+        (*row[:3], count.params_total, count.params_trainable, *row[3:])
+        for row, count in zip(rows, counts, strict=True)
+    ]
     return (*columns[:3], "params_total", "params_trainable", *columns[3:]), joined
 
 
 def measures() -> Listing:
-    """Every measure, with the metrics that it gives."""
+    """Every measure with its metrics."""
     return ("measure", "metrics", "summary"), [
         (m.name, ", ".join(m.facts.get("METRICS", ())), m.summary)
         for m in catalogue.measures().values()
@@ -49,18 +51,18 @@ def measures() -> Listing:
 
 
 def runs(folders: Iterable[Path]) -> Listing:
-    """Every run in these folders, once, the latest first in each."""
+    """Every run in these folders, each name once, the latest first in each folder."""
     from pks4.bench.records import run_file
 
     rows: list[tuple[Any, ...]] = []
     paths: dict[str, Path] = {}
     for path in (path for folder in folders for path in run_file.runs(folder)):
-        paths.setdefault(path.name, path)
-    for path in paths.values():
+        paths.setdefault(run_file.name_of(path), path)
+    for name, path in paths.items():
         try:
             run = run_file.read(path)
         except UserError as error:
-            rows.append((path.stem, "", "", "", "", f"unreadable: {error}"))
+            rows.append((name, "", "", "", "", f"unreadable: {error}"))
             continue
         left = len(run.missing())
         state = "complete" if not left else f"{left} cells left"
@@ -72,7 +74,7 @@ def runs(folders: Iterable[Path]) -> Listing:
 
 
 def in_millions(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Listing:
-    """The same for people: counts of parameters in millions, under headings that say so."""
+    """The table for people: numbers of parameters in millions, with headings that say so."""
     names = {"params_total": "parameters, M", "params_trainable": "trained, M"}
     shown = [
         tuple(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pks4.bench.plan.user_inputs import Given
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.records.environment import cores
 from pks4.bench.records.folders import runs_folder, suite_named
 from pks4.bench.units import bytes_of
@@ -37,7 +37,7 @@ def run(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Cells beside each other; default: one a core, Slurm's own."),
+        typer.Option(min=1, help="Cells at once; default: one a core, with Slurm its limit."),
     ] = None,
     report: Annotated[
         bool | None, typer.Option(help="Write the report when done; default: not of a shard.")
@@ -45,7 +45,7 @@ def run(
     model: Own = None,
     fast: Fast = False,
     memory_limit: Annotated[
-        str, typer.Option(help="Of a cell that computes, such as 8GB; beyond it is a record.")
+        str, typer.Option(help="For a cell that computes, such as 8GB; more is a failure.")
     ] = "",
     device: Annotated[
         str | None,
@@ -79,12 +79,12 @@ def run(
     folder = out or runs_folder()
     if device:
         check_device(device, here=executor is None)
-    given = Given.parse(parsed, data, weights or [])
+    inputs = UserInputs.parse(parsed, data, weights or [], device)
     try:
         if resume:
-            session = runner.resume(parsed, text, folder, device, given, part)
+            session = runner.resume(parsed, text, folder, inputs, part)
         else:
-            session = runner.start(parsed, text, folder, device, given, part)
+            session = runner.start(parsed, text, folder, inputs, part)
         tell_notes(session.notes)
         note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
                    f"{len(session.header.cells)} cells to do")  # fmt: skip
@@ -98,7 +98,7 @@ def run(
             executor_options.send(session.path, executor, resources, limit, wait)
     except KeyboardInterrupt:
         again = shlex.join(["pks4-bench", *sys.argv[1:], *["--resume"] * (not resume)])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         note.print(f"interrupted; what was measured is kept in {folder}. Go on with: "
                    f"{escaped(again)}", soft_wrap=True)  # fmt: skip
         sys.exit(130)
@@ -109,7 +109,7 @@ def run(
 
 
 def _ended(run: Any, report: bool) -> int:
-    """Say what failed, print the path of the report or the run; the exit code."""
+    """Print what failed and the path of the report or the run; returns the exit code."""
     failures = [r for r in run.records if r.status != "ok"]
     for r in failures:
         where = escaped(f"{r.cell} {r.measure}: {r.reason or ''}")

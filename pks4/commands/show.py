@@ -1,4 +1,4 @@
-"""`pks4-bench show model`: the card of a contestant, and whether a checkpoint fits it."""
+"""`pks4-bench show`: the card of a contestant, whether a checkpoint fits it, the record schema."""
 
 import json
 from pathlib import Path
@@ -30,29 +30,31 @@ def model(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a contestant's card: place, what is trained, costs, published numbers beside ours."""
+    """Print a contestant's card: place, trained weights, costs, published numbers against ours."""
     entry = catalogue.find("model", name, catalogue.models())
     options = card.parsed_options(option or [])
-    wanted = card.Configuration(scale=scale, frames=frames, num_classes=classes, options=options)
+    configuration = card.Configuration(
+        scale=scale, frames=frames, num_classes=classes, options=options
+    )
     if weights:
         with note.status("loading"):
-            loaded = card.fit(entry, wanted, weights)
+            loaded = card.fit(entry, configuration, weights)
         _print_loaded(entry, weights, loaded, as_json)
         return
     with note.status("counting on meta"):
-        counted, pairs = card.counted(entry, wanted), card.beside(entry)
+        counted, pairs = card.counted(entry, configuration), card.published_pairs(entry)
     if as_json:
-        configured = {**vars(wanted), "counts": vars(counted)}
+        configured = {**vars(configuration), "counts": vars(counted)}
         print(json.dumps(
             {**card.stated(entry), "configuration": configured,
              "published": [_plain(pair) for pair in pairs]}, indent=1,
         ))  # fmt: skip
         return
-    _print_card(entry, wanted, counted, pairs)
+    _print_card(entry, configuration, counted, pairs)
 
 
 def _print_card(
-    entry: Entry, wanted: card.Configuration, counted: Counts, pairs: list[Pair]
+    entry: Entry, configuration: card.Configuration, counted: Counts, pairs: list[Pair]
 ) -> None:
     stated = card.stated(entry)
     for key in ("summary", "family", "paper", "place", "trained", "frames"):
@@ -61,22 +63,28 @@ def _print_card(
     print(f"{'official':<14}{theirs if stated['official_code'] else 'no code of the authors'}")
     for kind in ("scales", "variants"):
         print()
-        rows = [(name, _told(options) or "the defaults") for name, options in stated[kind].items()]
+        rows = [
+            (name, _options_line(options) or "the defaults")
+            for name, options in stated[kind].items()
+        ]
         print_table((kind, "options"), rows)
     print()
     rows = [(k, "none" if v is None else _value(v)) for k, v in stated["options"].items()]
     print_table(("option of build", "default"), rows)
     print()
-    over = f", {_told(wanted.options)}" if wanted.options else ""
-    print(f"{wanted.scale} scale, {wanted.frames} frames, {wanted.num_classes} classes{over}:")
+    over = f", {_options_line(configuration.options)}" if configuration.options else ""
+    print(
+        f"{configuration.scale} scale, {configuration.frames} frames, "
+        f"{configuration.num_classes} classes{over}:"
+    )
     print(f"parameters    {counted.params_total:,}, trained {counted.params_trainable:,}")
-    told = [f"{stage} {units.quantity(macs, 'MAC')}" for stage, macs in counted.macs.items()]
-    print(f"forward       {units.quantity(sum(counted.macs.values()), 'MAC')}: {', '.join(told)}")
+    stages = [f"{stage} {units.quantity(macs, 'MAC')}" for stage, macs in counted.macs.items()]
+    print(f"forward       {units.quantity(sum(counted.macs.values()), 'MAC')}: {', '.join(stages)}")
     print()
     if pairs:
         _print_pairs(pairs)
     else:
-        print("No published figure is held against this model.")
+        print("No published figure is compared with this model.")
 
 
 def _print_pairs(pairs: list[Pair]) -> None:
@@ -85,7 +93,7 @@ def _print_pairs(pairs: list[Pair]) -> None:
     reasons = list(dict.fromkeys(pair.verdict for pair in pairs if pair.needs_reason))
     rows = [
         (
-            _told(f.options) or "default",
+            _options_line(f.options) or "default",
             f.frames,
             f.num_classes,
             QUANTITIES[f.quantity],
@@ -105,7 +113,7 @@ def _print_pairs(pairs: list[Pair]) -> None:
     for number, reason in enumerate(reasons, start=1):
         print(f"why {number}: {reason}")
     if any(pair.alike is not None for pair in pairs):
-        print("like for like: ours in the stages that their count holds, beside theirs")
+        print("like for like: ours in the stages that their count includes, against theirs")
 
 
 def _print_loaded(entry: Entry, weights: Path, loaded: Any, as_json: bool) -> None:
@@ -120,9 +128,9 @@ def _print_loaded(entry: Entry, weights: Path, loaded: Any, as_json: bool) -> No
 
 
 def _plain(pair: Pair) -> dict[str, Any]:
-    """A pair as JSON has it, with what follows from it."""
+    """A pair as JSON, with its differences and its verdict."""
     return {
-        **vars(pair.figure),
+        **pair.figure.model_dump(),
         "ours": pair.ours,
         "difference": pair.difference,
         "alike": pair.alike,
@@ -131,7 +139,7 @@ def _plain(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _told(options: dict[str, Any]) -> str:
+def _options_line(options: dict[str, Any]) -> str:
     """Options on one line: `width=768, clip=true`."""
     return ", ".join(f"{name}={_value(value)}" for name, value in options.items())
 
@@ -144,6 +152,6 @@ def _value(value: Any) -> str:
 @show_app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of the lines of a run's file."""
-    from pks4.bench.records.record import json_schema
+    from pks4.bench.records.lines import json_schema
 
     print(json.dumps(json_schema(), indent=1))

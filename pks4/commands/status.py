@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from pks4.bench.cluster import dispatch
+from pks4.bench.cluster.status import COLUMNS, CellState, counts, states
+from pks4.bench.records import run_file
 from pks4.bench.records.folders import run_folders
+from pks4.bench.records.task_files import TaskCollector, TaskFiles
 from pks4.commands.parts import executor_options
 from pks4.commands.parts.terminal import AsJson, note, print_table, tell_notes
 from pks4.errors import UserError
@@ -23,31 +27,23 @@ def status(
     done, failed (recorded, with the reason), running, waiting, lost (its job is over without all
     its records), unknown (its executor could not be asked), to do.
     """
-    from pks4.bench.cluster import status as fates
-    from pks4.bench.records import run_file
-
     path = run_file.find_run(run, run_folders())
-    found = _states(path)
+    cells = _states(path)
     if as_json:
-        told = {"run": path.stem, "counts": fates.counts(found),
-                "cells": [one.model_dump() for one in found]}  # fmt: skip
-        print(json.dumps(told, indent=1))
+        document = {"run": run_file.name_of(path), "counts": counts(cells),
+                    "cells": [cell.model_dump() for cell in cells]}  # fmt: skip
+        print(json.dumps(document, indent=1))
         return
-    print_table(fates.COLUMNS, [one.row() for one in found])
-    print(f"\n{executor_options.counted(found)}")
-    executor_options.tell_lost(path, found)
+    print_table(COLUMNS, [cell.row() for cell in cells])
+    print(f"\n{executor_options.counted(cells)}")
+    executor_options.report_lost(path, cells)
 
 
-def _states(path: Path) -> list[Any]:
-    """The state of every cell. Where another process writes the run, that one gathers."""
-    from pks4.bench.cluster import dispatch
-    from pks4.bench.cluster import status as fates
-    from pks4.bench.records import run_file
-    from pks4.bench.records.task_files import Gathering, Tasks
-
-    run, tasks = run_file.read(path), Tasks(path)
+def _states(path: Path) -> list[CellState]:
+    """The state of every cell. If another process writes the run, it is that one that collects."""
+    run, tasks = run_file.read(path), TaskFiles(path)
     tell_notes(run.torn)
-    jobs = tasks.jobs()
+    jobs = tasks.submissions()
     try:
         live = dispatch.ask(run, jobs)
     except UserError as error:
@@ -55,9 +51,9 @@ def _states(path: Path) -> list[Any]:
         live = None
     if run_file.is_held(path):
         note.print("a process here or on another host is at work on it")
-        run = run_file.read(path)  # anew: what a job wrote before its end is in it
+        run = run_file.read(path)  # again: it now has what a job wrote before its end
     elif tasks.folder.exists():
-        with Gathering(path) as gathering:
-            gathering.look()
-            run = gathering.run
-    return fates.states(run, jobs, live)
+        with TaskCollector(path) as collector:
+            collector.collect()
+            run = collector.run
+    return states(run, jobs, live)

@@ -1,16 +1,23 @@
-"""Data: the embedded set 'kinetic digits', its manifests, the video readers, clips in memory.
+"""Data: the embedded data set, users' data sets, video readers, clips in memory.
 
-    from pks4.data import Dataset, make
+    from pks4.data import Dataset, make_dataset
 
-    dataset = make.make("temporal", counts={"train": 1800, "val": 180, "test": 360})
+    dataset: Dataset = make_dataset("temporal", counts={"train": 1800, "val": 180, "test": 360})
 
-`make` is the module `kinetic_digits/make_dataset.py`; its function of that name renders a data set.
-Importing this package imports none of torch, av, scikit-learn; each file takes what it needs.
+`make_dataset` is the function `make` of `kinetic_digits/make_dataset.py`. Importing this package
+imports none of torch, av, scikit-learn; each file imports what it needs.
 
-The flow, one file a step. In `kinetic_digits/`: tasks -> trajectory and long_task (where the sprite
-is) -> sprites -> render (frames) -> encode (H.264) -> make_dataset (a folder). Here: manifest and
-dataset (what the folder holds) -> integrity (is it still so) -> readers (frames back) ->
-decoded_split (a tensor). leak_probe and leak_views ask whether a task can be cheated.
+    kinetic_digits/  the embedded data set: rendering, encoding, leak probes
+    index/           official annotations of real data sets -> manifests of a user's videos
+    readers/         exact frames of a video by PyAV, decord or TorchCodec
+    manifest         one CSV a split, one line a clip, read strictly
+    dataset          the folder of an embedded data set, and the cache of such folders
+    index_folder     the folder of an indexed data set
+    integrity        whether the files of a data set are unchanged
+    sampling         which frames and crops of a video a model sees
+    decoded_split    a split decoded into one tensor
+    video_dataset    a split decoded clip by clip while training; bad clips are counted
+    errors           errors of the data room, one line each
 """
 
 from importlib import import_module
@@ -18,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pks4.data.dataset import Dataset
-    from pks4.data.kinetic_digits import make_dataset as make
+    from pks4.data.kinetic_digits.make_dataset import make as make_dataset
 
-__all__ = ["Dataset", "make"]
+__all__ = ["Dataset", "make_dataset"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Dataset` and `make` when first asked for, so that the package stays light."""
+    """Import `Dataset` and `make_dataset` on first use, so that the package stays light."""
     if name == "Dataset":
         return import_module("pks4.data.dataset").Dataset
-    if name == "make":
-        return import_module("pks4.data.kinetic_digits.make_dataset")
+    if name == "make_dataset":
+        return import_module("pks4.data.kinetic_digits.make_dataset").make
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

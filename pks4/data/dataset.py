@@ -1,22 +1,22 @@
-"""A rendered data set: what its folder holds, and where such folders are kept.
+"""A rendered data set: its folder, and the cache of such folders.
 
 A folder `<task>-<size>px-<frames>f-seed<seed>-v<generator>-train<n>-val<n>-test<n>` holds
-`<split>/<index>.mp4`, one manifest `<split>.csv` a split, and `dataset.json`.  That last file is
-written when everything else is in place: a folder without it is not finished.
+`<split>/<index>.mp4`, one manifest `<split>.csv` a split, and `dataset.json`.  `dataset.json` is
+written last: a folder without it is not finished.
 """
 
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pks4.data.errors import CacheError, DataError
-from pks4.data.manifest import leaves
+from pks4.data.manifest import leaves_folder
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of dataset.json and of index.json
 DESCRIPTION = "dataset.json"
 
 
@@ -26,7 +26,7 @@ class Dataset(BaseModel):
     `splits` maps each split to its manifest, `counts` to its number of clips; `size` is the side in
     pixels, `frames` the length of a clip, `fps` its rate.  `digest` is the sha256 over the clips'
     frames_sha256 in order of splits and lines: equal digests mean equal frames before encoding.
-    `versions` names the packages that rendered it.
+    `versions` holds the versions of the packages that rendered it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,41 +48,55 @@ class Dataset(BaseModel):
     def read(cls, root: Path | str) -> "Dataset":
         """The finished data set in folder `root`.
 
-        Raises DataError if the folder holds none, or one that cannot be understood.
+        Raises DataError if the folder holds none, or its description is invalid.
         """
         root = Path(root)
-        path = root / DESCRIPTION
         remedy = "make the data set again (delete the folder if that does not help)"
-        try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
-            raise DataError(f"{root}: no finished data set here; {remedy}") from None
-        except (ValueError, RecursionError):
-            raise DataError(f"{path}: not JSON; {remedy}") from None
-        if not isinstance(fields, dict) or fields.pop("schema_version", None) != SCHEMA_VERSION:
-            raise DataError(f"{path}: schema_version is not {SCHEMA_VERSION}; {remedy}")
-        try:
-            dataset = cls(root=root, **fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise DataError(f"{path}: {place}: {first['msg']}; {remedy}") from None
+        dataset = read_description(cls, root, DESCRIPTION, "data set", remedy)
         for split, name in dataset.splits.items():
-            if leaves(str(name)):
-                said = f"splits.{split}: {str(name)!r} leaves the folder"
-                raise DataError(f"{path}: {said}; {remedy}")
+            if leaves_folder(str(name)):
+                fault = f"splits.{split}: {str(name)!r} leaves the folder"
+                raise DataError(f"{root / DESCRIPTION}: {fault}; {remedy}")
         manifests = {split: root / name for split, name in dataset.splits.items()}
         return dataset.model_copy(update={"splits": manifests})
 
     def description(self) -> dict[str, Any]:
-        """What `dataset.json` holds: every field but the root, manifests relative to it."""
+        """The content of `dataset.json`: every field but the root, with paths relative to it."""
         fields = self.model_dump(mode="json", exclude={"root"})
         fields["splits"] = {split: path.name for split, path in self.splits.items()}
         return {"schema_version": SCHEMA_VERSION, **fields}
 
 
+Described = TypeVar("Described", bound=BaseModel)
+
+
+def read_description(
+    model: type[Described], root: Path, name: str, noun: str, remedy: str
+) -> Described:
+    """The model that the JSON file `name` in folder `root` describes.
+
+    Raises DataError, with the remedy, if the file is missing, is not JSON, has another schema
+    version, or does not fit the model. `noun` names what a missing file means is not finished.
+    """
+    path = root / name
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise DataError(f"{root}: no finished {noun} here; {remedy}") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: not JSON; {remedy}") from None
+    if not isinstance(fields, dict) or fields.pop("schema_version", None) != SCHEMA_VERSION:
+        raise DataError(f"{path}: schema_version is not {SCHEMA_VERSION}; {remedy}")
+    try:
+        return model(root=root, **fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: {field}: {first['msg']}; {remedy}") from None
+
+
 def cache_root(cache: Path | str | None = None) -> Path:
-    """The folder that data sets are kept in: `cache`, else $PKS4_CACHE, else the user's cache."""
+    """The folder of data sets: `cache`, else $PKS4_CACHE, else the user's cache folder."""
     chosen = cache or os.environ.get("PKS4_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -92,9 +106,9 @@ def cache_root(cache: Path | str | None = None) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there in full or not at all.
+    """Write a file atomically, through a temporary file.
 
-    Raises CacheError, naming the remedy, where the folder cannot be written to.
+    Raises CacheError, with the remedy, if the folder cannot be written to.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -112,5 +126,5 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def digest(hashes: list[str]) -> str:
-    """One sha256 over a list of them."""
+    """One sha256 over a list of sha256 hashes."""
     return hashlib.sha256("".join(hashes).encode()).hexdigest()

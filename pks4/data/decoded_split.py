@@ -1,4 +1,4 @@
-"""A split in memory, for training: every clip decoded once, into one tensor.
+"""A split in memory, for training: every clip is decoded once, into one tensor.
 
 Letters: n clips, t frames, h w rows and columns; channels RGB.
 """
@@ -48,11 +48,11 @@ def load_split(
 ) -> Clips:
     """Decode `frames` frames of every clip of a split, the centres of equal segments.
 
-    `limit` takes only the first so many clips (labels go round, so they stay balanced);
-    `max_bytes` bounds the tensor; `progress(done, total)` is told of clips.
-    Raises DataError for a setting that cannot be met or a data set that was changed since it was
-    made, and BadClipsError, after all clips were
-    tried, if any could not be read exactly or has another length than its manifest says.
+    `limit` takes only the first so many clips (labels cycle, so they stay balanced); `max_bytes`
+    bounds the tensor; `progress(done, total)` counts clips.
+    Raises DataError for a setting out of range or a data set that was changed since it was made.
+    Raises BadClipsError, after all clips were tried, if any could not be read exactly or has
+    another length than its manifest says.
     """
     if split not in dataset.splits:
         raise DataError(unknown_name("split", split, dataset.splits))
@@ -74,12 +74,13 @@ def load_entries(
 ) -> Clips:
     """`load_split` on the entries of any manifest; all clips must have one frame size."""
     info = reader_info(reader)
-    short = min(entries, key=lambda entry: entry.num_frames)
-    if not 1 <= frames <= short.num_frames:
-        raise DataError(f"frames is {frames}; {short.path} has {short.num_frames}, give 1..that")
+    shortest = min(entries, key=lambda entry: entry.num_frames)
+    if not 1 <= frames <= shortest.num_frames:
+        most = shortest.num_frames
+        raise DataError(f"frames is {frames}; {shortest.path} has {most}, give 1..{most}")
     video: torch.Tensor | None = None
     errors: list[Exception] = []
-    # Threads, not processes: decoding leaves the interpreter's lock, and a reader lives one call.
+    # Threads, not processes: decoding releases the interpreter lock, and each call opens a reader.
     with (
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         closing(pool.map(lambda entry: _read(entry, frames, reader), entries)) as clips,
@@ -89,9 +90,9 @@ def load_entries(
                 errors.append(clip)
                 continue
             if video is None:
-                video = _room(len(entries), clip.shape, max_bytes)
+                video = _empty_video(len(entries), clip.shape, max_bytes)
             if clip.shape[1:3] != tuple(video.shape[3:]):
-                errors.append(_other_size(entries[position].path, clip, video))
+                errors.append(_size_error(entries[position].path, clip, video))
                 continue
             video[position] = torch.from_numpy(clip).permute(0, 3, 1, 2)  # (t, 3, h, w)
             if progress is not None:
@@ -115,8 +116,8 @@ def _read(entry: Entry, frames: int, reader: str) -> NDArray[np.uint8] | VideoEr
         return error
 
 
-def _room(clips: int, shape: tuple[int, ...], max_bytes: int) -> torch.Tensor:
-    """An empty (n, t, 3, h, w) tensor, if it fits."""
+def _empty_video(clips: int, shape: tuple[int, ...], max_bytes: int) -> torch.Tensor:
+    """An empty (n, t, 3, h, w) tensor. Raises DataError above max_bytes."""
     frames, height, width, channels = shape
     needed = clips * frames * height * width * channels
     if needed > max_bytes:
@@ -127,9 +128,9 @@ def _room(clips: int, shape: tuple[int, ...], max_bytes: int) -> torch.Tensor:
     return torch.empty(clips, frames, channels, height, width, dtype=torch.uint8)
 
 
-def _other_size(path: Path, clip: NDArray[np.uint8], video: torch.Tensor) -> DataError:
-    found, first = clip.shape[1:3], tuple(video.shape[3:])
-    return DataError(f"{path}: frames are {found}, the first clip's {first}; make them one size")
+def _size_error(path: Path, clip: NDArray[np.uint8], video: torch.Tensor) -> DataError:
+    size, first = clip.shape[1:3], tuple(video.shape[3:])
+    return DataError(f"{path}: frames are {size}, the first clip's {first}; make them one size")
 
 
 def _bad_clips(errors: list[Exception], total: int) -> BadClipsError:

@@ -1,4 +1,4 @@
-"""The errors of the data room: each one line, each naming its remedy."""
+"""Errors of the data room: each is one line with its remedy."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,7 +12,7 @@ VIDEO_ERROR_KINDS: tuple[VideoErrorKind, ...] = get_args(VideoErrorKind)
 
 
 class DataError(UserError, ValueError):
-    """A setting that no data set can be made with or read by."""
+    """A setting or a file that no data set can be made or read with."""
 
 
 class ManifestError(DataError):
@@ -20,14 +20,14 @@ class ManifestError(DataError):
 
 
 class CacheError(CannotWrite, OSError):
-    """A cache folder that cannot be written to."""
+    """A cache folder that cannot be written."""
 
 
 class BadClipsError(DataError):
     """Clips of a split that could not be read exactly.
 
-    `errors` holds every one of them, in the order in which they were met; `detail`, for a record,
-    how many they are and the first twenty.
+    `errors` holds all of them, in order of reading; `detail`, for a record, their number and the
+    first twenty.
     """
 
     def __init__(self, message: str, errors: list[Exception]) -> None:
@@ -40,8 +40,8 @@ class VideoError(UserError):
     """A video that could not be read exactly.
 
     `kind` is one of
-    missing (no such file), open (not a video the reader can open), no_video (no video stream),
-    no_frames (no frame in it), truncated (fewer frames than asked for or declared),
+    missing (no such file), open (not a video that the reader can open), no_video (no video stream),
+    no_frames (no frame in it), truncated (fewer frames than requested or declared),
     decode (the decoder failed), inexact (this reader would return wrong frames, or the file holds
     more than declared), backend (the reader is not installed).
     """
@@ -56,14 +56,14 @@ class VideoError(UserError):
 
 
 def wrong_count(path: Path | str, found: int, declared: int) -> VideoError:
-    """The error for a file that holds another number of frames than was declared."""
+    """The error for a file with another number of frames than declared."""
     kind: VideoErrorKind = "truncated" if found < declared else "inexact"
     remedy = "restore the file, or correct num_frames"
     return VideoError(path, kind, f"{found} frames where {declared} were declared; {remedy}")
 
 
 def _video_error(line: str, path: Path, kind: VideoErrorKind) -> VideoError:
-    """Rebuild an error that travelled between processes."""
+    """Rebuild an error from its pickle, in another process."""
     error = VideoError(path, kind, "")
     error.args = (line,)
     return error

@@ -1,8 +1,8 @@
 """A manifest: one CSV per split, one line a clip, read strictly.
 
 Columns path, label, class, num_frames are required; sprite, frames_sha256 and file_sha256 may be
-left out or empty.  Paths are relative to the manifest's own folder and stay inside it, unless the
-caller allows otherwise.  A bad line stops the reading with one error that starts with file:line.
+missing or empty.  Paths are relative to the manifest's folder and stay inside it, unless the caller
+allows otherwise.  A bad line stops the reading with one error that starts with file:line.
 """
 
 import csv
@@ -46,11 +46,11 @@ def read_manifest(
     """Read a manifest, in the order of its lines.
 
     `classes` is the label map: a label must index it and the class must be the name it holds.
-    Without one, a label must keep one class name throughout.  `folder` is what paths are relative
-    to, if not the manifest's own folder.  `allow_outside` accepts absolute
-    paths and paths that leave the manifest's folder; `check_files` asks that every file exists.
+    Without one, a label must keep one class name throughout.  `folder` is the base of paths; the
+    default is the manifest's folder.  `allow_outside` accepts absolute paths and paths that leave
+    the folder; `check_files` requires every file to exist.
 
-    Raises ManifestError, naming file:line and the remedy, at the first bad line.
+    Raises ManifestError, with file:line and the remedy, at the first bad line.
     """
     path = Path(path)
     names = dict(enumerate(classes)) if classes is not None else {}
@@ -88,15 +88,15 @@ def manifest_text(rows: Iterable[dict]) -> str:
 
 
 def verify(entry: Entry, *, reader: str = "pyav", check_hash: bool = False) -> None:
-    """Decode a clip of a manifest and ask that it holds exactly `num_frames` frames.
+    """Decode a clip of a manifest and require exactly `num_frames` frames.
 
-    `check_hash` also compares the file's bytes with `file_sha256`, where the manifest has one.
+    `check_hash` also compares the file's bytes with `file_sha256`, if the manifest has it.
     Raises VideoError for a clip that is missing, unreadable, shorter or longer, and DataError for
-    bytes that differ.
+    other bytes.
     """
-    found = count_frames(entry.path, reader)
-    if found != entry.num_frames:
-        raise wrong_count(entry.path, found, entry.num_frames)
+    num_frames = count_frames(entry.path, reader)
+    if num_frames != entry.num_frames:
+        raise wrong_count(entry.path, num_frames, entry.num_frames)
     if check_hash and entry.file_sha256:
         digest = hashlib.sha256(entry.path.read_bytes()).hexdigest()
         if digest != entry.file_sha256:
@@ -138,30 +138,30 @@ def _entry(where: str, cells: dict[str, str], folder: Path, allow_outside: bool)
     text = cells["path"]
     if not text:
         raise ManifestError(f"{where}: empty path; give the clip's path relative to the manifest")
-    if not allow_outside and leaves(text):
+    if not allow_outside and leaves_folder(text):
         raise ManifestError(
             f"{where}: path {shortened(text)!r} leaves the manifest's folder; "
             "use a relative path below it, or pass allow_outside=True"
         )
-    num_frames = _whole(where, "num_frames", cells["num_frames"])
+    num_frames = _whole_number(where, "num_frames", cells["num_frames"])
     if num_frames < 1:
         raise ManifestError(f"{where}: num_frames is {num_frames}; a clip has at least one frame")
     sprite = cells.get("sprite")
     return Entry(
         path=folder / text,
-        label=_whole(where, "label", cells["label"]),
+        label=_whole_number(where, "label", cells["label"]),
         class_name=cells["class"],
         num_frames=num_frames,
-        sprite=_whole(where, "sprite", sprite) if sprite else None,
+        sprite=_whole_number(where, "sprite", sprite) if sprite else None,
         frames_sha256=cells.get("frames_sha256") or None,
         file_sha256=cells.get("file_sha256") or None,
     )
 
 
-def leaves(text: str) -> bool:
-    """Whether a path is absolute or climbs, in the notation of either family of systems."""
-    kinds = (PurePosixPath(text), PureWindowsPath(text))
-    return any(kind.anchor or ".." in kind.parts for kind in kinds)
+def leaves_folder(text: str) -> bool:
+    """Whether a path is absolute or climbs, in POSIX or in Windows notation."""
+    paths = (PurePosixPath(text), PureWindowsPath(text))
+    return any(path.anchor or ".." in path.parts for path in paths)
 
 
 def _is_file(path: Path) -> bool:
@@ -171,12 +171,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _whole(where: str, column: str, text: str) -> int:
+def _whole_number(where: str, column: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        given = shortened(text)
-        raise ManifestError(f"{where}: {column} {given!r} is not a whole number") from None
+        value = shortened(text)
+        raise ManifestError(f"{where}: {column} {value!r} is not a whole number") from None
 
 
 def _check_label(where: str, entry: Entry, names: dict[int, str], *, mapped: bool) -> None:

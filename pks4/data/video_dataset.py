@@ -1,9 +1,9 @@
-"""A split on disk as a torch data set: one reader an item, bad clips counted, never replaced.
+"""A split on disk, decoded clip by clip; bad clips are counted and never replaced.
 
-A reader lives one call, so nothing of it is shared between threads or carried over a fork.  What is
-drawn depends on (seed, epoch, index) alone, whatever worker draws it.  A clip that cannot be read
-exactly comes as a `Bad` item; `collate` leaves it out of the batch and hands it over beside the
-batch, and `Tally` counts over workers and stops when too many are bad.
+Each item opens and closes a reader, so threads and forks share none.  Random choices depend
+on (seed, epoch, index) alone, whatever worker makes them.  A clip that cannot be read exactly
+becomes a `Bad` item.  `collate` moves it from the batch's tensors to the batch's list `bad`;
+`BadClipCounter` counts over workers and raises an error when too many are bad.
 
 Letters: b clips of a batch, v views, t frames, h w rows and columns.
 """
@@ -32,7 +32,7 @@ class Bad:
 
     @property
     def name(self) -> str:
-        """Folder, file and kind, without the way to where this user keeps videos."""
+        """Folder, file and kind, without the user's path to the folder."""
         path = self.error.path
         return f"{path.parent.name}/{path.name} [{self.error.kind}]"
 
@@ -53,8 +53,8 @@ class Batch:
 class Videos:
     """Items (video, label, index), or Bad.
 
-    In training a video is (t, 3, size, size) uint8; else all its views (v, t, 3, size, size).
-    An item is asked for by its epoch, so that workers may live longer than one.
+    In training a video is (t, 3, size, size) uint8; in evaluation it is all views
+    (v, t, 3, size, size). `at` takes the epoch, so that workers may persist over epochs.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Videos:
         return len(self.entries)
 
     def at(self, epoch: int, index: int) -> tuple[torch.Tensor, int, int] | Bad:
-        """A clip as this epoch draws it."""
+        """A clip with the random choices of this epoch."""
         entry = self.entries[index]
         try:
             video = self._train(entry, epoch, index) if self.training else self._views(entry)
@@ -88,14 +88,14 @@ class Videos:
             return Bad(index, error)
 
     def describe(self) -> dict[str, Any]:
-        """What a record must say about how clips were read and drawn."""
+        """How clips are read and sampled, for a record."""
         return {"training": self.training, "seed": self.seed, "clips": len(self.entries),
                 "reader": self._reader_info, "sampling": self.sampling.describe()}  # fmt: skip
 
     def _train(self, entry: Entry, epoch: int, index: int) -> torch.Tensor:
-        chance = torch.Generator().manual_seed(_mix(self.seed, epoch, index))
-        video = self._read(entry, train_frames(self.sampling, entry.num_frames, chance))
-        return train_picture(self.sampling, video, chance, may_flip=self.may_flip(entry.label))
+        generator = torch.Generator().manual_seed(_mix(self.seed, epoch, index))
+        video = self._read(entry, train_frames(self.sampling, entry.num_frames, generator))
+        return train_picture(self.sampling, video, generator, may_flip=self.may_flip(entry.label))
 
     def _views(self, entry: Entry) -> torch.Tensor:
         clips = eval_frames(self.sampling, entry.num_frames)
@@ -109,7 +109,7 @@ class Videos:
 
 
 def collate(items: Sequence[tuple[torch.Tensor, Any, int] | Bad]) -> Batch:
-    """A batch of the clips that were read, the others beside it."""
+    """A batch of the clips that were read; `bad` lists the others."""
     good = [item for item in items if not isinstance(item, Bad)]
     labels = [torch.as_tensor(label) for _, label, _ in good]
     return Batch(
@@ -121,15 +121,15 @@ def collate(items: Sequence[tuple[torch.Tensor, Any, int] | Bad]) -> Batch:
 
 
 @dataclass
-class Tally:
-    """Bad clips of an epoch of `total` clips; raises BadClipsError above a share of `max_bad`."""
+class BadClipCounter:
+    """The bad clips of an epoch of `total` clips; above a share of `max_bad` an error."""
 
     total: int
     max_bad: float = 0.01
     bad: list[Bad] = field(default_factory=list)
 
     def add(self, bad: Sequence[Bad]) -> None:
-        """Count a batch's bad clips, and stop once they are more than the share of all clips."""
+        """Add a batch's bad clips. Raises BadClipsError above the share `max_bad` of all clips."""
         self.bad.extend(bad)
         if len(self.bad) <= self.max_bad * self.total:
             return
@@ -142,11 +142,11 @@ class Tally:
 
 
 def _never(label: int) -> bool:
-    """No flip, where the data set does not say that one is allowed; spawned workers carry it."""
+    """No flip, unless the data set allows it; a plain function, which workers can pickle."""
     return False
 
 
 def _mix(seed: int, epoch: int, index: int) -> int:
-    """One seed of three numbers, without the collisions of a sum."""
+    """Hash three numbers to one seed; a plain sum would collide."""
     high, low = np.random.SeedSequence([seed, epoch, index]).generate_state(2)
     return (int(high) << 31) ^ int(low)

@@ -5,8 +5,8 @@ Each site of `a` is compared with the sites of `b` in a window around it:
     volume[p, y, x, k] = sum_d a[p, y, x, d] * b[p, y + dy_k, x + dx_k, d]
 
 with offsets (dy_k, dx_k) in row-major order, dilation * (-radius … radius). Offsets off the grid
-give 0; `on_grid` says which they are. A product-and-sum in plain autograd would keep the products,
-which are `offsets` times the features; here nothing but a and b is kept.
+give 0; `on_grid` marks the others. Plain autograd would keep the products for backward, `offsets`
+times the size of the features; this operator keeps only a and b.
 """
 
 import torch
@@ -20,7 +20,7 @@ Maps = Float[Tensor, "p h w d"]
 
 
 def window_offsets(radius: int, dilation: int = 1) -> list[tuple[int, int]]:
-    """The (dy, dx) of a square window, row-major, (2 radius + 1)^2 of them."""
+    """The (2 radius + 1)^2 offsets (dy, dx) of a square window, row-major."""
     steps = [dilation * k for k in range(-radius, radius + 1)]
     return [(dy, dx) for dy in steps for dx in steps]
 
@@ -28,7 +28,7 @@ def window_offsets(radius: int, dilation: int = 1) -> list[tuple[int, int]]:
 def on_grid(
     h: int, w: int, radius: int, dilation: int = 1, device=None
 ) -> Bool[Tensor, "{h} {w} k"]:
-    """Which offsets of which site fall on the grid: bool (h, w, offsets)."""
+    """Whether each offset of each site falls on the grid: bool (h, w, offsets)."""
     offsets = torch.tensor(window_offsets(radius, dilation), device=device)  # (k, 2)
     y = torch.arange(h, device=device)[:, None, None] + offsets[:, 0]
     x = torch.arange(w, device=device)[None, :, None] + offsets[:, 1]
@@ -38,7 +38,7 @@ def on_grid(
 def local_correlation_reference(
     a: Maps, b: Maps, radius: int, dilation: int = 1
 ) -> Float[Tensor, "p h w k"]:
-    """The same volume from all windows at once, in plain autograd; shapes as below."""
+    """The same volume in plain autograd, from all windows at once; shapes as below."""
     p, h, w, d = a.shape
     pad, side = radius * dilation, 2 * radius + 1
     windows = F.unfold(b.permute(0, 3, 1, 2), side, dilation=dilation, padding=pad)

@@ -1,19 +1,19 @@
 """PKS4: one plug-in module that gives a per-frame 2D backbone a sense of time.
 
-    p      = KinematicPriorEncoder(norm(x))                what moved, where its edges are
-    u, z   = in(norm(x))                                   scanned stream and its gate
+    p      = KinematicPriorEncoder(norm(x))                what moves, where its edges are
+    u, z   = in(norm(x))                                   the scanned stream and its gate
     delta  = dt(x_dt(u)) + W_delta p                       how fast each scanner updates
     B, C   = x_B(u) + W_B p,  x_C(u) + W_C p               what it writes and what it reads
     y      = scan over time, one scanner per site          linear in t, sites independent
-    x      = x + gate * out(y * silu(z))                   gate starts at 0: the backbone unchanged
+    x      = x + gate * out(y * silu(z))                   gate starts at 0: the identity
 
-The W start at 0, so that the module starts as an unmodulated SSM. `modulation="multiplicative"`
-gives B and C the form x_B(u) * (1 + W_B p). The abstract of arXiv 2604.26461 says that the priors
-drive delta, B and C; it does not say in which form, nor sizes or the scan's direction: each is an
-option, with the default's source, in `pks4.method.options`.
+Each W starts at 0, so the module starts as an unmodulated SSM. `modulation="multiplicative"` gives
+B and C the form x_B(u) * (1 + W_B p). The abstract of arXiv 2604.26461 says that the priors drive
+delta, B and C. It gives neither the form, nor sizes, nor the direction of the scan. Each of these
+is an option in `pks4.method.options`, which names the source of its default.
 
-The whole clip goes through `PKS4.forward`; a causal module also takes frame after frame, in
-`PKS4.step`, with the same result and a state whose size does not grow.
+`PKS4.forward` takes a whole clip. A causal module also streams: `PKS4.step` takes one frame at a
+time, with the same result and a state of constant size.
 """
 
 from math import log
@@ -28,24 +28,24 @@ from torch.utils.checkpoint import checkpoint
 from pks4.checks import at_least_one
 from pks4.macs import linear_macs, scan_macs
 from pks4.method.options import Options, options_from
-from pks4.method.prior import KinematicPriorEncoder, Look
+from pks4.method.prior import FrameFeatures, KinematicPriorEncoder
 from pks4.scan import inverse_softplus, scan_sites
 from pks4.scan.reference import advance
 
 Features = Float[Tensor, "b t h w d"]
-GATE_GAIN = 10.0  # Adam's steps have a fixed size: so the gate opens in tens of steps
+GATE_GAIN = 10.0  # Adam's steps have a fixed size; with this gain the gate opens in tens of steps
 
 
 class StreamState(NamedTuple):
-    """What a causal module remembers of the frames so far; its size does not grow with them."""
+    """The state of a causal module after some frames; its size is constant."""
 
-    frames: Int[Tensor, " b"]  # how many there were
-    look: Look  # of the last one, each (b, h, w, its channels)
+    frames: Int[Tensor, " b"]  # number of frames so far
+    last_frame: FrameFeatures  # each (b, h, w, its channels)
     scan: Float[Tensor, "b s inner n"]  # float32 at least
 
 
 class Scanner(nn.Module):
-    """One direction of time: projections of delta, B, C, their modulation, and the scan."""
+    """One direction of time: projections to delta, B, C, their modulation, and the scan."""
 
     def __init__(self, d: int, rank: int, options: Options, *, reverse: bool = False) -> None:
         super().__init__()
@@ -56,11 +56,11 @@ class Scanner(nn.Module):
         self.dt_proj = nn.Linear(rank, d, bias=False)
         self.dt_bias = nn.Parameter(_inverse_softplus_of_log_uniform(d))
         self.A_log = nn.Parameter(torch.arange(1.0, n + 1).log().repeat(d, 1))
-        self.D = nn.Parameter(torch.zeros(d))  # the residual carries the frame itself already
+        self.D = nn.Parameter(torch.zeros(d))  # the residual connection already carries the frame
         sizes = {"delta": d, "B": n, "C": n}
-        wanted = options.modulate if options.has_priors else ()
+        modulated = options.modulate if options.has_priors else ()
         self.prior_proj = nn.ModuleDict(
-            {name: nn.Linear(options.prior_channels, sizes[name], bias=False) for name in wanted}
+            {name: nn.Linear(options.prior_channels, sizes[name], bias=False) for name in modulated}
         )
         for projection in self.prior_proj.values():
             nn.init.zeros_(projection.weight)
@@ -83,9 +83,9 @@ class Scanner(nn.Module):
         priors: Float[Tensor, "b s p"] | None,
         state: Float[Tensor, "b s d n"],
     ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s d n"]]:
-        """One frame u (b, s, d) after the state (b, s, d, n): y (b, s, d) and the new state.
+        """Scan one frame u (b, s, d) from the state (b, s, d, n): y (b, s, d) and the new state.
 
-        In the state's precision.
+        Computes in the state's precision.
         """
         x, delta, A, B, C = (v.to(state.dtype) for v in self._drive(u, priors))
         step = F.softplus(delta + self.dt_bias)
@@ -93,7 +93,7 @@ class Scanner(nn.Module):
         return (y + self.D * x).to(u.dtype), state
 
     def _drive(self, u: Tensor, priors: Tensor | None) -> tuple[Tensor, ...]:
-        """u, delta, A, B, C, modulated; all but A in u's dtype, as the scan wants them."""
+        """The scan's arguments u, delta, A, B, C after modulation; all but A have u's dtype."""
         n = self.options.state
         low, B, C = self.x_proj(u).split([self.rank, n, n], -1)
         delta = self.dt_proj(low)
@@ -122,18 +122,18 @@ class PKS4(nn.Module):
 
     Args:
         dim: channels d of the features.
-        options: see `Options`; keyword arguments of the same names are accepted instead.
+        options: see `Options`; its fields may be given as keyword arguments instead.
 
-    Under autocast the interior runs in the lower precision, the scan's state in float32, and the
-    result has x's dtype.
+    Under autocast the module computes in the lower precision, but keeps the scan's state in
+    float32. The result has x's dtype.
 
-    Raises ValueError for options that are unknown or out of range, a wrong shape, or t = 0.
+    Raises ValueError for an unknown option, a value out of range, a wrong shape, or t = 0.
     """
 
     def __init__(self, dim: int, options: Options | None = None, **named) -> None:
         super().__init__()
         if options is not None and named:
-            raise ValueError(f"PKS4: give {sorted(named)} in `options` or by name, not both ways")
+            raise ValueError(f"PKS4: give {sorted(named)} in `options` or by name, not both")
         self.options = options = options or options_from(named)
         at_least_one(dim=dim)
         self.dim, self.inner = dim, max(1, round(options.expand * dim))
@@ -163,7 +163,7 @@ class PKS4(nn.Module):
             )
 
     def forward(self, x: Features) -> Features:
-        """Mix features x (b, t, h, w, d) along time; same shape."""
+        """Mix features x (b, t, h, w, d) along time; the result has the same shape."""
         if x.ndim != 5 or x.shape[-1] != self.dim:
             raise ValueError(f"PKS4: x must be (b, t, h, w, {self.dim}), got {tuple(x.shape)}")
         if x.shape[1] == 0:
@@ -193,7 +193,7 @@ class PKS4(nn.Module):
     def initial_state(self, b: int, h: int, w: int) -> StreamState:
         """The state before the first frame of b clips on a grid (h, w), for `step`.
 
-        Raises ValueError for a module that looks forward.
+        Raises ValueError for a module that is not causal.
         """
         self._check_causal()
         zeros, sites = self.gate.new_zeros, (b, h, w)
@@ -204,34 +204,36 @@ class PKS4(nn.Module):
             reduced = zeros(*sites, self.prior.reduced)
         dtype = torch.promote_types(self.gate.dtype, torch.float32)
         scan = zeros(b, h * w, self.inner, self.options.state, dtype=dtype)
-        return StreamState(zeros(b, dtype=torch.int64), Look(compared, reduced), scan)
+        return StreamState(zeros(b, dtype=torch.int64), FrameFeatures(compared, reduced), scan)
 
     @torch.no_grad()
     def step(
         self, x: Float[Tensor, "b h w d"], state: StreamState
     ) -> tuple[Float[Tensor, "b h w d"], StreamState]:
-        """One frame x (b, h, w, d) after those in `state`: its result and the new state.
+        """Process one frame x (b, h, w, d): its result and the new state.
 
-        Equals the frame's result in `forward` up to rounding. For inference: no gradient flows.
+        The result equals that of `forward` for the same frame, up to rounding. For inference only:
+        no gradient flows.
 
-        Raises ValueError for a module that looks forward and for a frame that does not fit.
+        Raises ValueError for a module that is not causal and for a frame of another shape.
         """
         self._check_causal()
         b, sites, *_ = state.scan.shape
         if x.ndim != 4 or x.shape[::3] != (b, self.dim) or x.shape[1] * x.shape[2] != sites:
-            wanted = f"({b}, h, w, {self.dim}) with h * w = {sites}"
-            raise ValueError(f"PKS4.step: x must be {wanted}, got {tuple(x.shape)}")
-        normed, priors, look = self.norm(x), None, state.look
+            shape = f"({b}, h, w, {self.dim}) with h * w = {sites}"
+            raise ValueError(f"PKS4.step: x must be {shape}, got {tuple(x.shape)}")
+        normed, priors, features = self.norm(x), None, state.last_frame
         if self.prior is not None:
-            look = self.prior.look(normed)
-            priors = self.prior.between(look, state.look).flatten(1, 2)  # (b, s, channels)
-            priors = priors * (state.frames > 0)[:, None, None]  # the first frame: 0
+            features = self.prior.frame_features(normed)
+            priors = self.prior.between(features, state.last_frame).flatten(1, 2)  # (b, s, p)
+            priors = priors * (state.frames > 0)[:, None, None]  # the first frame has prior 0
         u, z = self.in_proj(normed).flatten(1, 2).chunk(2, -1)  # (b, s, inner)
         y, scan = self.scanners[0].step(u, priors, state.scan)
         change = self._gated(y, z).view_as(x)
-        return x + change.to(x.dtype), StreamState(state.frames + 1, look, scan)
+        return x + change.to(x.dtype), StreamState(state.frames + 1, features, scan)
 
     def _check_causal(self) -> None:
+        """Raise ValueError if a frame's result depends on later frames."""
         if option := self.options.looks_forward:
             raise ValueError(
                 f"streaming needs every frame's result to be final, but with {option} it depends on"
@@ -248,14 +250,14 @@ class PKS4(nn.Module):
 
 
 def _scanners(inner: int, rank: int, options: Options) -> nn.ModuleList:
-    """One scanner forward in time, and another one backward unless the module is causal."""
+    """One scanner forward in time, and one backward unless the module is causal."""
     width = inner // 2 if options.direction == "halves" else inner
     backward = () if options.direction == "causal" else (True,)
     return nn.ModuleList(Scanner(width, rank, options, reverse=r) for r in (False, *backward))
 
 
 def _inverse_softplus_of_log_uniform(d: int, low: float = 0.01, high: float = 0.3) -> Tensor:
-    """Biases whose softplus is log-uniform in [low, high], the start of delta.
+    """Biases whose softplus, the first delta, is log-uniform in [low, high].
 
     Mamba starts in [0.001, 0.1], for sequences of thousands of steps; a clip has a few frames.
     """

@@ -1,7 +1,7 @@
-"""Every choice of PKS4 that the abstract of arXiv 2604.26461 leaves open, and whose default it is.
+"""Every choice of PKS4 that the abstract of arXiv 2604.26461 leaves open, and our default.
 
-One frozen record, checked as a whole before anything is built. n is the state size of the SSM, d
-the channels of the features that the module gets.
+A comment names the source of each default. The options are one frozen dataclass, checked as a whole
+before any layer is built. n is the state size of the SSM, d the channels of the features.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,10 +27,10 @@ class Options:
     state: int = 16  # n, as in Mamba (arXiv 2312.00752)
     expand: float = 0.5  # width of the scanned stream / d; small, since the backbone mixes space
     rank: int | None = None  # of delta's projection; None: ceil(d / 16), as in Mamba
-    # causal: one scanner, forward in time, so that it can stream; bidirectional: a second one from
-    # the last frame back, added (Vision Mamba, VideoMamba); halves: each on half of the channels
+    # causal: one scanner, forward in time, which can stream; bidirectional: the sum of a forward
+    # and a backward scanner (Vision Mamba, VideoMamba); halves: each scans half of the channels
     direction: Direction = "causal"
-    # How priors drive them: the abstract names all three; the form is ours, chosen by trial
+    # How priors drive them: the abstract names all three; the form is our choice, by trial
     modulation: Modulation = "additive"  # of B and C; delta's is additive, before softplus
     modulate: tuple[str, ...] = DRIVEN
     # The Kinematic Prior Encoder
@@ -40,12 +40,12 @@ class Options:
     correlation_channels: int = 64  # MotionSqueeze (arXiv 2007.09933)
     radius: int = 3  # 7 x 7 window; CorrNet, PWC-Net and RAFT use 3-4
     dilation: int = 1  # ours: all sites of the window
-    readout: ReadOut = "soft_argmax"  # MotionSqueeze; squeeze: SELFY (arXiv 2102.07092)
+    readout: ReadOut = "soft_argmax"  # as MotionSqueeze; squeeze: as SELFY (arXiv 2102.07092)
     smooth: bool = True  # depthwise 3 x 3 on the difference; TEA and TDN: on the other frame
-    reference_frame: ReferenceFrame = "previous"  # ours: stays causal; next: TEA, MotionSqueeze
-    # How it runs; neither changes what is computed
+    reference_frame: ReferenceFrame = "previous"  # ours: causal; next: as TEA, MotionSqueeze
+    # How it runs; neither option changes the result
     scan_backend: str = "auto"  # see pks4.scan
-    checkpoint: bool = False  # recompute the module's interior in backward: less memory, more time
+    checkpoint: bool = False  # recompute the module in backward: less memory, more time
 
     def __post_init__(self) -> None:
         one_of("direction", self.direction, get_args(Direction))
@@ -72,7 +72,7 @@ class Options:
 
     @property
     def looks_forward(self) -> str:
-        """The option by which a frame's result depends on later frames; empty if none does."""
+        """The option that makes a frame's result depend on later frames; empty if none does."""
         if self.direction != "causal":
             return f"direction={self.direction!r}"
         if self.has_priors and self.reference_frame == "next":
@@ -81,9 +81,9 @@ class Options:
 
 
 def options_from(named: Mapping[str, Any], also: Iterable[str] = ()) -> Options:
-    """Options by name; a list, as TOML has it, is taken for a tuple.
+    """Options from a mapping; a list, as TOML writes it, becomes a tuple.
 
-    Raises ValueError for an unknown name, with the near ones among the options and `also`.
+    Raises ValueError for an unknown name; the message suggests near names of options and of `also`.
     """
     names = {field.name for field in fields(Options)}
     for name in named:

@@ -1,16 +1,16 @@
 """Kinematic Prior Encoder: what moved, and where its edges are, from pairs of frames.
 
-Two cues for every site and frame, each against a reference frame: the one before it, so that the
-encoder is causal, or the one after it (`reference_frame`):
+Every site and frame gives two cues. Each compares the frame with a reference frame: the previous
+one, which keeps the encoder causal, or the next one (`reference_frame`):
 
 - displacement: local correlation of normalised features, read out as the expected offset under a
   softmax over the window, (dy, dx) / reach, with the best match as confidence (3 channels), or as
   the squeezed volume (one linear layer over the window);
-- motion boundary: this frame minus the reference in reduced features, smoothed by a depthwise 3x3
-  filter or left as it is (`smooth`); the map is kept, not pooled.
+- motion boundary: this frame minus the reference frame in reduced features, smoothed by a depthwise
+  3x3 filter if `smooth`; the map keeps its resolution.
 
-Both are fused to `channels` values; a frame without reference, the first or the last one, has the
-prior 0. Offsets off the grid never win: they are -inf before the softmax.
+A linear layer fuses both to `channels` values. A frame without a reference frame, the first or the
+last one, has the prior 0. Offsets off the grid never win: they are -inf before the softmax.
 
 Sources of the forms (the abstract of arXiv 2604.26461 names the cues, not the forms): MotionSqueeze
 (arXiv 2007.09933) for correlation at 64 channels and soft-argmax with confidence; SELFY (arXiv
@@ -37,11 +37,11 @@ SQUEEZED = 16  # channels of the squeezed volume
 Features = Float[Tensor, "b t h w d"]
 
 
-class Look(NamedTuple):
-    """What is compared of frames, each (..., h, w, its channels); None for a cue that is off."""
+class FrameFeatures(NamedTuple):
+    """The features of frames that the two cues compare; None for a cue that is off."""
 
-    compared: Float[Tensor, "*lead h w c"] | None  # for displacements: unit vectors
-    reduced: Float[Tensor, "*lead h w r"] | None  # for motion boundaries
+    compared: Float[Tensor, "*lead h w c"] | None  # for displacement: unit vectors
+    reduced: Float[Tensor, "*lead h w r"] | None  # for the motion boundary
 
 
 class KinematicPriorEncoder(nn.Module):
@@ -50,11 +50,11 @@ class KinematicPriorEncoder(nn.Module):
     Args:
         dim: channels d of the features.
         channels: channels of the prior.
-        correlation, difference: which cues are computed (at least one).
-        correlation_channels: channels of the features that are compared.
+        correlation, difference: whether to compute each cue; at least one.
+        correlation_channels: channels of the features that the correlation compares.
         radius, dilation: the window reaches radius * dilation sites to each side.
         readout: "soft_argmax" (3 channels) or "squeeze" (16 channels).
-        smooth: whether the difference goes through the depthwise filter.
+        smooth: whether to smooth the difference by the depthwise filter.
         reference_frame: "previous" or "next".
 
     Raises ValueError for values out of range.
@@ -99,18 +99,20 @@ class KinematicPriorEncoder(nn.Module):
         self.fuse = nn.Linear(cues, channels, bias=False)
 
     def forward(self, x: Features) -> Float[Tensor, "b t h w p"]:
-        """Priors of features x (b, t, h, w, d), each frame against its reference."""
-        priors = self.between(*self._pairs(self.look(x)))  # (b, t - 1, h, w, channels)
-        without = (1, 0) if self.reference_frame == "previous" else (0, 1)
-        return F.pad(priors, (0, 0) * 3 + without)
+        """Priors of features x (b, t, h, w, d), each frame against its reference frame."""
+        priors = self.between(*self._pairs(self.frame_features(x)))  # (b, t - 1, h, w, channels)
+        missing = (1, 0) if self.reference_frame == "previous" else (0, 1)
+        return F.pad(priors, (0, 0) * 3 + missing)
 
-    def look(self, x: Float[Tensor, "*lead h w d"]) -> Look:
-        """What is compared of the frames x (..., h, w, d)."""
+    def frame_features(self, x: Float[Tensor, "*lead h w d"]) -> FrameFeatures:
+        """The features of frames x (..., h, w, d) that the cues compare."""
         compared = F.normalize(self.compare(x), dim=-1) if self.correlation else None
-        return Look(compared, self.reduce(x) if self.difference else None)
+        return FrameFeatures(compared, self.reduce(x) if self.difference else None)
 
-    def between(self, frames: Look, references: Look) -> Float[Tensor, "*lead h w p"]:
-        """Priors (..., h, w, channels) of frames against as many reference frames."""
+    def between(
+        self, frames: FrameFeatures, references: FrameFeatures
+    ) -> Float[Tensor, "*lead h w p"]:
+        """Priors (..., h, w, channels) of frames, each against its reference frame."""
         cues = []
         if self.correlation:
             cues.append(self._displacement(frames.compared, references.compared))
@@ -119,19 +121,19 @@ class KinematicPriorEncoder(nn.Module):
         return F.gelu(self.fuse(torch.cat(cues, -1)))
 
     def displacement(self, x: Features) -> Float[Tensor, "b t-1 h w c"]:
-        """Read-out of the correlation of each frame and its reference: (b, t-1, h, w, 3 or 16)."""
-        frames, references = self._pairs(self.look(x))
+        """Read-out of each frame's correlation with its reference: (b, t-1, h, w, 3 or 16)."""
+        frames, references = self._pairs(self.frame_features(x))
         return self._displacement(frames.compared, references.compared)
 
     def boundary(self, x: Features) -> Float[Tensor, "b t-1 h w r"]:
         """Difference of each frame and its reference: (b, t-1, h, w, reduced)."""
-        frames, references = self._pairs(self.look(x))
+        frames, references = self._pairs(self.frame_features(x))
         return self._boundary(frames.reduced, references.reduced)
 
-    def _pairs(self, look: Look) -> tuple[Look, Look]:
-        """Those of t frames that have a reference, t - 1 of them, and their references."""
-        early = Look(*(x if x is None else x[:, :-1] for x in look))
-        late = Look(*(x if x is None else x[:, 1:] for x in look))
+    def _pairs(self, features: FrameFeatures) -> tuple[FrameFeatures, FrameFeatures]:
+        """The t - 1 frames that have a reference frame, and those reference frames."""
+        early = FrameFeatures(*(x if x is None else x[:, :-1] for x in features))
+        late = FrameFeatures(*(x if x is None else x[:, 1:] for x in features))
         return (late, early) if self.reference_frame == "previous" else (early, late)
 
     def _displacement(
@@ -140,8 +142,8 @@ class KinematicPriorEncoder(nn.Module):
         lead = frames.shape[:-3]
         a, b = (x.reshape(-1, *x.shape[-3:]) for x in (frames, references))
         volume = local_correlation(a, b.to(a.dtype), self.radius, self.dilation)
-        read = self.squeeze(volume) if self.readout == "squeeze" else self._soft_argmax(volume)
-        return read.view(*lead, *read.shape[1:])
+        out = self.squeeze(volume) if self.readout == "squeeze" else self._soft_argmax(volume)
+        return out.view(*lead, *out.shape[1:])
 
     def _soft_argmax(self, volume: Float[Tensor, "p h w k"]) -> Float[Tensor, "p h w 3"]:
         h, w = volume.shape[1:3]
@@ -152,7 +154,7 @@ class KinematicPriorEncoder(nn.Module):
             window_offsets(self.radius, self.dilation), dtype=volume.dtype, device=volume.device
         )
         expected = weights @ (offsets / (self.radius * self.dilation))  # (p, h, w, 2)
-        best = volume.masked_fill(~grid, -1.0).amax(-1, keepdim=True)  # of cosines
+        best = volume.masked_fill(~grid, -1.0).amax(-1, keepdim=True)  # a cosine
         return torch.cat([expected, best], -1)
 
     def _boundary(
@@ -165,14 +167,14 @@ class KinematicPriorEncoder(nn.Module):
     def macs(self, b: int, t: int, h: int, w: int) -> int:
         """Closed form of the forward MACs (rule macs/v1)."""
         sites, total, offsets = h * w, 0, (2 * self.radius + 1) ** 2
-        every, pairs = b * t * sites, b * (t - 1) * sites
+        all_sites, pairs = b * t * sites, b * (t - 1) * sites
         if self.correlation:
             d = self.compare.out_features
-            total += linear_macs(every, self.dim, d)
+            total += linear_macs(all_sites, self.dim, d)
             total += correlation_macs(b * (t - 1), sites, d, offsets)
             total += linear_macs(pairs, offsets, SQUEEZED if self.readout == "squeeze" else 2)
         if self.difference:
-            total += linear_macs(every, self.dim, self.reduced)
+            total += linear_macs(all_sites, self.dim, self.reduced)
             if isinstance(self.smooth, nn.Conv2d):
                 total += pairs * self.reduced * SMOOTHING**2
         return total + linear_macs(pairs, self.cues, self.channels)

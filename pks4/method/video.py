@@ -1,12 +1,12 @@
 """PKS4 on top of a per-frame 2D backbone, as a contestant: one module, identity at the start.
 
-Backbone -> PKS4 -> mean over time and place -> linear head; with `insert_after` the module stands
-inside the backbone instead. With `frozen=True` (the default) what is below the module keeps no
-activations; with `frozen=False` the backbone is tuned with the rest. Reconstructed from the
-abstract of arXiv 2604.26461: it names neither the backbone, nor whether it is frozen, nor where the
-module stands.
+Backbone -> PKS4 -> mean over time and sites -> linear head. With `insert_after` the module sits
+inside the backbone. With `frozen=True` (the default) the layers below the module keep no
+activations; with `frozen=False` the backbone trains too. This is a reconstruction from the abstract
+of arXiv 2604.26461, which names neither the backbone, nor whether it is frozen, nor where the
+module sits.
 
-`build` makes the contestant from sizes; `plug_in` puts the module on any timm model.
+`build` makes the contestant from sizes; `plug_in` adds the module to any timm model.
 """
 
 from pathlib import Path
@@ -51,7 +51,7 @@ SCALES = {
         "radius": 2,
     },
 }
-MORE_OPTIONS = (  # the fields of Options, as a literal for readers without torch
+MORE_OPTIONS = (  # the fields of Options, a literal that the catalogue reads without torch
     "state",
     "expand",
     "rank",
@@ -90,19 +90,20 @@ def build(
 ) -> "PKS4Video":
     """PKS4 for clips of any number of frames; `module` holds fields of `Options`.
 
-    `insert_after`, `frame_chunk` and `attention` as in `PerFrameBackbone`. `checkpoint` reaches the
-    module and every stage of the backbone that autograd sees.
+    `insert_after`, `frame_chunk` and `attention` are those of `PerFrameBackbone`. `checkpoint`
+    applies to the module and to every stage of the backbone that autograd records.
     """
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
-    how = {"frozen": frozen, "attention": attention}
-    return _on(backbone, num_classes, frames, options_from(module), **how, **place, **sizes)
+    mode = {"frozen": frozen, "attention": attention}
+    options = options_from(module)
+    return _with_module(backbone, num_classes, frames, options, **mode, **place, **sizes)
 
 
-def _on(
+def _with_module(
     backbone: str, num_classes: int, frames: int | None, options: Options, **backbone_options
 ) -> "PKS4Video":
-    """The module on a backbone, which `PerFrameBackbone` makes from its options."""
+    """PKS4 on a backbone that `PerFrameBackbone` makes from `backbone_options`."""
     net = PerFrameBackbone(backbone, checkpoint=options.checkpoint, **backbone_options)
     return PKS4Video(net, num_classes, frames, options)
 
@@ -124,27 +125,27 @@ def plug_in(
         backbone_name: a timm model name, or "vit" and "vit_clip" (ViT-B/16).
         num_classes: logits.
         frozen, insert_after, frame_chunk: as in `PerFrameBackbone`.
-        image_size: side or (h, w) of a frame in pixels; None: the backbone's own.
+        image_size: side or (h, w) of a frame in pixels; None: the backbone's default.
         weights: a local checkpoint of the image model, see `load_weights`; None: random ones.
         options: fields of `pks4.method.options.Options`.
 
-    Nothing is downloaded. Raises ValueError for a name, an option, a place or weights that do not
-    fit.
+    Downloads nothing. Raises ValueError for an unknown name or option, for an `insert_after` that
+    the backbone lacks, and for weights that do not fit.
     """
-    own = ("frozen", "insert_after", "image_size", "weights", "frame_chunk")
-    chosen = options_from(options, also=own)
+    arguments = ("frozen", "insert_after", "image_size", "weights", "frame_chunk")
+    module_options = options_from(options, also=arguments)
     place = {"insert_after": insert_after, "frame_chunk": frame_chunk, "image_size": image_size}
-    model = _on(backbone_name, num_classes, None, chosen, frozen=frozen, **place)
+    model = _with_module(backbone_name, num_classes, None, module_options, frozen=frozen, **place)
     if weights is not None:
         load_weights(model.backbone.net, weights)
     return model
 
 
 class VideoState(NamedTuple):
-    """What a streaming video model remembers; its size does not grow with the frames."""
+    """The state of a streaming video model; its size is constant."""
 
     temporal: StreamState
-    total: Float[Tensor, "b d"]  # features of all frames so far: mean over place, sum over time
+    total: Float[Tensor, "b d"]  # of all features so far: mean over sites, sum over frames
 
 
 class PKS4Video(nn.Module):
@@ -157,7 +158,7 @@ class PKS4Video(nn.Module):
         at_least_one(num_classes=num_classes)
         self.frames = frames
         self.backbone = backbone
-        self.temporal = PKS4(backbone.place[2], options)
+        self.temporal = PKS4(backbone.insertion_shape[2], options)
         self.head = nn.Linear(backbone.dim, num_classes)
 
     def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
@@ -168,7 +169,7 @@ class PKS4Video(nn.Module):
 
     def initial_state(self, b: int) -> VideoState:
         """The state before the first frame of b clips. Raises ValueError as `PKS4.step` does."""
-        h, w, _ = self.backbone.place
+        h, w, _ = self.backbone.insertion_shape
         total = self.head.weight.new_zeros(b, self.backbone.dim)
         return VideoState(self.temporal.initial_state(b, h, w), total)
 
@@ -176,7 +177,7 @@ class PKS4Video(nn.Module):
     def step(
         self, frame: Float[Tensor, "b 3 h w"], state: VideoState
     ) -> tuple[Float[Tensor, "b classes"], VideoState]:
-        """One frame (b, 3, h, w): logits of the clips so far, and the new state.
+        """Process one frame (b, 3, h, w): logits of the clips so far, and the new state.
 
         In eval mode the logits equal those of `forward` on all frames so far, up to rounding.
         """
@@ -190,8 +191,8 @@ class PKS4Video(nn.Module):
         """Closed form of the forward MACs (rule macs/v1), by stage, at `frames` or as built."""
         frames = frames or self.frames
         if frames is None:
-            raise ValueError("macs: this model takes any number of frames; say macs(frames=…)")
-        h, w, _ = self.backbone.place
+            raise ValueError("macs: this model takes any number of frames; give macs(frames=…)")
+        h, w, _ = self.backbone.insertion_shape
         return {
             "backbone": self.backbone.macs(batch * frames),
             "temporal": self.temporal.macs(batch, frames, h, w),
@@ -199,13 +200,14 @@ class PKS4Video(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the backbone of the image twin; its head stays behind."""
+        """Load the backbone of the image twin, without its head."""
         load_backbone(self.backbone, state)
 
 
 def _pooled(x: Float[Tensor, "b t h w d"]) -> Float[Tensor, "b d"]:
-    """Mean over time and place: (b, t, h, w, d) -> (b, d).
+    """Mean over time and sites: (b, t, h, w, d) -> (b, d).
 
-    A sum's last bit depends on the order in memory, and that on what gave x: so one order for all.
+    The last bit of a sum depends on the memory layout of x. A contiguous x makes it the same for
+    all.
     """
     return x.contiguous().mean((1, 2, 3))

@@ -1,1 +1,12 @@
-"""Layers that PKS4's backbone and the rivals share; nothing here knows the method."""
+"""Parts that PKS4 and the rivals in baselines/ share.
+
+backbone              the per-frame 2D backbone that every contestant starts from
+timm_blocks           a timm backbone as a list of stages, so a module can sit between two
+attention             fused attention or eager attention, by name
+training_options      `checkpoint` and `trained_blocks`, options of every contestant
+frozen_vit            a ViT inside a rival: embedding, freezing, patch kernels over time
+resnet                a ResNet on every frame
+temporal_shift        some channels from neighbouring frames
+bidirectional_mamba   the two-way Mamba mixer, and VideoMamba around it
+transformers_video    video classifiers of the library transformers
+"""

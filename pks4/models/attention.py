@@ -1,7 +1,7 @@
-"""The attention kernel of a rival, declared by name: fused, or with the scores materialised.
+"""The attention kernel of a rival, declared by name: fused, or with materialised scores.
 
-"sdpa" goes through `F.scaled_dot_product_attention`, looked up at the call, so that an instrument
-can replace it; "eager" is matmul, softmax, matmul, and keeps the scores for backward.
+"sdpa" calls `F.scaled_dot_product_attention` through its module, so that the simulator can replace
+it. "eager" is matmul, softmax, matmul, and keeps the scores for backward.
 """
 
 import torch
@@ -23,10 +23,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attention: str) -> Tensor:
 
 
 def declare_attention(net: nn.Module, attention: str) -> None:
-    """Let every timm attention layer in `net` run with this kernel.
+    """Make every timm attention layer in `net` use this kernel.
 
-    Layers of other kinds in timm carry the same switch: "eager" turns it off; "sdpa" leaves them as
-    timm made them, since not every kind is ready for it.
+    Other kinds of timm layers have the same switch: "eager" turns it off; "sdpa" leaves them as
+    timm made them, since not every kind supports it.
 
     Raises ValueError for a name that is not in `ATTENTION`.
     """
@@ -40,5 +40,5 @@ def declare_attention(net: nn.Module, attention: str) -> None:
 
 
 def has_switch(layer: nn.Module) -> bool:
-    """Whether this is a layer of timm's whose attention may be fused or not."""
+    """Whether this is a timm layer with a switch for fused attention."""
     return hasattr(layer, "fused_attn")

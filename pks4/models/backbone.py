@@ -1,11 +1,10 @@
 """The per-frame 2D backbone that every contestant starts from, so that only time differs.
 
-Any timm model can stand here: `vit` (an ImageNet-style ViT) and `vit_clip` (CLIP's: no patch bias,
-a norm before the blocks, QuickGELU, eps 1e-5) are built from width, depth, heads, patch and image
-size, so that one definition gives ViT-B/16 and a tiny one; another name goes to
-`timm.create_model` as it is. No weights are fetched.
+`vit` (an ImageNet-style ViT) and `vit_clip` (CLIP's: no patch bias, a norm before the blocks,
+QuickGELU, eps 1e-5) are built from width, depth, heads, patch and image size: one definition gives
+ViT-B/16 and a tiny one. Any other name is passed to `timm.create_model`. No weights are fetched.
 
-What an image model does to one image, seen on meta tensors: shapes and MACs, layer by layer.
+`probe` runs an image model on one meta image to find its shapes and its MACs, layer by layer.
 """
 
 import copy
@@ -27,6 +26,7 @@ from pks4.models.timm_blocks import Stage, run, stages_below, stages_of
 from pks4.models.training_options import has_batch_norm, statistics_kept
 
 Shape = tuple[int, int, int]  # h, w, d
+COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, Attention)  # layers whose MACs count
 
 
 def build_vit(
@@ -72,22 +72,21 @@ def vit_macs(vit: VisionTransformer, frames: int) -> int:
 class PerFrameBackbone(nn.Module):
     """A 2D backbone on every frame: video (b, t, 3, h, w) -> features (b, t, h', w', d).
 
-    It runs in two parts, so that a temporal module can stand between them: `below` up to the place
-    of the module, `above` from there. Without `insert_after` the place is on top.
+    It runs in two parts, so that a temporal module can sit between them: `below` up to the
+    insertion point, `above` from there. Without `insert_after` the insertion point is the top.
 
     Args:
         name: "vit", "vit_clip", or any timm model name.
-        frozen: no gradients, always in eval mode; what is below keeps no activations and runs on
+        frozen: no gradients, always in eval mode; `below` keeps no activations and runs
             `frame_chunk` frames at once.
-        insert_after: block of a ViT or stage of a CNN, counted from 0, after which the place is.
-        checkpoint: recompute every stage that autograd sees in backward.
+        insert_after: the insertion point: after this block of a ViT or stage of a CNN, from 0.
+        checkpoint: recompute every stage that autograd records in backward.
         attention: kernel of its attention layers, "sdpa" or "eager".
         vit_sizes: width, depth, heads, patch_size, image_size for the two ViTs; a timm model takes
-            only image_size, and only where it is not its own. image_size is one side or (h, w);
-            None is the size that the model has by itself.
+            only image_size. image_size is one side or (h, w); None is the default of the model.
 
-    Raises ValueError for an unknown name, a place that is not there, a model without a grid, or
-    "eager" where no layer has the choice.
+    Raises ValueError for an unknown name or insertion point, a model without a grid, or "eager" if
+    no layer has that choice.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class PerFrameBackbone(nn.Module):
         declare_attention(self.net, attention)
         if attention == "eager" and not any(map(has_switch, self.net.modules())):
             raise ValueError(
-                f"backbone {name!r} has no attention that can be made 'eager'; leave attention out"
+                f"backbone {name!r} has no attention with a choice of 'eager'; leave attention out"
             )
         self.image_size = sides(size)
         self.frozen, self.insert_after = frozen, insert_after
@@ -122,24 +121,24 @@ class PerFrameBackbone(nn.Module):
         self.cut = stages_below(self.net, insert_after)
         if frozen:
             self.requires_grad_(False).eval()
-        self.place, self.top, self._frame_macs = self._measure(name)
-        self.dim = self.top[2]
+        self.insertion_shape, self.top_shape, self._frame_macs = self._measure(name)
+        self.dim = self.top_shape[2]
 
     def train(self, mode: bool = True) -> "PerFrameBackbone":
         """As usual, but a frozen backbone stays in eval mode."""
         return super().train(mode and not self.frozen)
 
     def forward(self, video: Tensor) -> Tensor:
-        """Features of every frame, prefix tokens left out, channels last."""
+        """Features of every frame, without prefix tokens, channels last."""
         return self.with_prefix(video)[0]
 
     def with_prefix(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features of every frame, and its first prefix token (b, t, d) where there is one."""
+        """Features of every frame, and its first prefix token (b, t, d) or None."""
         features, prefix = self.above(*self.below(video))
         return features, None if prefix is None else prefix[:, :, 0]
 
     def below(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features (b, t, h', w', d') at the place, and prefix tokens (b, t, p, d') if any."""
+        """Features (b, t, h', w', d') at the insertion point, and prefix tokens (b, t, p, d')."""
         check_video(video, self.image_size)
         stages, images = stages_of(self.net)[: self.cut], video.flatten(0, 1)
         if self.frozen:
@@ -151,7 +150,7 @@ class PerFrameBackbone(nn.Module):
         return self._split(raw, video.shape[0])
 
     def above(self, features: Tensor, prefix: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Features and prefix tokens at the top from those at the place; weights may be frozen."""
+        """Features and prefix tokens at the top from those at the insertion point."""
         stages = stages_of(self.net)[self.cut :]
         if not stages:
             return features, prefix
@@ -159,7 +158,7 @@ class PerFrameBackbone(nn.Module):
         return self._split(raw, features.shape[0])
 
     def _run(self, stages: Sequence[Stage], x: Tensor) -> Tensor:
-        """The stages one after another, under autograd if it is on."""
+        """Run the stages in order, under autograd if it is on."""
         if not (self.checkpoint and torch.is_grad_enabled()):
             return run(stages, x)
         settings = {}
@@ -170,7 +169,7 @@ class PerFrameBackbone(nn.Module):
         return x
 
     def _split(self, raw: Tensor, b: int) -> tuple[Tensor, Tensor | None]:
-        """What a stage gives, (b*t, tokens, d), (b*t, d, h, w) or (b*t, h, w, d), as of `below`."""
+        """A stage's output (b*t, tokens, d), (b*t, d, h, w) or (b*t, h, w, d), as in `below`."""
         prefix, p = None, self.prefix_tokens
         if raw.ndim == 3:
             prefix = raw[:, :p].unflatten(0, (b, -1)) if p else None
@@ -180,7 +179,7 @@ class PerFrameBackbone(nn.Module):
         return grid.unflatten(0, (b, -1)), prefix
 
     def _join(self, features: Tensor, prefix: Tensor | None) -> Tensor:
-        """The inverse of `_split`, laid out in memory as the stage gave it."""
+        """The inverse of `_split`, with the memory layout of the stage."""
         grid = features.flatten(0, 1)  # (b*t, h, w, d)
         if not isinstance(self.net, VisionTransformer):
             return grid.permute(0, 3, 1, 2).contiguous()
@@ -189,22 +188,22 @@ class PerFrameBackbone(nn.Module):
 
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the features of one frame, at the top."""
-        return self.top[:2]
+        return self.top_shape[:2]
 
     def macs(self, frames: int) -> int:
-        """Closed form of the MACs of `frames` frames: for the two ViTs a formula, else `probe`."""
+        """MACs of `frames` frames: a closed form for the two ViTs, else by `probe`."""
         return frames * self._frame_macs
 
     def _measure(self, name: str) -> tuple[Shape, Shape, int]:
-        """Shapes (h, w, d) at the place and at the top, and the MACs of one frame."""
+        """Shapes (h, w, d) at the insertion point and at the top, and the MACs of one frame."""
         if name in ("vit", "vit_clip"):
             shape = (*self.net.patch_embed.grid_size, self.net.embed_dim)
             return shape, shape, vit_macs(self.net, 1)
-        at_place, at_top, macs = probe(self.net, self.cut, self.image_size)
-        for raw in (at_place, at_top):
+        *outputs, macs = probe(self.net, self.cut, self.image_size)
+        for raw in outputs:
             self._check_grid(name, raw)
-        place, top = (tuple(self._split(raw, 1)[0].shape[2:]) for raw in (at_place, at_top))
-        return place, top, macs
+        insertion, top = (tuple(self._split(raw, 1)[0].shape[2:]) for raw in outputs)
+        return insertion, top, macs
 
     def _check_grid(self, name: str, raw: Tensor) -> None:
         """Raise ValueError unless features form a grid."""
@@ -218,8 +217,44 @@ class PerFrameBackbone(nn.Module):
         )
 
 
+def probe(net: nn.Module, cut: int, image_size: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+    """For one image: the output of `cut` stages, the output at the top, and all MACs.
+
+    The tensors are on meta. MACs are the sum over convolutions, linear layers and timm's attention
+    at their shapes, the model's closed form layer by layer (rule macs/v1). Other kinds of attention
+    are not counted; the measure `macs` compares with other counters and reports the difference.
+    """
+    net, macs = _on_meta(net), []
+
+    def note(layer: nn.Module, _: tuple, out: Tensor) -> None:
+        macs.append(_layer_macs(layer, out))
+
+    for layer in net.modules():
+        if isinstance(layer, COUNTED):
+            layer.register_forward_hook(note)
+    stages = stages_of(net)
+    with torch.no_grad():
+        inserted = run(stages[:cut], torch.empty((1, 3, *image_size), device="meta"))
+        top = run(stages[cut:], inserted)
+    return inserted, top, sum(macs)
+
+
+def _on_meta(net: nn.Module) -> nn.Module:
+    """A copy of a model in eval mode on meta: its tensors have shapes but no storage."""
+    tensors = [*net.parameters(), *net.buffers()]
+    return copy.deepcopy(net, {id(x): x.detach().to("meta") for x in tensors}).eval()
+
+
+def _layer_macs(layer: nn.Module, out: Tensor) -> int:
+    """MACs of a layer with output `out`; for attention, those outside its linear layers."""
+    if isinstance(layer, Attention):
+        n, tokens, _ = out.shape
+        return attention_macs(n, tokens, tokens, layer.num_heads * layer.head_dim)
+    return out.numel() * layer.weight[0].numel()
+
+
 def sides(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width of an image whose size is one side or both."""
+    """Height and width from an image size that is one side or (h, w)."""
     h, w = (image_size, image_size) if isinstance(image_size, int) else image_size
     return h, w
 
@@ -236,7 +271,7 @@ def _timm_model(name: str, image_size: int | tuple[int, int] | None) -> nn.Modul
         return timm.create_model(name, num_classes=0)
     try:
         return timm.create_model(name, num_classes=0, img_size=image_size)
-    except TypeError:  # a fully convolutional model has no image size to be built for
+    except TypeError:  # a fully convolutional model takes no image size
         return timm.create_model(name, num_classes=0)
 
 
@@ -255,43 +290,3 @@ def check_video(
             f"this model was built for {frames} frames, got {video.shape[1]}; "
             f"build it with frames={video.shape[1]}"
         )
-
-
-COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, Attention)
-
-
-def probe(net: nn.Module, cut: int, image_size: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
-    """Of one image: what comes after `cut` stages, what comes at the top, and the MACs of it all.
-
-    The tensors are on meta. MACs are the sum over convolutions, linear layers and timm's attention
-    at the shapes they see, which is the model's closed form layer by layer (rule macs/v1). Another
-    kind of attention is not seen: such a model is counted short, and the measure `macs`, which
-    compares, says so.
-    """
-    net, macs = _on_meta(net), []
-
-    def note(layer: nn.Module, _: tuple, out: Tensor) -> None:
-        macs.append(_layer_macs(layer, out))
-
-    for layer in net.modules():
-        if isinstance(layer, COUNTED):
-            layer.register_forward_hook(note)
-    stages = stages_of(net)
-    with torch.no_grad():
-        at_place = run(stages[:cut], torch.empty((1, 3, *image_size), device="meta"))
-        at_top = run(stages[cut:], at_place)
-    return at_place, at_top, sum(macs)
-
-
-def _on_meta(net: nn.Module) -> nn.Module:
-    """A copy of a model in eval mode whose tensors have shapes and no storage."""
-    tensors = [*net.parameters(), *net.buffers()]
-    return copy.deepcopy(net, {id(x): x.detach().to("meta") for x in tensors}).eval()
-
-
-def _layer_macs(layer: nn.Module, out: Tensor) -> int:
-    """MACs of a layer that gave `out`; of attention those that its linear layers leave."""
-    if isinstance(layer, Attention):
-        n, tokens, _ = out.shape
-        return attention_macs(n, tokens, tokens, layer.num_heads * layer.head_dim)
-    return out.numel() * layer.weight[0].numel()

@@ -1,16 +1,16 @@
-"""Bidirectional Mamba, as several video rivals have it: the mixer, and VideoMamba around it.
+"""Bidirectional Mamba of several video rivals: the mixer, and VideoMamba around it.
 
-The mixer ("v2") scans sequences along time forwards and backwards, each way with own weights
-(suffix `_b` for backwards), between shared input and output layers. e = expand*d inner channels,
+The mixer ("v2") scans sequences along time forwards and backwards. Each direction has its weights
+(suffix `_b` for backwards); input and output layers are shared. e = expand*d inner channels,
 r = ceil(d/16) channels of the step size, k taps of the causal convolution, n state size.
 
-Nothing is transposed or turned around: the convolution runs on channels-last maps whose rows are
-time, and backwards means taps and scan that run from the last step to the first.
+Tensors are neither transposed nor reversed: the convolution runs on channels-last maps whose rows
+are time, and the backward direction runs taps and scan from the last step to the first.
 
-Source: the authors' code of VideoMamba (OpenGVLab/VideoMamba), whose parameter names stand here.
+Source: the authors' code of VideoMamba (OpenGVLab/VideoMamba), with its parameter names.
 
-Bytes kept for backward are those of this implementation, an upper bound for the authors': their
-fused CUDA kernel computes the convolution and the step size again in backward, here they are kept.
+The bytes kept for backward are those of this implementation, an upper bound for the authors': their
+fused CUDA kernel recomputes the convolution and the step size in backward; here they are kept.
 """
 
 from collections import OrderedDict
@@ -26,9 +26,9 @@ from pks4.checks import at_least_one, check_sizes
 from pks4.errors import unknown_name
 from pks4.macs import linear_macs, scan_macs, stage
 from pks4.models.backbone import check_video
-from pks4.models.frozen_vit import in_middle
+from pks4.models.frozen_vit import inflate_centre
 from pks4.scan import inverse_softplus, scan_sites
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 from pks4.weights.official import Official, along, on_square
 
 INITS = ("official", "mamba")
@@ -36,12 +36,12 @@ Sites = Float[Tensor, "b t s e"]
 
 
 class Mixer(nn.Module):
-    """One scan of every sequence in both directions: x (b, t, s, d) -> the same shape.
+    """Scan every sequence in both directions: x (b, t, s, d) -> the same shape.
 
-    Each of the s sites is a sequence of its own; x (b, t, d) is one site.
+    Each of the s sites is a separate sequence; x (b, t, d) is one site.
     """
 
-    extra_steps = 0  # of the scan, beyond those of x
+    extra_steps = 0  # steps of the scan beyond those of x
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class Mixer(nn.Module):
         self.out_proj = nn.Linear(e, width, bias=False)
 
     def forward(self, x: Float[Tensor, "b t *s d"]) -> Float[Tensor, "b t *s d"]:
-        """Both scans, gated.
+        """Both scans and the gate.
 
-        Both directions have the same gate, so it is applied once to their sum; the authors' code
-        applies it to each.
+        Both directions share the gate, so it multiplies their sum once; the authors' code
+        multiplies each direction.
         """
         u, z = self.in_proj(x).chunk(2, -1)
         sites = u.view(*u.shape[:2], -1, u.shape[-1])  # (b, t, s, e)
@@ -82,12 +82,12 @@ class Mixer(nn.Module):
         dt_proj = getattr(self, f"dt_proj{end}")
         u = F.silu(self._convolved(u, end))
         step, B, C = getattr(self, f"x_proj{end}")(u).split(self.splits, -1)
-        delta = F.linear(step, dt_proj.weight)  # its bias goes to the scan, before softplus
+        delta = F.linear(step, dt_proj.weight)  # the scan adds its bias before softplus
         A, D = -getattr(self, f"A{end}_log").exp(), getattr(self, f"D{end}")
         return self.scan(u, delta, A, B, C, D, dt_proj.bias, backward=end == "_b")
 
     def _convolved(self, u: Sites, end: str) -> Sites:
-        """The depth-wise convolution over the last k steps, or over the next ones backwards."""
+        """The depth-wise convolution over the last k steps, or backwards over the next k."""
         conv = getattr(self, f"conv1d{end}")
         kernel, k = conv.weight[..., None], conv.kernel_size[0]  # (e, 1, k, 1)
         before, after = (0, k - 1) if end else (k - 1, 0)
@@ -107,7 +107,7 @@ class Mixer(nn.Module):
         *,
         backward: bool,
     ) -> Sites:
-        """The scan of one direction; arguments as of `scan_sites`."""
+        """The scan of one direction; arguments as in `scan_sites`."""
         return scan_sites(u, delta, A, B, C, D, bias, reverse=backward, backend=self.scan_backend)
 
     def macs(self, sequences: int, steps: int) -> tuple[int, int]:
@@ -122,7 +122,7 @@ class Mixer(nn.Module):
 
 
 def start_steps(dt_proj: nn.Linear) -> None:
-    """Let steps start as Mamba's do: log-uniform in [.001, .1]."""
+    """Initialise the step sizes as Mamba does: log-uniform in [.001, .1]."""
     with torch.no_grad():
         step = torch.empty_like(dt_proj.bias).uniform_(log(1e-3), log(1e-1)).exp()
         dt_proj.bias.copy_(inverse_softplus(step))
@@ -145,8 +145,8 @@ class Layer(nn.Module):
 class VideoMamba(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built.
 
-    The sequence is one cls token, then slice after slice in row-major order, (t h w); a slice is
-    `tubelet` frames. Every mixer scans all of it. The options are those of `baselines.video_mamba`.
+    The sequence is one cls token, then all slices in row-major order, (t h w); a slice is `tubelet`
+    frames. Every mixer scans the whole sequence. `baselines.video_mamba` explains the options.
     """
 
     official = Official(
@@ -193,7 +193,7 @@ class VideoMamba(nn.Module):
         self._init_weights(init)
 
     def _init_weights(self, init: str) -> None:
-        """As the authors: linear layers normal .02, out_proj smaller with depth, else defaults."""
+        """As the authors: linear layers normal .02, out_proj smaller with depth, rest default."""
         for name, layer in self.named_modules():
             if not isinstance(layer, nn.Linear):
                 continue
@@ -221,16 +221,16 @@ class VideoMamba(nn.Module):
         return self.layers(torch.cat([cls, x.flatten(1, 2)], 1))
 
     def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Of images (n, 3, h, w), at one frame: the cls token (n, d) and the grid (n, h, w, d)."""
+        """Cls token (n, d) and grid (n, h, w, d) of images (n, 3, h, w); for one frame."""
         x, side = self.norm_f(self._tokens(images[:, None])), self.image_size // self.patch_size
         return x[:, 0], x[:, 1:].unflatten(1, (side, side))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage.
 
-        The layers mix space and time at once. `backbone` is what the published numbers count
-        (patches, in_proj, out_proj); `temporal` is what they leave out: convolutions, x_proj,
-        dt_proj and scans.
+        The layers mix space and time. `backbone` is the part that published numbers count (patches,
+        in_proj, out_proj); `temporal` is the part that they omit: convolutions, x_proj, dt_proj and
+        scans.
         """
         patches, d = self.slices * self.patches, self.head.in_features
         parts = [layer.mixer.macs(batch, 1 + patches) for layer in self.layers]
@@ -243,10 +243,10 @@ class VideoMamba(nn.Module):
         }
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take all of the same model built at one frame, but its head and its place in time.
+        """Load the same model built at one frame, without its head and its embedding of time.
 
-        The patch kernel of an image goes to the centre tap of the tubelet, the other taps are 0, as
-        the authors do it; theirs is (d, 3, h, w), the image twin's (d, 3, 1, h, w).
+        The patch kernel of the image goes to the centre tap of the tubelet; the other taps are 0,
+        as in the authors' code. Theirs is (d, 3, h, w), the image twin's (d, 3, 1, h, w).
 
         Raises ValueError that lists what is missing, unknown or of another shape; then nothing is
         loaded.
@@ -254,10 +254,12 @@ class VideoMamba(nn.Module):
         kernel, ours = "patch_embed.proj.weight", ("head.", "temporal_pos_embedding")
         image = {name: value for name, value in state.items() if not name.startswith(ours)}
         if kernel in image:
-            image[kernel] = in_middle(_flat(image[kernel]), self.patch_embed.proj.kernel_size[0])
-        take(self, image, prefix="", stay=ours)
+            image[kernel] = inflate_centre(
+                _flat(image[kernel]), self.patch_embed.proj.kernel_size[0]
+            )
+        load_part(self, image, prefix="", keep=ours)
 
 
 def _flat(kernel: Tensor) -> Tensor:
-    """A patch kernel (d, 3, 1, h, w) as (d, 3, h, w); any other as it is."""
+    """A patch kernel (d, 3, 1, h, w) as (d, 3, h, w); any other unchanged."""
     return kernel[:, :, 0] if kernel.ndim == 5 and kernel.shape[2] == 1 else kernel

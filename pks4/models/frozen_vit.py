@@ -1,4 +1,4 @@
-"""A ViT inside a rival: what enters its blocks, how it stays frozen, how its patches meet time.
+"""A ViT inside a rival: its embedding, how it stays frozen, its patch kernels over time.
 
 b clips, t frames, n patches of a frame, d channels.
 """
@@ -7,13 +7,13 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pks4.weights.files import take
+from pks4.weights.files import load_part
 
 END = ("norm.weight", "norm.bias")
 
 
 def embed(trunk: VisionTransformer, images: Tensor, over_time: Tensor | None = None) -> Tensor:
-    """What enters the first block: images (b*t, 3, h, w) -> (b*t, 1 + n, d).
+    """The input of the first block: images (b*t, 3, h, w) -> (b*t, 1 + n, d).
 
     `over_time` (1, t, d) is added to every token of its frame.
     """
@@ -27,7 +27,7 @@ def embed(trunk: VisionTransformer, images: Tensor, over_time: Tensor | None = N
 
 
 class FrozenTrunk(nn.Module):
-    """A model around a ViT, `trunk`, that has no gradients and is always in eval mode."""
+    """A model around a ViT, `trunk`, that gets no gradients and stays in eval mode."""
 
     def __init__(self, trunk: VisionTransformer) -> None:
         super().__init__()
@@ -40,18 +40,18 @@ class FrozenTrunk(nn.Module):
         return self
 
     def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Take the ViT of the image twin, all of it, and no head.
+        """Load the whole ViT of the image twin, without its head.
 
-        The norm at its end must be there, too, where the trunk has none. Raises ValueError that
-        lists what is missing, unknown or of another shape; then nothing is loaded.
+        The twin must have a final norm even if the trunk has none. Raises ValueError that lists
+        what is missing, unknown or of another shape; then nothing is loaded.
         """
-        take(self.trunk, state, without=END if isinstance(self.trunk.norm, nn.Identity) else ())
+        load_part(self.trunk, state, unused=END if isinstance(self.trunk.norm, nn.Identity) else ())
 
 
-def in_middle(kernel: Tensor, tubelet: int) -> Tensor:
-    """A patch kernel (d, 3, p, p) over `tubelet` frames that sees the middle one alone.
+def inflate_centre(kernel: Tensor, tubelet: int) -> Tensor:
+    """Inflate a patch kernel (d, 3, p, p) to `tubelet` frames: it sees only the middle one.
 
-    (d, 3, tubelet, p, p); a kernel of another rank comes back as it is.
+    The result is (d, 3, tubelet, p, p); a kernel of another rank is returned unchanged.
     """
     if kernel.ndim != 4:
         return kernel
@@ -60,8 +60,8 @@ def in_middle(kernel: Tensor, tubelet: int) -> Tensor:
     return out
 
 
-def spread(kernel: Tensor, tubelet: int) -> Tensor:
-    """A patch kernel (d, 3, p, p) over `tubelet` frames that sees their mean; as `in_middle`."""
+def inflate_mean(kernel: Tensor, tubelet: int) -> Tensor:
+    """Inflate a patch kernel (d, 3, p, p) to `tubelet` frames: it sees their mean."""
     if kernel.ndim != 4:
         return kernel
     return (kernel / tubelet)[:, :, None].repeat(1, 1, tubelet, 1, 1)

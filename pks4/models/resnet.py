@@ -1,6 +1,6 @@
-"""A ResNet on every frame, its logits averaged over time: what TSN and TSM have in common.
+"""A ResNet on every frame with logits averaged over time: the common part of TSN and TSM.
 
-The trunk is timm's ResNet of bottleneck blocks, equal to torchvision's in output and in names, but
+The trunk is timm's ResNet of bottleneck blocks. It equals torchvision's in output and names, except
 for the classifier. Batch norms train, over all frames of a batch.
 """
 
@@ -15,9 +15,10 @@ from pks4.models.backbone import check_video, sides
 
 
 def build_resnet(layers: Sequence[int], channels: Sequence[int]) -> ResNet:
-    """A ResNet without classifier: blocks, and narrow channels, of each of its four stages.
+    """A ResNet without classifier from the blocks and narrow channels of its four stages.
 
-    (3, 4, 6, 3) and (64, 128, 256, 512) are ResNet-50. Stages give 4 times their narrow channels.
+    (3, 4, 6, 3) and (64, 128, 256, 512) make ResNet-50. A stage outputs 4 times its narrow
+    channels.
     """
     for name, numbers in (("layers", layers), ("channels", channels)):
         if len(numbers) != 4:
@@ -28,7 +29,7 @@ def build_resnet(layers: Sequence[int], channels: Sequence[int]) -> ResNet:
         tuple(layers),
         num_classes=0,
         channels=tuple(channels),
-        zero_init_last=False,  # as torchvision begins
+        zero_init_last=False,  # as torchvision initialises
     )
 
 

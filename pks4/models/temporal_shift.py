@@ -1,7 +1,9 @@
-"""The temporal shift: some channels of a frame are those of the frames beside it.
+"""The temporal shift: some channels of a frame come from its neighbours in time.
 
-Of the channels one n_div-th comes from the next frame, another from the frame before, the rest
-stays; beyond the ends there are zeros. No weights, no multiplications.
+One n_div-th of the channels comes from the next frame, another n_div-th from the previous frame,
+and the rest stays. A frame beyond the ends of the clip counts as zeros. The shift has no weights
+and no multiplications. Convolutions, attention and ViT blocks may follow it: see `tsm`,
+`tsm_mobile`, `tsm_vit` and, for another way to treat the ends, `zeroi2v`.
 
 Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-module).
 """
@@ -11,7 +13,7 @@ from torch import Tensor
 
 
 def temporal_shift(x: Tensor, n_div: int, dim: int) -> Tensor:
-    """Shift x (b, t, ...), whose channels lie along `dim`; the same shape."""
+    """Shift x (b, t, ...) along time, with channels along `dim`; the shape stays."""
     fold = x.shape[dim] // n_div
     following, preceding, staying = x.split([fold, fold, x.shape[dim] - 2 * fold], dim)
     following = torch.cat([following[:, 1:], torch.zeros_like(following[:, :1])], 1)
@@ -20,7 +22,7 @@ def temporal_shift(x: Tensor, n_div: int, dim: int) -> Tensor:
 
 
 def check_n_div(n_div: int, channels: int, name: str = "n_div") -> None:
-    """Raise ValueError unless one n_div-th of the channels is some of them, and half at most."""
+    """Raise ValueError unless one n_div-th of the channels is at least one and at most half."""
     if not isinstance(n_div, int) or not 2 <= n_div <= channels:
         raise ValueError(
             f"{name} must be a whole number from 2 to the {channels} channels that are shifted, "

@@ -1,9 +1,9 @@
-"""A timm backbone as a list of stages, so that something can stand between two of them.
+"""A timm backbone as a list of stages, so that a module can sit between two of them.
 
-    images -> embed -> block 0 -> block 1 -> … -> what follows (the final norm) -> features
+    images -> embed -> block 0 -> block 1 -> … -> final layers (the last norm) -> features
 
-A stage is a callable; run one after another they are `net.forward_features`, to the bit. Families
-whose parts are known stand in `PARTS`; of any other model the only stage is the whole of it.
+A stage is a callable; all stages in turn equal `net.forward_features` bit for bit. `PARTS` lists
+the known families; any other model is a single stage.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 Stage = Callable[[Tensor], Tensor]
 
-# Model class -> names of its parts: before the blocks, the blocks (one list, or one by one), after.
+# Model class -> names of its parts: before the blocks, the blocks (one list, or each by name),
+# after.
 PARTS: dict[type[nn.Module], tuple[tuple[str, ...], str | tuple[str, ...], tuple[str, ...]]] = {
     VisionTransformer: (
         ("patch_embed", "_pos_embed", "patch_drop", "norm_pre"),
@@ -39,7 +40,7 @@ PARTS: dict[type[nn.Module], tuple[tuple[str, ...], str | tuple[str, ...], tuple
 
 
 def stages_of(net: nn.Module) -> list[Stage]:
-    """The stages of a backbone in order: embed, each block, what follows; or the whole of it."""
+    """The stages of a backbone: embed, each block, final layers; or one stage if unknown."""
     family = next((cls for cls in PARTS if _runs_as(net, cls)), None)
     if family is None:
         return [net.forward_features]
@@ -49,9 +50,9 @@ def stages_of(net: nn.Module) -> list[Stage]:
 
 
 def stages_below(net: nn.Module, insert_after: int | None) -> int:
-    """How many stages lie below what is inserted after block `insert_after`; None: all of them.
+    """The number of stages below a module after block `insert_after`; None: all stages.
 
-    Raises ValueError for a family that is not in `PARTS` and for a block that is not there.
+    Raises ValueError for a family that is not in `PARTS` and for a block that does not exist.
     """
     stages = stages_of(net)
     if insert_after is None:
@@ -66,20 +67,20 @@ def stages_below(net: nn.Module, insert_after: int | None) -> int:
     if not isinstance(insert_after, int) or not 0 <= insert_after < blocks:
         raise ValueError(
             f"insert_after must be 0 to {blocks - 1}, since {type(net).__name__} has {blocks} "
-            f"blocks here, or None for on top; got {insert_after!r}"
+            f"blocks here, or None for the top; got {insert_after!r}"
         )
     return insert_after + 2
 
 
 def run(stages: Sequence[Stage], x: Tensor) -> Tensor:
-    """The stages one after another."""
+    """Run the stages in order."""
     for stage in stages:
         x = stage(x)
     return x
 
 
 def _runs_as(net: nn.Module, cls: type[nn.Module]) -> bool:
-    """Whether a model is of this class and has not replaced how it runs."""
+    """Whether a model is of this class and uses its `forward_features`."""
     return isinstance(net, cls) and type(net).forward_features is cls.forward_features
 
 

@@ -1,13 +1,11 @@
-"""Batch norms under recomputation: a forward that runs again must not count its frames twice.
+"""Training options of every contestant, whatever its architecture.
 
-How a contestant is trained, whatever its architecture: options that every model takes.
+`checkpoint`: backward recomputes every block, so forward keeps only the input of each block.
+`trained_blocks`: only the last so many blocks of the backbone train, and the layers after them;
+frozen layers stay frozen.
 
-`checkpoint`: every block is computed again in backward, so that only its input is kept.
-`trained_blocks`: of the backbone only the last so many blocks are trained, and what comes after
-them; what was frozen stays frozen.
-
-Blocks are found, not declared: modules of one class in a list or a sequence. A model whose blocks
-are not modules that run as a whole has a method `run_block` that runs one.
+Blocks need no declaration: they are modules of one class in a list or a sequence. A model that
+calls the layers of a block itself has a method `run_block` that runs one block.
 """
 
 from collections.abc import Iterator
@@ -20,32 +18,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recomputed
 
-
-def has_batch_norm(net: nn.Module) -> bool:
-    """Whether any layer keeps statistics over batches."""
-    return any(isinstance(m, _BatchNorm) for m in net.modules())
-
-
-@contextmanager
-def statistics_kept(net: nn.Module) -> Iterator[None]:
-    """While open, batch norms run on copies of their statistics."""
-    own = [(m, m._buffers) for m in net.modules() if isinstance(m, _BatchNorm)]
-    for norm, buffers in own:
-        norm._buffers = {k: x if x is None else x.clone() for k, x in buffers.items()}
-    try:
-        yield
-    finally:
-        for norm, buffers in own:
-            norm._buffers = buffers
-
-
 Containers = nn.ModuleList | nn.Sequential
 
 
 def apply(model: nn.Module, checkpoint: bool = False, trained_blocks: int | None = None) -> None:
-    """Put a freshly built model under these options, in place.
+    """Apply these options to a freshly built model, in place.
 
-    Raises ValueError where a model has no blocks, or not so many, or they are frozen already.
+    Raises ValueError if a model has no blocks, or not so many, or if they are frozen already.
     """
     if trained_blocks is not None:
         _train_last(model, trained_blocks)
@@ -55,12 +34,12 @@ def apply(model: nn.Module, checkpoint: bool = False, trained_blocks: int | None
 
 def block_lists(model: nn.Module) -> list[tuple[str, Containers]]:
     """(name, list) of the outermost lists of two or more blocks of one class."""
-    found: list[tuple[str, Containers]] = []
+    lists: list[tuple[str, Containers]] = []
     for name, module in model.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer, _ in found)
+        inside = any(name.startswith(f"{outer}.") for outer, _ in lists)
         if not inside and isinstance(module, Containers) and _are_blocks(list(module)):
-            found.append((name, module))
-    return found
+            lists.append((name, module))
+    return lists
 
 
 def _are_blocks(modules: list[nn.Module]) -> bool:
@@ -71,35 +50,35 @@ def _are_blocks(modules: list[nn.Module]) -> bool:
 def _recompute_blocks(model: nn.Module) -> None:
     lists = block_lists(model)
     if not lists and not hasattr(model, "run_block"):
-        raise ValueError("checkpoint: this model has no list of blocks to compute again")
+        raise ValueError("checkpoint: this model has no list of blocks to recompute")
     settings: dict[str, Any] = {}
     if has_batch_norm(model):
         settings["context_fn"] = lambda: (nullcontext(), statistics_kept(model))
     called: list[Any] = []
     if hasattr(model, "run_block"):
-        model.run_block = partial(_run, model.run_block, settings, called.append)
+        model.run_block = partial(_recomputing, model.run_block, settings, called.append)
     else:
         for block in (block for _, blocks in lists for block in blocks):
-            block.forward = partial(_run, block.forward, settings, called.append)
+            block.forward = partial(_recomputing, block.forward, settings, called.append)
     model.register_forward_hook(partial(_must_have_run, called))
 
 
-def _run(forward, settings, note, *args, **kwargs):
+def _recomputing(forward, settings, record, *args, **kwargs):
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
-    note(forward)
+    record(forward)
     return recomputed(forward, *args, use_reentrant=False, **settings, **kwargs)
 
 
 def _must_have_run(called: list, model: nn.Module, inputs: tuple, output: Any) -> None:
-    """An option that does nothing must not look as if it did."""
+    """Raise ValueError if `checkpoint` had no effect."""
     if torch.is_grad_enabled() and not called:
-        raise ValueError("checkpoint: this model never calls its blocks, so none is computed again")
+        raise ValueError("checkpoint: this model never calls its blocks, so none is recomputed")
     called.clear()
 
 
 def _train_last(model: nn.Module, count: int) -> None:
-    lists = sorted(block_lists(model), key=lambda found: -len(found[1]))
+    lists = sorted(block_lists(model), key=lambda named: -len(named[1]))
     if not lists:
         raise ValueError("trained_blocks: this model has no list of blocks")
     name, blocks = lists[0]
@@ -117,3 +96,24 @@ def _train_last(model: nn.Module, count: int) -> None:
         raise ValueError("trained_blocks: the blocks of this model are frozen already")
     for p in below:
         p.requires_grad_(False)
+
+
+def has_batch_norm(net: nn.Module) -> bool:
+    """Whether any layer keeps statistics over batches."""
+    return any(isinstance(m, _BatchNorm) for m in net.modules())
+
+
+@contextmanager
+def statistics_kept(net: nn.Module) -> Iterator[None]:
+    """Inside this context, batch norms update copies of their statistics.
+
+    For recomputation in backward: the second forward must not count its frames again.
+    """
+    norms = [(m, m._buffers) for m in net.modules() if isinstance(m, _BatchNorm)]
+    for norm, buffers in norms:
+        norm._buffers = {k: x if x is None else x.clone() for k, x in buffers.items()}
+    try:
+        yield
+    finally:
+        for norm, buffers in norms:
+            norm._buffers = buffers

@@ -1,9 +1,9 @@
-"""Video classifiers of transformers as contestants: sizes, the wrapper, the way from image weights.
+"""Video classifiers of transformers as contestants: sizes, the wrapper, loading of image weights.
 
-They are second opinions: architectures that stand in this project, from code that is not ours.
-transformers is imported when one is built, from a config alone; nothing is fetched. Its own
-checkpoints are read by its own `from_pretrained`, and `load_official` takes that model's state
-dict: the official names here are those of the installed transformers.
+They are second opinions: independent code for architectures that this project also has. Building
+one imports transformers and uses only a config; nothing is fetched. To use its checkpoints, load
+them by `from_pretrained` and pass that model's state dict to `load_official`: the official names
+here are those of the installed transformers.
 
 b clips, t frames, n patches of a frame, d channels; a step is a frame, or a tubelet of frames.
 """
@@ -19,7 +19,7 @@ from pks4.errors import unknown_name
 from pks4.macs import attention_macs, linear_macs
 from pks4.models.attention import ATTENTION
 from pks4.models.backbone import build_vit, check_video
-from pks4.weights.files import IMAGE_PREFIX, misfits, take
+from pks4.weights.files import IMAGE_PREFIX, load_part, require_fit, under
 from pks4.weights.official import Official
 
 Names = tuple[tuple[str, str], ...]
@@ -27,7 +27,7 @@ Names = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Sizes that all of them have. Raises ValueError for those that transformers would round."""
+    """Sizes that all of them have. Raises ValueError for sizes that transformers would round."""
 
     frames: int
     num_classes: int
@@ -52,7 +52,7 @@ class Sizes:
         return (self.image_size // self.patch_size) ** 2
 
     def config(self) -> dict[str, int]:
-        """Arguments that mean the same in every config of transformers."""
+        """Arguments that every config of transformers has."""
         return {
             "num_labels": self.num_classes,
             "hidden_size": self.width,
@@ -68,7 +68,7 @@ class Sizes:
     def joint_macs(self, batch: int, prefix: int) -> tuple[int, int]:
         """MACs of ViT blocks over all tokens of a clip and `prefix` more, in two parts.
 
-        The second is what attention costs above attention within each step alone.
+        The second part is the extra cost over attention within each step alone.
         """
         n, d, tokens = self.patches, self.width, prefix + self.steps * self.patches
         linears = linear_macs(batch * tokens, d, 12 * d)
@@ -81,7 +81,7 @@ class Sizes:
         return linear_macs(batch, self.width, self.num_classes)
 
     def image_vit(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The ViT of these sizes out of the state dict of an image twin, by timm's names.
+        """The ViT of these sizes from the state dict of an image twin, by timm's names.
 
         Raises ValueError with what is missing, unknown or of another shape.
         """
@@ -93,19 +93,15 @@ class Sizes:
                 patch_size=self.patch_size,
                 image_size=self.image_size,
             )
-        given = {
-            k.removeprefix(IMAGE_PREFIX): v for k, v in state.items() if k.startswith(IMAGE_PREFIX)
-        }
-        said = misfits(vit.state_dict(), given)
-        if said:
-            raise ValueError(f"image weights do not fit, nothing was loaded; {said}")
+        given = under(state, IMAGE_PREFIX)
+        require_fit(vit.state_dict(), given, "image weights do not fit")
         return given
 
 
 class Wrapped(nn.Module):
     """Video (b, t, 3, h, w) -> logits (b, num_classes) by a classifier of transformers, `net`.
 
-    t must be as built: transformers itself takes some other lengths and mixes up their tokens.
+    t must be as built: transformers accepts some other lengths but mixes up their tokens.
     """
 
     official = Official(renames=(("net.", ""),))
@@ -120,27 +116,27 @@ class Wrapped(nn.Module):
         return self.logits(video)
 
     def logits(self, video: Tensor) -> Tensor:
-        """What transformers' model says of a clip of the right shape."""
+        """The logits of transformers' model for clips of the right shape."""
         return self.net(video).logits
 
-    def take(self, weights: Mapping[str, Tensor], stay: tuple[str, ...]) -> None:
-        """Load weights by transformers' names; names with a part in `stay` keep their values.
+    def load_part(self, weights: Mapping[str, Tensor], keep: tuple[str, ...]) -> None:
+        """Load weights by transformers' names; weights with a name part in `keep` stay.
 
         Raises ValueError that lists what is missing, unknown or of another shape in this
         transformers; then nothing is loaded.
         """
-        take(self.net, weights, prefix="", stay=stay)
+        load_part(self.net, weights, prefix="", keep=keep)
 
 
 def known_attention(attention: str) -> str:
-    """The kernel under transformers' name, which is ours. Raises ValueError if there is none."""
+    """The kernel's name, the same in transformers. Raises ValueError for an unknown one."""
     if attention not in ATTENTION:
         raise ValueError(unknown_name("attention", attention, ATTENTION))
     return attention
 
 
 def renamed(weights: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """The weights with (old, new) replaced one after another in every name."""
+    """The weights with every (old, new) replaced, in this order, in every name."""
     out = {}
     for name, x in weights.items():
         for old, new in names:
@@ -150,7 +146,7 @@ def renamed(weights: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
 
 
 def split_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Thirds of every `.qkv.` as `.q.`, `.k.` and `.v.`, the rest as it is."""
+    """The weights with every `.qkv.` split into `.q.`, `.k.` and `.v.`; the rest unchanged."""
     out = {}
     for name, x in weights.items():
         if ".qkv." in name:

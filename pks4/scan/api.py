@@ -1,4 +1,4 @@
-"""The two doors of the scan: they check what they are given, pick a backend, call its operator."""
+"""The two entry points of the scan: they check arguments, pick a backend, call its operator."""
 
 import torch
 import torch.nn.functional as F
@@ -43,23 +43,22 @@ def scan_sites(
 
     Args:
         u, delta: (b, t, s, d), of one dtype. delta is the value before softplus, unless
-            delta_softplus is off.
+            delta_softplus is False.
         A: (d, n), negative.
         B, C: (b, t, s, n), of u's dtype.
         D: (d,) or None for zeros. delta_bias: (d,) or None, added to delta before softplus.
         reverse: scan from the last frame to the first.
-        return_last_state: give the state after the last step of the scan as well.
-        check_finite: look through delta first; it costs a pass over it.
+        return_last_state: also return the state after the last step of the scan.
+        check_finite: first check that delta is finite, which costs a pass over it.
         backend: "auto" or a name in `BACKENDS`.
 
-    Returns y (b, t, s, d) in u's dtype; with return_last_state also the state (b, s, d, n), in
-    float32 at least, through which no gradient flows. The state is kept in float32 at least.
+    Returns y (b, t, s, d) in u's dtype; with return_last_state also the state (b, s, d, n), through
+    which no gradient flows. The state has float32 or more precision.
 
-    Source: Mamba's selective scan (arXiv 2312.00752) in the layout that a per-frame backbone hands
-    over.
+    Source: Mamba's selective scan (arXiv 2312.00752), in the layout of a per-frame backbone.
 
-    Raises ValueError for shapes, dtypes or devices that do not fit, for t = 0, for a delta that is
-    not finite if that is checked, and for a backend that is unknown or cannot run.
+    Raises ValueError for shapes, dtypes or devices that do not fit, for t = 0, with check_finite
+    for a delta that is not finite, and for a backend that is unknown or cannot run.
     """
     _check(u, delta, A, B, C, D, delta_bias)
     if check_finite and not bool(torch.isfinite(delta).all()):
@@ -97,31 +96,25 @@ def selective_scan(
     Returns y (b, d, l); with return_last_state also the state (b, d, n), through which no gradient
     flows, as in mamba-ssm.
 
-    Where it deviates: A is real, and B and C depend on the input; a constant B or C of shape (d, n)
-    is refused.
+    Deviations: A must be real, and B and C depend on the input; a constant B or C of shape (d, n)
+    raises ValueError.
 
     Source: the interface of state-spaces/mamba, `mamba_ssm.ops.selective_scan_interface`.
 
     Raises ValueError as `scan_sites` does.
     """
-    if u.ndim != 3:
-        raise ValueError(f"selective_scan: u must be (b, d, l), got {tuple(u.shape)}")
-    d = u.shape[1]
     B, C = (_grouped(name, x) for name, x in (("B", B), ("C", C)))
-    groups = B.shape[1]
-    if d % groups or C.shape[1] != groups:
-        raise ValueError(
-            f"selective_scan: d = {d} channels do not fit {groups} groups of B, {C.shape[1]} of C"
-        )
+    _check_sequences(u, delta, A, B, C, D, z, delta_bias)
+    d, groups = u.shape[1], B.shape[1]
     results = []
     for i in range(groups):
-        own = slice(i * d // groups, (i + 1) * d // groups)
+        group = slice(i * d // groups, (i + 1) * d // groups)
         results.append(
             scan_sites(
-                *(_as_one_site(x) for x in (u[:, own], delta[:, own])),
-                A[own],
+                *(_as_one_site(x) for x in (u[:, group], delta[:, group])),
+                A[group],
                 *(_as_one_site(x[:, i]) for x in (B, C)),
-                *(x if x is None else x[own] for x in (D, delta_bias)),
+                *(x if x is None else x[group] for x in (D, delta_bias)),
                 delta_softplus=delta_softplus,
                 return_last_state=return_last_state,
                 backend=backend,
@@ -146,6 +139,32 @@ def _grouped(name: str, x: Tensor) -> Tensor:
     return x[:, None] if x.ndim == 3 else x
 
 
+def _check_sequences(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    bias: Tensor | None,
+) -> None:  # fmt: skip
+    """Check each shape as a whole: a group takes a slice, which would hide what is too long."""
+    if u.ndim != 3:
+        raise ValueError(f"selective_scan: u must be (b, d, l), got {tuple(u.shape)}")
+    if A.ndim != 2:
+        raise ValueError(f"selective_scan: A must be (d, n), got {tuple(A.shape)}")
+    (b, d, length), n, groups = u.shape, A.shape[1], B.shape[1]
+    if not groups or d % groups or C.shape[1] != groups:
+        raise ValueError(
+            f"selective_scan: d = {d} channels do not fit {groups} groups of B, {C.shape[1]} of C"
+        )
+    per_group = (b, groups, n, length)
+    shapes = {"delta": (delta, (b, d, length)), "A": (A, (d, n)), "B": (B, per_group)}
+    shapes |= {"C": (C, per_group), "D": (D, (d,)), "z": (z, (b, d, length))}
+    for name, (x, shape) in {**shapes, "delta_bias": (bias, (d,))}.items():
+        if x is not None and tuple(x.shape) != shape:
+            raise ValueError(f"selective_scan: {name} must be {shape}, got {tuple(x.shape)}")
+    if z is not None and (z.device, z.dtype) != (u.device, u.dtype):
+        raise ValueError(
+            f"selective_scan: z is {z.dtype} on {z.device}, u {u.dtype} on {u.device}; cast z"
+        )
+
+
 def _check(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None
 ) -> None:
@@ -158,9 +177,9 @@ def _check(
     b, t, s, d = u.shape
     n = A.shape[1]
     same_as_u = {"delta": (delta, d), "B": (B, n), "C": (C, n)}
-    wanted = {name: (x, (b, t, s, last)) for name, (x, last) in same_as_u.items()}
-    wanted |= {"A": (A, (d, n)), "D": (D, (d,)), "delta_bias": (bias, (d,))}
-    for name, (x, shape) in wanted.items():
+    expected = {name: (x, (b, t, s, last)) for name, (x, last) in same_as_u.items()}
+    expected |= {"A": (A, (d, n)), "D": (D, (d,)), "delta_bias": (bias, (d,))}
+    for name, (x, shape) in expected.items():
         if x is None:
             continue
         if tuple(x.shape) != shape:

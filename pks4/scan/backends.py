@@ -1,4 +1,4 @@
-"""Which scan backends there are, what each takes, and which one `auto` means."""
+"""The scan backends: what each takes, and which one "auto" means."""
 
 import os
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from pks4.errors import unknown_name
 
 
 class Backend(NamedTuple):
-    """What a backend takes; an empty tuple is anything."""
+    """What a backend takes; an empty tuple means any."""
 
     devices: tuple[str, ...] = ()
     dtypes: tuple[torch.dtype, ...] = ()  # of u
-    package: str = ""  # that must be there to run it
+    package: str = ""  # that it needs
     remedy: str = ""
 
 
@@ -36,32 +36,32 @@ BACKENDS = {
     "triton": Backend(("cuda", "meta"), CUDA_DTYPES, "triton", "pip install triton"),
 }
 INSTALLED = frozenset(b.package for b in BACKENDS.values() if b.package and find_spec(b.package))
-_assumed: ContextVar[str] = ContextVar("assumed", default="")
-AUTO = {"cpu": "numba", "meta": "numba", "cuda": "mamba_ssm"}  # where it applies; else recompute
+_assumed_device: ContextVar[str] = ContextVar("assumed_device", default="")
+AUTO = {"cpu": "numba", "meta": "numba", "cuda": "mamba_ssm"}  # if it can run; else recompute
 
 
 @contextmanager
-def assumed(device: str) -> Iterator[None]:
-    """While open, backends are chosen as on this device, with every package there.
+def assuming_device(device: str) -> Iterator[None]:
+    """Inside this context, choose backends as on this device with every package installed.
 
-    For shapes without values, as in a simulation; a real tensor would meet what is not there.
+    For shapes without values, as in a simulation; real tensors would need the packages.
     """
-    token = _assumed.set(device)
+    token = _assumed_device.set(device)
     try:
         yield
     finally:
-        _assumed.reset(token)
+        _assumed_device.reset(token)
 
 
 def resolve(backend: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> str:
     """The name of the backend that runs for tensors of this device type and dtype.
 
-    A name stands for itself; "auto" is numba on a CPU (on meta too, which counts for a CPU) and
-    mamba_ssm on CUDA, where they are installed and take the dtype, and recompute otherwise.
+    A name means that backend. "auto" is numba on a CPU (and on meta, which counts as a CPU) and
+    mamba_ssm on CUDA, if they are installed and take the dtype; otherwise recompute.
 
     Raises ValueError for an unknown name and for a backend that cannot run here, with the remedy.
     """
-    device = _assumed.get() or device
+    device = _assumed_device.get() or device
     if backend == "auto":
         name = AUTO.get(device, "recompute")
         return "recompute" if _obstacle(name, device, dtype) else name
@@ -73,16 +73,16 @@ def resolve(backend: str, device: str = "cpu", dtype: torch.dtype = torch.float3
 
 
 def _obstacle(name: str, device: str, dtype: torch.dtype) -> str:
-    """Why a backend cannot run, or nothing."""
+    """Why a backend cannot run; empty if it can."""
     backend = BACKENDS[name]
     devices = backend.devices
     if name == "triton" and os.environ.get("TRITON_INTERPRET") == "1":
-        devices += ("cpu",)  # triton's interpreter, a test of the arithmetic
+        devices += ("cpu",)  # triton's interpreter, for tests of the arithmetic
     if devices and device not in devices:
         return f"does not run on {device}, only on {', '.join(devices)}; take 'recompute'"
     if backend.dtypes and dtype not in backend.dtypes:
         return f"does not take {dtype}; take 'recompute'"
-    there = device == "meta" or _assumed.get() or backend.package in INSTALLED
-    if backend.package and not there:
+    installed = device == "meta" or _assumed_device.get() or backend.package in INSTALLED
+    if backend.package and not installed:
         return f"is not installed; {backend.remedy}"
     return ""

@@ -1,9 +1,9 @@
-"""What every scan backend is: one custom operator and its backward, registered in one way.
+"""How a scan backend becomes a PyTorch operator: one custom operator and its backward.
 
-A backend gives two plain functions on tensors; here they become `pks4::scan_<name>` and
-`pks4::scan_<name>_backward` with fake kernels, so that shapes run on meta, `torch.compile` and
-`torch.export` see one opaque call, and autograd keeps the inputs and what the backend says it
-keeps, nothing else.
+A backend gives two plain functions on tensors. `scan_operator` registers them as
+`pks4::scan_<name>` and `pks4::scan_<name>_backward` with fake kernels. So shapes run on meta,
+`torch.compile` and `torch.export` see one opaque call, and autograd keeps only the inputs and the
+tensor `kept` of the backend.
 
 Letters as in `pks4`: u and delta (b, t, s, d), A (d, n), B and C (b, t, s, n), D and delta_bias
 (d,) or None.
@@ -30,11 +30,11 @@ class Inputs(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """How to scan."""
+    """Modes of the scan."""
 
-    softplus: bool = True  # delta is taken before softplus
+    softplus: bool = True  # delta is the value before softplus
     reverse: bool = False  # from the last frame to the first
-    last_state: bool = False  # give the last state too
+    last_state: bool = False  # also return the last state
 
 
 # (inputs, flags) -> y (b, t, s, d) in u's dtype; last state (b, s, d, n) or empty; kept or empty
@@ -49,20 +49,20 @@ def working_dtype(u: Tensor) -> torch.dtype:
 
 
 def empty_state(inputs: Inputs, flags: Flags) -> Tensor:
-    """Room for the last state (b, s, d, n), or an empty tensor where none is asked for."""
+    """An uninitialised last state (b, s, d, n), or an empty tensor if not requested."""
     u, n = inputs.u, inputs.A.shape[1]
     shape = (u.shape[0], *u.shape[2:], n) if flags.last_state else (0,)
     return u.new_empty(shape, dtype=working_dtype(u))
 
 
 def lines(x: Tensor) -> Tensor:
-    """(b, t, s, k) as lines (b t s, k) of contiguous numbers, a view where that is one."""
+    """(b, t, s, k) as contiguous lines (b t s, k), a view if possible."""
     flat = x.reshape(-1, x.shape[-1])
     return flat if flat.stride(1) == 1 else flat.contiguous()
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager:
-    """Keep autocast out of an operator: it would lower the precision of the sums inside, unseen."""
+    """Disable autocast inside an operator, where it would lower the precision of sums."""
     kind = x.device.type
     if kind == "meta" or not torch.is_autocast_enabled(kind):
         return nullcontext()
@@ -70,7 +70,7 @@ def without_autocast(x: Tensor) -> AbstractContextManager:
 
 
 def gradient_like(x: Tensor | None, u: Tensor) -> Tensor:
-    """Contiguous room for an input's gradient; empty for an input that is None."""
+    """An uninitialised contiguous gradient of an input; empty for an input that is None."""
     if x is None:
         return u.new_empty(0)
     return torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -82,7 +82,7 @@ def scan_operator(
     backward: Backward,
     kept: Callable[[Inputs], Tensor] | None = None,
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """Register `pks4::scan_<name>` and its backward; `kept` shapes what forward keeps, if any."""
+    """Register `pks4::scan_<name>` and its backward; `kept` gives the shape of a kept tensor."""
 
     @torch.library.custom_op(f"pks4::scan_{name}", mutates_args=())
     def scan(
@@ -130,7 +130,7 @@ def scan_operator(
         return tuple(gradient_like(x, args[0]) for x in args[:7])
 
     def keep(ctx, inputs, output):
-        ctx.flags, ctx.given = inputs[7:9], [x is not None for x in inputs[:7]]
+        ctx.flags, ctx.present = inputs[7:9], [x is not None for x in inputs[:7]]
         ctx.save_for_backward(*inputs[:7], output[2])
         ctx.set_materialize_grads(False)
 
@@ -139,8 +139,8 @@ def scan_operator(
         if g is None:
             return (None,) * 10
         grads = scan_backward(g.contiguous(), kept, *inputs, *ctx.flags)
-        wanted = (x if given else None for x, given in zip(grads, ctx.given, strict=True))
-        return *wanted, None, None, None  # the flags have no gradient
+        present = (x if there else None for x, there in zip(grads, ctx.present, strict=True))
+        return *present, None, None, None  # the flags have no gradient
 
     scan.register_autograd(differentiate, setup_context=keep)
     return scan

@@ -1,24 +1,24 @@
 """The selective scan on CUDA by mamba-ssm's compiled kernel (the extra `cuda`).
 
-Never run in this project: no machine with a GPU was at hand, so no time and no error of this
-backend is known. The tests call a stand-in that asserts the kernel's conditions, listed here from
-state-spaces/mamba, `csrc/selective_scan`:
+This project never ran the kernel, for want of a GPU; its time and its error are unknown. The tests
+call a fake kernel that asserts the conditions of the real one (state-spaces/mamba,
+`csrc/selective_scan`):
 
     dtypes    u, delta, B, C and the gradient of y of one dtype, float32, bfloat16 or float16;
               A, D and delta_bias float32
     layout    time last and with stride 1: u, delta (rows, d, t), B, C (rows, 1, n, t)
-    limits    n <= 256; d <= 65535, it is a grid's second axis; offsets have 32 bits, those of all
-              tensors in the code of March 2026 and still that of the state in July 2026 (issues
-              880 and 884), so rows beyond `LIMIT` elements of a tensor go into another call
+    limits    n <= 256; d <= 65535, the second axis of a grid; offsets have 32 bits, for all
+              tensors in the code of March 2026 and for the state still in July 2026 (issues 880
+              and 884), so a call takes only as many rows as have `LIMIT` elements of a tensor
 
-Rows are clips x sites. What a call costs beyond the kernel: u, delta, B, C are copied to the
-kernel's layout and y back, and once more each with `reverse`, which turns time around; backward
-copies them again, together with the gradients, so that only the inputs and the kernel's own state
-are kept between the two. That state is (rows, d, chunks of 2048 steps, 2 n) in float32, for each
-state the product of the decays and the value at the end of a chunk: 2 n numbers a channel, however
-short the clip. (By its source the kernel's backward reads it only from the second chunk on; like
-mamba-ssm, this backend keeps it always.) Gradients of A, B, C, D and delta_bias are added up by
-atomics: they differ in the last bits from run to run.
+Rows are clips x sites. Beyond the kernel a call copies u, delta, B and C to the kernel's layout and
+y back, and copies each once more with `reverse`, which reverses time. Backward copies them again,
+with the gradients, so that only the inputs and the kernel's state are kept between the two. That
+state is (rows, d, chunks of 2048 steps, 2 n) in float32: for each state the product of the decays
+and the value at the end of a chunk, so 2 n numbers a channel, however short the clip. (By its
+source the kernel's backward reads it only from the second chunk on; like mamba-ssm, this backend
+always keeps it.) The kernel sums gradients of A, B, C, D and delta_bias by atomics: their last bits
+differ from run to run.
 """
 
 from typing import NamedTuple
@@ -34,15 +34,15 @@ LIMIT = 2**31 - 1  # elements of a tensor that one call may address
 
 
 class Piece(NamedTuple):
-    """Rows that go into one call: whole clips, or some sites of one clip."""
+    """The rows of one call: whole clips, or some sites of one clip."""
 
     clips: slice
     sites: slice
-    rows: slice  # the same, counted over clips x sites
+    rows: slice  # the same rows, counted over clips x sites
 
 
 def pieces(b: int, t: int, s: int, d: int, n: int) -> list[Piece]:
-    """Cut b clips of s sites so that no tensor of a call has more than `LIMIT` elements.
+    """Cut b clips of s sites so that no tensor of a call exceeds `LIMIT` elements.
 
     Raises ValueError if the kernel cannot take d channels or n states, or a single row.
     """
@@ -79,7 +79,7 @@ def _pieces(inputs: Inputs) -> list[Piece]:
 
 
 def _state(inputs: Inputs) -> Tensor:
-    """Room for the kernel's state (b s, d, chunks, 2 n), float32."""
+    """An uninitialised kernel state (b s, d, chunks, 2 n), float32."""
     (b, t, s, d), n = inputs.u.shape, inputs.A.shape[1]
     return inputs.u.new_empty(b * s, d, _chunks(t), 2 * n, dtype=torch.float32)
 

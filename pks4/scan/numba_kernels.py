@@ -1,21 +1,20 @@
 """The selective scan for a CPU: states in first-level cache, nothing transposed or kept.
 
-A site is scanned by blocks of 16 channels, one vector register. Time goes in chunks of `CHUNK`
-steps: the rows of a chunk are packed (and tails filled up with zeros), then each block runs through
-the chunk with its states beside it, then results are written back as rows. Backward first notes the
-state at the start of every chunk, then goes through the chunks from the last: it runs each again,
-keeping the states and decays of one block, and then backward. Nothing lives longer than a site, but
-what sums over sites: gradients of A, D and delta_bias are added up in float32 for `FLUSH` steps or
-so and then in float64, so that a hundred thousand sites lose no digits.
+A kernel scans a site by blocks of 16 channels, one vector register, and by chunks of `CHUNK` steps:
+it packs the rows of a chunk (tails filled with zeros), runs each block through it, and writes the
+results back as rows. Backward first stores the state at the start of every chunk. Then it takes the
+chunks from the last: it recomputes the states and decays of one block and goes back through them.
+Only sums over sites outlive a site: gradients of A, D and delta_bias, in float32 for about `FLUSH`
+steps and then in float64, so that a hundred thousand sites lose no digits.
 
-Two things decide the speed. Arrays begin at a cache line, or every vector would cross two. And what
-is used together lies together, as `own` and `work` do below: several arrays a multiple of 4 KiB
-apart would make the CPU take stores to one for stores to another.
+Two things determine the speed. Arrays begin at a cache line, so that no vector crosses two. And
+data used together lie together, as in `per_state` and `per_step`: in arrays a multiple of 4 KiB
+apart the CPU would mistake stores to one for stores to another (4K aliasing).
 
 Letters as in `pks4`; c blocks of channels, k steps of a chunk. Arrays are flat, indices in numbers.
 
-    own   (c, n, parts, 16)  A, then forward: the state; backward: gradients of state and A
-    work  (k, n, 4, 16)      of one block: state before the step, decay, gradients of B and C
+    per_state  (c, n, parts, 16)  A; then forward: the state; backward: gradients of state and A
+    per_step   (k, n, 4, 16)      of one block: state before the step, decay, gradients of B and C
 """
 
 from typing import NamedTuple
@@ -26,8 +25,10 @@ from numba import njit
 from pks4.scan.numba_vectors import (
     LANES,
     TEXT,
+    aligned,
     exp2,
     fma,
+    inner,
     load,
     sigmoid,
     softplus,
@@ -40,11 +41,10 @@ CHUNK = 16
 FLUSH = 256
 LN_2 = np.float32(0.6931471805599453)
 kernel = njit(nogil=True, cache=True, error_model="numpy")
-inner = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Problem(NamedTuple):
-    """What is scanned. `*_row` is the distance of two rows of an array."""
+    """The inputs of a scan. `*_row` is the distance between two rows of an array."""
 
     u: np.ndarray
     u_row: int
@@ -64,7 +64,7 @@ class Problem(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one call does: sites (clips and places counted through) and blocks of channels."""
+    """The share of one call: a range of sites of all clips, and a range of blocks."""
 
     first_site: int
     end_site: int
@@ -73,7 +73,7 @@ class Part(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Where backward writes: rows of u, delta, B and C; it adds to A (c, n, 16), D and bias."""
+    """Outputs of backward: it writes rows of u, delta, B, C and adds to A (c, n, 16), D, bias."""
 
     u: np.ndarray
     delta: np.ndarray
@@ -85,16 +85,8 @@ class Gradients(NamedTuple):
 
 
 @inner
-def aligned(size):
-    """Zeros that begin at a cache line."""
-    room = np.zeros(size + LANES, np.float32)
-    skipped = -room.ctypes.data // 4 % LANES
-    return room[skipped : skipped + size]
-
-
-@inner
 def _chunk(x, site, first):
-    """A chunk of a site from a step on: its first row, the distance of its rows, its steps."""
+    """The chunk of a site that starts at step `first`: first row, distance of rows, steps."""
     _, t, s, _ = x.shape
     time, distance = (t - 1 - first, -s) if x.reverse else (first, s)
     return (site // s * t + time) * s + site % s, distance, min(CHUNK, t - first)
@@ -102,7 +94,7 @@ def _chunk(x, site, first):
 
 @inner
 def _span(x, part):
-    """A part's first channel, its channels, and those of them in whole vectors."""
+    """First channel and number of channels of a part, and how many fill whole vectors."""
     start = part.first_block * LANES
     width = min(x.shape[3] - start, part.blocks * LANES)
     return start, width, width // LANES * LANES
@@ -154,12 +146,12 @@ def _prepare(x, part, chunk, u, raw, step):
 
 
 @inner
-def _own(x, part, parts):
+def _per_state(x, part, parts):
     """(c, n, parts, 16): A, and zeros."""
-    own = aligned(part.blocks * x.n * parts * LANES)
+    per_state = aligned(part.blocks * x.n * parts * LANES)
     for i in range(part.blocks * x.n):
-        store(own, i * parts * LANES, load(x.A, (part.first_block * x.n + i) * LANES))
-    return own
+        store(per_state, i * parts * LANES, load(x.A, (part.first_block * x.n + i) * LANES))
+    return per_state
 
 
 @inner
@@ -170,107 +162,107 @@ def _clear(array, parts, part):
 
 
 @inner
-def _scan(x, part, chunk, u, step, own):
-    """Scan a chunk; y stands where u was."""
+def _scan(x, part, chunk, u, step, per_state):
+    """Scan a chunk; y overwrites u."""
     row, distance, steps = chunk
     for c in range(part.blocks):
         skip = load(x.D, (part.first_block + c) * LANES)
         for k in range(steps):
-            here, at = row + k * distance, (k * part.blocks + c) * LANES
+            line, at = row + k * distance, (k * part.blocks + c) * LANES
             s = load(step, at)
             write, read = s * load(u, at), skip * load(u, at)
             for i in range(x.n):
                 o = (c * x.n + i) * 2 * LANES
-                decay = exp2(s * load(own, o))
-                h = fma(decay, load(own, o + LANES), write * splat(x.B[here * x.B_row + i]))
-                store(own, o + LANES, h)
-                read = fma(h, splat(x.C[here * x.C_row + i]), read)
+                decay = exp2(s * load(per_state, o))
+                h = fma(decay, load(per_state, o + LANES), write * splat(x.B[line * x.B_row + i]))
+                store(per_state, o + LANES, h)
+                read = fma(h, splat(x.C[line * x.C_row + i]), read)
             store(u, at, read)
 
 
 @inner
 def _forward(x, part, y, last):
-    """Scan a part: its share of y (rows of d), and of last (sites, d, n) if that has room."""
+    """Scan a part: write its share of y (rows of d), and of last (sites, d, n) if not empty."""
     size = CHUNK * part.blocks * LANES
     u, raw, step = aligned(size), aligned(size), aligned(size)
-    own = _own(x, part, 2)
+    per_state = _per_state(x, part, 2)
     for site in range(part.first_site, part.end_site):
-        _clear(own, 2, 1)
+        _clear(per_state, 2, 1)
         for first in range(0, x.shape[1], CHUNK):
             chunk = _chunk(x, site, first)
             _prepare(x, part, chunk, u, raw, step)
-            _scan(x, part, chunk, u, step, own)
+            _scan(x, part, chunk, u, step, per_state)
             _unpack(u, x, part, chunk, y)
         if last.size:
-            _give_state(x, part, site, own, last)
+            _give_state(x, part, site, per_state, last)
 
 
 @inner
-def _give_state(x, part, site, own, last):
+def _give_state(x, part, site, per_state, last):
     d = x.shape[3]
     start = part.first_block * LANES
     for channel in range(start, min(d, start + part.blocks * LANES)):
         c, lane = (channel - start) // LANES, (channel - start) % LANES
         for i in range(x.n):
-            last[(site * d + channel) * x.n + i] = own[((c * x.n + i) * 2 + 1) * LANES + lane]
+            last[(site * d + channel) * x.n + i] = per_state[((c * x.n + i) * 2 + 1) * LANES + lane]
 
 
 @inner
-def _note_starts(x, part, site, u, raw, step, own, starts):
+def _store_starts(x, part, site, u, raw, step, per_state, starts):
     """The states of a site at the start of every chunk but the first: (chunks, c, n, 16)."""
-    _clear(own, 2, 1)
+    _clear(per_state, 2, 1)
     states = part.blocks * x.n
     for q in range(1, starts.size // (states * LANES)):
         chunk = _chunk(x, site, (q - 1) * CHUNK)
         _prepare(x, part, chunk, u, raw, step)
-        _scan(x, part, chunk, u, step, own)
+        _scan(x, part, chunk, u, step, per_state)
         for i in range(states):
-            store(starts, (q * states + i) * LANES, load(own, (2 * i + 1) * LANES))
+            store(starts, (q * states + i) * LANES, load(per_state, (2 * i + 1) * LANES))
 
 
 @inner
-def _again(x, chunk, c, blocks, u, step, g, own, work):
-    """Run a block through a chunk again: states, decays, and its share of the gradient of C."""
+def _recompute(x, chunk, c, blocks, u, step, g, per_state, per_step):
+    """Recompute a block's states and decays in a chunk; add its share of the gradient of C."""
     row, distance, steps = chunk
     for k in range(steps):
-        here, at = row + k * distance, (k * blocks + c) * LANES
+        line, at = row + k * distance, (k * blocks + c) * LANES
         s, g_y = load(step, at), load(g, at)
         write = s * load(u, at)
         for i in range(x.n):
             w = (k * x.n + i) * 4 * LANES
-            decay = exp2(s * load(own, (c * x.n + i) * 3 * LANES))
-            h = fma(decay, load(work, w), write * splat(x.B[here * x.B_row + i]))
-            store(work, w + LANES, decay)
-            store(work, w + 4 * x.n * LANES, h)
-            store(work, w + 3 * LANES, fma(g_y, h, load(work, w + 3 * LANES)))
+            decay = exp2(s * load(per_state, (c * x.n + i) * 3 * LANES))
+            h = fma(decay, load(per_step, w), write * splat(x.B[line * x.B_row + i]))
+            store(per_step, w + LANES, decay)
+            store(per_step, w + 4 * x.n * LANES, h)
+            store(per_step, w + 3 * LANES, fma(g_y, h, load(per_step, w + 3 * LANES)))
 
 
 @inner
-def _back(x, chunk, c, blocks, u, step, g, own, work, skip, g_D):
-    """Take a block backward through a chunk; gradients of u and step stand where g and u were."""
+def _reverse_chunk(x, chunk, c, blocks, u, step, g, per_state, per_step, skip, g_D):
+    """Take a block back through a chunk; gradients of u and step overwrite g and u."""
     row, distance, steps = chunk
     for k in range(steps - 1, -1, -1):
-        here, at = row + k * distance, (k * blocks + c) * LANES
+        line, at = row + k * distance, (k * blocks + c) * LANES
         s, value, g_y = load(step, at), load(u, at), load(g, at)
         write, g_write, g_step = s * value, splat(np.float32(0)), splat(np.float32(0))
         for i in range(x.n):
             o, w = (c * x.n + i) * 3 * LANES, (k * x.n + i) * 4 * LANES
-            g_state = fma(g_y, splat(x.C[here * x.C_row + i]), load(own, o + LANES))
-            store(work, w + 2 * LANES, fma(g_state, write, load(work, w + 2 * LANES)))
-            g_write = fma(g_state, splat(x.B[here * x.B_row + i]), g_write)
-            g_before = g_state * load(work, w + LANES)
-            store(own, o + LANES, g_before)
-            g_exponent = g_before * load(work, w)
-            g_step = fma(g_exponent, load(own, o), g_step)  # A is in units of 1 / log2(e)
-            store(own, o + 2 * LANES, fma(g_exponent, s, load(own, o + 2 * LANES)))
+            g_state = fma(g_y, splat(x.C[line * x.C_row + i]), load(per_state, o + LANES))
+            store(per_step, w + 2 * LANES, fma(g_state, write, load(per_step, w + 2 * LANES)))
+            g_write = fma(g_state, splat(x.B[line * x.B_row + i]), g_write)
+            g_before = g_state * load(per_step, w + LANES)
+            store(per_state, o + LANES, g_before)
+            g_exponent = g_before * load(per_step, w)
+            g_step = fma(g_exponent, load(per_state, o), g_step)  # A is in units of 1 / log2(e)
+            store(per_state, o + 2 * LANES, fma(g_exponent, s, load(per_state, o + 2 * LANES)))
         store(g, at, fma(g_write, s, g_y * skip))
         store(u, at, fma(g_write, value, g_step * splat(LN_2)))
         store(g_D, c * LANES, fma(g_y, value, load(g_D, c * LANES)))
 
 
 @inner
-def _finish(x, part, chunk, g_step, raw, work, g_bias, grads):
-    """From gradients of step sizes to those of delta; sums over channels for B and C."""
+def _finish(x, part, chunk, g_step, raw, per_step, g_bias, grads):
+    """Gradients of step sizes -> those of delta; sum gradients of B and C over channels."""
     row, distance, steps = chunk
     width = part.blocks * LANES
     for k in range(steps):
@@ -280,21 +272,21 @@ def _finish(x, part, chunk, g_step, raw, work, g_bias, grads):
                 value = value * sigmoid(load(raw, k * width + i))
             store(g_step, k * width + i, value)
             store(g_bias, i, load(g_bias, i) + value)
-        here = row + k * distance
+        line = row + k * distance
         for i in range(x.n):
             w = (k * x.n + i) * 4 * LANES
-            grads.B[here * x.n + i] = total(load(work, w + 2 * LANES))
-            grads.C[here * x.n + i] = total(load(work, w + 3 * LANES))
+            grads.B[line * x.n + i] = total(load(per_step, w + 2 * LANES))
+            grads.C[line * x.n + i] = total(load(per_step, w + 3 * LANES))
 
 
 @inner
-def _flush(x, part, own, g_D, g_bias, grads):
-    """Add the float32 sums to the float64 ones and begin them anew."""
+def _flush(x, part, per_state, g_D, g_bias, grads):
+    """Add the float32 sums to the float64 sums and clear them."""
     start = part.first_block * LANES
     for i in range(part.blocks * x.n):
         for lane in range(LANES):
-            grads.A[start * x.n + i * LANES + lane] += own[(i * 3 + 2) * LANES + lane]
-    _clear(own, 3, 2)
+            grads.A[start * x.n + i * LANES + lane] += per_state[(i * 3 + 2) * LANES + lane]
+    _clear(per_state, 3, 2)
     for i in range(part.blocks * LANES):
         grads.D[start + i] += g_D[i]
         grads.bias[start + i] += g_bias[i]
@@ -304,41 +296,42 @@ def _flush(x, part, own, g_D, g_bias, grads):
 
 @inner
 def _backward(g_y, x, part, grads):
-    """Gradients of a part from that of y: those of B and C hold the share of these channels."""
+    """Gradients of a part from the gradient of y; those of B and C are of these channels only."""
     t, states = x.shape[1], part.blocks * x.n
     size = CHUNK * part.blocks * LANES
     u, raw, step, g = aligned(size), aligned(size), aligned(size), aligned(size)
     g_D, g_bias = aligned(part.blocks * LANES), aligned(part.blocks * LANES)
-    own, before, work = _own(x, part, 3), _own(x, part, 2), aligned((CHUNK + 1) * x.n * 4 * LANES)
+    per_state, before = _per_state(x, part, 3), _per_state(x, part, 2)
+    per_step = aligned((CHUNK + 1) * x.n * 4 * LANES)
     chunks, pending = (t + CHUNK - 1) // CHUNK, 0
     starts = aligned(chunks * states * LANES)  # the first stays zero
     for site in range(part.first_site, part.end_site):
-        _note_starts(x, part, site, u, raw, step, before, starts)
-        _clear(own, 3, 1)
+        _store_starts(x, part, site, u, raw, step, before, starts)
+        _clear(per_state, 3, 1)
         for q in range(chunks - 1, -1, -1):
             chunk = _chunk(x, site, q * CHUNK)
             _prepare(x, part, chunk, u, raw, step)
             _pack(g_y, x.shape[3], x, part, chunk, g)
-            _clear(work, 4, 2)
-            _clear(work, 4, 3)
+            _clear(per_step, 4, 2)
+            _clear(per_step, 4, 3)
             for c in range(part.blocks):
                 for i in range(x.n):
                     state = load(starts, (q * states + c * x.n + i) * LANES)
-                    store(work, i * 4 * LANES, state)
+                    store(per_step, i * 4 * LANES, state)
                 skip = load(x.D, (part.first_block + c) * LANES)
-                _again(x, chunk, c, part.blocks, u, step, g, own, work)
-                _back(x, chunk, c, part.blocks, u, step, g, own, work, skip, g_D)
-            _finish(x, part, chunk, u, raw, work, g_bias, grads)
+                _recompute(x, chunk, c, part.blocks, u, step, g, per_state, per_step)
+                _reverse_chunk(x, chunk, c, part.blocks, u, step, g, per_state, per_step, skip, g_D)
+            _finish(x, part, chunk, u, raw, per_step, g_bias, grads)
             _unpack(g, x, part, chunk, grads.u)
             _unpack(u, x, part, chunk, grads.delta)
             pending += chunk[2]
             if pending >= FLUSH or (q == 0 and site == part.end_site - 1):
-                _flush(x, part, own, g_D, g_bias, grads)
+                _flush(x, part, per_state, g_D, g_bias, grads)
                 pending = 0
 
 
 def _entries(text):
-    """Both kernels as their callers see them, cached under `text`: see `simd.TEXT`."""
+    """Both kernels with Python signatures, cached under `text`: see `numba_vectors.TEXT`."""
 
     @kernel
     def forward(x, part, y, last):

@@ -1,9 +1,9 @@
 """The scan on a CPU by compiled kernels: tensors in, threads over sites, tensors out.
 
-The threads are Python's, as many as `torch.get_num_threads()` says, and the kernels let go of the
-interpreter lock. So several callers at once and forked DataLoader workers are safe, which Numba's
-own threading layers are not. Each thread takes a range of sites; where sites are few, as in a scan
-over one long sequence, a range of channels, and the shares of the gradients of B and C are added.
+`torch.get_num_threads()` Python threads run the kernels, which release the interpreter lock. So
+concurrent callers and forked DataLoader workers are safe; with Numba's threading layers they are
+not. Each thread takes a range of sites. If sites are few, as in a scan over one long sequence, it
+takes a range of channels, and the threads' gradients of B and C are summed.
 
 The first call in an installation compiles for seconds; later processes load the result.
 """
@@ -40,7 +40,7 @@ def _problem(inputs: Inputs, flags: Flags) -> "Problem":
         *_rows(B.float()),
         *_rows(C.float()),
         *(
-            _blocks(np.zeros(len(inputs.A)) if v is None else _seen(v.float())).ravel()
+            _blocks(np.zeros(len(inputs.A)) if v is None else _array(v.float())).ravel()
             for v in (D, bias)
         ),
         tuple(u.shape),
@@ -51,7 +51,7 @@ def _problem(inputs: Inputs, flags: Flags) -> "Problem":
 
 
 def _blocks(x: np.ndarray) -> np.ndarray:
-    """(d, ...) as float32 (c, 16, ...), filled up with zeros."""
+    """(d, ...) as float32 (c, 16, ...), padded with zeros."""
     from pks4.scan.numba_vectors import LANES
 
     blocks = -(-len(x) // LANES)
@@ -60,13 +60,13 @@ def _blocks(x: np.ndarray) -> np.ndarray:
     return out.reshape(blocks, LANES, *x.shape[1:])
 
 
-def _seen(x: Tensor) -> np.ndarray:
-    """x for a moment; after numpy() a weight's memory could not be given back, as shards ask."""
+def _array(x: Tensor) -> np.ndarray:
+    """x as an array; unlike numpy(), this lets FSDP free the weight's memory later."""
     return np.from_dlpack(x.detach())
 
 
 def _rows(x: Tensor) -> tuple[np.ndarray, int]:
-    """A flat array and the distance of its rows."""
+    """A flat array and the distance between its rows."""
     rows = lines(x)
     size = (len(rows) - 1) * rows.stride(0) + rows.shape[1] if len(rows) else 0
     return _flat(rows.as_strided((size,), (1,))), rows.stride(0)
@@ -95,7 +95,7 @@ def _cuts(things: int, parts: int) -> list[tuple[int, int]]:
 
 
 def _run(tasks: list[Callable[[], None]]) -> None:
-    """Do all tasks, the first on this thread."""
+    """Run all tasks, the first on this thread."""
     key = (os.getpid(), len(tasks))
     if len(tasks) > 1 and key not in _pools:
         _pools[key] = ThreadPoolExecutor(len(tasks) - 1, "pks4-scan")

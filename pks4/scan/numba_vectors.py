@@ -1,12 +1,12 @@
-"""Vectors of 16 numbers for Numba kernels: a loop that must be vectorised says so itself.
+"""Vectors of 16 numbers for Numba kernels, which are explicitly vectorised.
 
 LLVM's vectoriser gives up on loops over many arrays, and Numba's `exp` is scalar. So the kernels
-are written in `Lanes`, a type of sixteen float32 that LLVM maps to whatever the CPU has (AVX-512,
-AVX2, NEON, ...): arithmetic by operators, `load` and `store` of float32 or bfloat16 memory, and
-exp2, softplus and its slope from polynomials: exp2 within 3e-7 of the true value, relatively,
-softplus and its slope within 4e-6 (their error grows with |x| <= 80, as x * log2(e) is rounded).
+use `Lanes`, a type of sixteen float32 that LLVM maps to the CPU's vectors (AVX-512, AVX2, NEON,
+...). It has arithmetic operators, `load` and `store` of float32 or bfloat16 memory, and exp2,
+softplus and its slope by polynomials. The relative error of exp2 is below 3e-7, that of softplus
+and its slope below 4e-6 (it grows with |x| <= 80, as x * log2(e) is rounded).
 
-bfloat16 memory comes as an array of int16, since NumPy has no such type.
+bfloat16 memory comes as an array of int16, since NumPy has no bfloat16.
 """
 
 import operator
@@ -16,7 +16,7 @@ from zlib import crc32
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
@@ -25,8 +25,10 @@ VECTOR = ir.VectorType(ir.FloatType(), LANES)
 INTS = ir.VectorType(ir.IntType(32), LANES)
 SHORTS = ir.VectorType(ir.IntType(16), LANES)
 LOG2_E = 1.4426950408889634
-# Numba's cache watches the file of a cached function only, but takes part of its key from the
-# closure: a function that uses this module holds TEXT there, or a change here would not reach it.
+# For functions that kernels call: compiled into the kernel, without wrappers for Python and C.
+inner = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Numba's cache watches only the file of the cached function, but its key includes the closure. The
+# kernels hold TEXT in their closure, so a change of this file compiles them again.
 TEXT = crc32(Path(__file__).read_bytes())
 
 
@@ -50,7 +52,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 def _fit(f: Function, scale: Function, low: float, high: float, terms: int) -> list[float]:
-    """Coefficients of a polynomial near f: least squares of the error / scale, Chebyshev nodes."""
+    """Coefficients of a polynomial for f: least squares of error / scale at Chebyshev nodes."""
     x = (low + high) / 2 + (high - low) / 2 * np.cos((np.arange(400) + 0.5) / 400 * np.pi)
     powers = np.vander(x, terms, increasing=True) / scale(x)[:, None]
     return np.linalg.lstsq(powers, f(x) / scale(x), rcond=None)[0].tolist()
@@ -62,11 +64,11 @@ def _log1p_over_x(x: np.ndarray) -> np.ndarray:
 
 # 2^x as 1 + x q(x): exact at 0, or decays near 1 would drift over thousands of steps
 EXP2 = [1.0, *_fit(lambda x: (np.exp2(x) - 1) / x, lambda x: np.exp2(x) / x, -0.5, 0.5, 5)]
-LOG1P = _fit(_log1p_over_x, _log1p_over_x, 1e-9, 1.0, 11)  # on what e^-|x| can be
+LOG1P = _fit(_log1p_over_x, _log1p_over_x, 1e-9, 1.0, 11)  # on the range of e^-|x|
 
 
 class _Maths:
-    """Arithmetic on vectors while code is generated."""
+    """Generates code for arithmetic on vectors."""
 
     def __init__(self, builder) -> None:
         self.b = builder
@@ -91,7 +93,7 @@ class _Maths:
         return self.b.select(self.b.fcmp_ordered("<", x, bound), bound, x)
 
     def exp2(self, x):
-        """2^x: below -126 it stays at 2^-126, above 128 at infinity or near it."""
+        """2^x; 2^-126 below -126, and infinity or near it above 128."""
         b, magic = self.b, self.constant(1.5 * 2.0**23)  # adding it rounds to a whole number
         top = self.constant(128.0)
         x = self.larger(x, -126.0)
@@ -112,7 +114,7 @@ class _Maths:
         return self.fma(e, self.polynomial(LOG1P, e), self.larger(x, 0.0))
 
     def sigmoid(self, x):
-        """The slope of softplus, exact where it is small."""
+        """The slope of softplus, with small relative error where it is small."""
         b, e, one = self.b, self.exp_minus_abs(x), self.constant(1.0)
         top = b.select(b.fcmp_ordered("<", x, self.constant(0.0)), e, one)
         return b.fdiv(top, b.fadd(e, one))
@@ -132,11 +134,19 @@ class _Maths:
 
 
 def _address(context, builder, array_type, array, index):
-    """Where sixteen numbers lie in a flat array, and whether they are bfloat16."""
+    """The address of sixteen numbers of a flat array, and whether they are bfloat16."""
     half = array_type.dtype.bitwidth == 16
     data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
     kind = SHORTS if half else VECTOR
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer()), half
+
+
+@inner
+def aligned(size):
+    """Zeros that begin at a cache line."""
+    zeros = np.zeros(size + LANES, np.float32)
+    skipped = -zeros.ctypes.data // 4 % LANES
+    return zeros[skipped : skipped + size]
 
 
 @intrinsic
@@ -193,7 +203,7 @@ def total(typing, x):
 
 
 def _function(name: str, arguments: int):
-    """A function of vectors whose code is a method of `_Maths`."""
+    """A function of vectors, generated by a method of `_Maths`."""
 
     def generate(context, builder, signature, args):
         return getattr(_Maths(builder), name)(*args)

@@ -1,11 +1,12 @@
 """The selective scan as a custom operator that keeps only its inputs for backward.
 
-Clips and sites are cut into blocks, time into chunks, so that the states of a chunk of a block stay
-near a core's cache. Within a chunk everything that has no memory is done at once, and the loop over
-time is one multiply-add a step. Backward first notes the state at the start of each chunk, then
-goes through the chunks from the last, computing their states again: it holds the states of one
-chunk of one block, and one state a chunk. Equations as in `pks4.scan.reference`; the state
-is float32 at least.
+Clips and sites are cut into blocks, time into chunks, so that the states of a chunk of a block fit
+a core's cache. Within a chunk all operations without memory run at once, and the loop over time is
+one multiply-add a step. Backward first stores the state at the start of each chunk, then goes
+through
+the chunks from the last and recomputes their states: it holds the states of one chunk of one block,
+and one state a chunk. The equations are those of `pks4.scan.reference`; the state has float32 or
+more precision.
 
 Shapes within a block, time first: k steps, then b' clips, s' sites; a state is (n, d), channels
 last, so that products of a d-vector and an n-vector run along d.
@@ -28,11 +29,11 @@ from pks4.scan.custom_op import (
 BLOCK = 1 << 19  # state elements of a chunk of a block: 2 MiB in float32
 CHUNK = 32  # steps of a chunk
 
-Where = tuple[slice, slice, slice]  # clips, steps, sites
+Slices = tuple[slice, slice, slice]  # clips, steps, sites
 
 
-def _blocks(inputs: Inputs, flags: Flags) -> Iterator[list[Where]]:
-    """Blocks of clips x sites, each as the list of its chunks of time, in the scan's order."""
+def _blocks(inputs: Inputs, flags: Flags) -> Iterator[list[Slices]]:
+    """Blocks of clips x sites, each a list of its chunks of time, in the scan's order."""
     (b, t, s, d), n = inputs.u.shape, inputs.A.shape[1]
     rows = max(1, BLOCK // (min(t, CHUNK) * d * n))
     clips, sites = max(1, rows // s), min(s, rows)
@@ -48,8 +49,8 @@ def _blocks(inputs: Inputs, flags: Flags) -> Iterator[list[Where]]:
 class _Chunk:
     """The inputs of one chunk of one block, in the scan's order, in the working precision."""
 
-    def __init__(self, inputs: Inputs, flags: Flags, where: Where) -> None:
-        self.flags, self.where, self.dtype = flags, where, working_dtype(inputs.u)
+    def __init__(self, inputs: Inputs, flags: Flags, slices: Slices) -> None:
+        self.flags, self.slices, self.dtype = flags, slices, working_dtype(inputs.u)
         self.A = inputs.A.to(self.dtype).T.contiguous()  # (n, d)
         self.D = None if inputs.D is None else inputs.D.to(self.dtype)
         self.u, self.raw, self.B, self.C = map(
@@ -63,16 +64,16 @@ class _Chunk:
 
     def take(self, x: Tensor) -> Tensor:
         """This chunk of a tensor (b, t, s, ...) as (k, b', s', ...)."""
-        part = x[self.where].transpose(0, 1).to(self.dtype)
+        part = x[self.slices].transpose(0, 1).to(self.dtype)
         return part.flip(0) if self.flags.reverse else part
 
     def put(self, target: Tensor, value: Tensor) -> None:
         """Write (k, b', s', ...) to this chunk of a tensor (b, t, s, ...)."""
         value = value.flip(0) if self.flags.reverse else value
-        target[self.where] = value.transpose(0, 1).to(target.dtype)
+        target[self.slices] = value.transpose(0, 1).to(target.dtype)
 
     def states(self, start: Tensor | None) -> Tensor:
-        """The state before the chunk (None: zeros) and after each of its steps, k + 1 of them."""
+        """The k + 1 states: before the chunk (None: zeros) and after each of its steps."""
         all_states = self.decay.new_empty(len(self.decay) + 1, *self.decay.shape[1:])
         if start is None:
             all_states[0].zero_()
@@ -85,7 +86,7 @@ class _Chunk:
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp x) without overflow, from vectorised parts; torch's log1p is not.
+    """log(1 + exp x) without overflow, from vectorised operators; torch's log1p is not vectorised.
 
     Kahan: log(1 + e) = log(w) e / (w - 1) with w = 1 + e as rounded, and e itself where w is 1.
     """
@@ -100,19 +101,19 @@ def _forward(inputs: Inputs, flags: Flags) -> tuple[Tensor, Tensor, Tensor]:
     last = empty_state(inputs, flags)
     for chunks in _blocks(inputs, flags):
         state = None
-        for where in chunks:
-            chunk = _Chunk(inputs, flags, where)
+        for slices in chunks:
+            chunk = _Chunk(inputs, flags, slices)
             states = chunk.states(state)
             read = torch.matmul(chunk.C[..., None, :], states[1:]).squeeze(-2)  # (k, b', s', d)
             chunk.put(y, read if chunk.D is None else read.addcmul_(chunk.D, chunk.u))
             state = states[-1]
         if flags.last_state:
-            last[where[0], where[2]] = state.transpose(-1, -2)
+            last[slices[0], slices[2]] = state.transpose(-1, -2)
     return y, last, y.new_empty(0)
 
 
 class _Gradients:
-    """Gradients of all inputs; those that sum over everything in the working precision."""
+    """Gradients of all inputs; those of A, D and delta_bias in the working precision."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.u, self.delta, self.B, self.C = (
@@ -124,7 +125,7 @@ class _Gradients:
         )
 
     def add(self, chunk: _Chunk, states: Tensor, g: Tensor, g_state: Tensor) -> None:
-        """Take a chunk's share, given the gradients g of y and g_state of its states."""
+        """Add a chunk's share, given the gradients g of y and g_state of its states."""
         chunk.put(self.C, torch.matmul(states[1:], g[..., None]).squeeze(-1))
         chunk.put(self.B, torch.matmul(g_state, chunk.write[..., None]).squeeze(-1))
         g_write = torch.matmul(chunk.B[..., None, :], g_state).squeeze(-2)
@@ -143,14 +144,14 @@ class _Gradients:
 
 
 def _backward_block(
-    grads: _Gradients, inputs: Inputs, flags: Flags, g: Tensor, chunks: list[Where]
+    grads: _Gradients, inputs: Inputs, flags: Flags, g: Tensor, chunks: list[Slices]
 ) -> None:
     starts: list[Tensor | None] = [None]
-    for where in chunks[:-1]:
-        starts.append(_Chunk(inputs, flags, where).states(starts[-1])[-1].clone())
-    later = None  # gradient of the state that a chunk hands on
-    for where, start in zip(reversed(chunks), reversed(starts), strict=True):
-        chunk = _Chunk(inputs, flags, where)
+    for slices in chunks[:-1]:
+        starts.append(_Chunk(inputs, flags, slices).states(starts[-1])[-1].clone())
+    later = None  # gradient of the state at the end of a chunk
+    for slices, start in zip(reversed(chunks), reversed(starts), strict=True):
+        chunk = _Chunk(inputs, flags, slices)
         states, g_chunk = chunk.states(start), chunk.take(g)
         g_state = g_chunk[..., None, :] * chunk.C[..., None]  # (k, b', s', n, d)
         if later is not None:

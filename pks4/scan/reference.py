@@ -1,12 +1,12 @@
-"""The selective scan as a plain loop: the oracle that every other backend must match.
+"""The selective scan as a plain loop: the reference that every other backend must match.
 
 Equation (Mamba, arXiv 2312.00752, with the zero-order hold on A and Euler's rule on B):
 
     h_t = exp(delta_t A) * h_{t-1} + (delta_t u_t) B_t        h in (d, n), h_{-1} = 0
     y_t = h_t C_t + D u_t
 
-Every site runs its own scanner; nothing passes from one site to another. All of it is plain
-autograd, so it keeps every state for backward: right, slow and large.
+Every site has a scanner; sites exchange nothing. Plain autograd keeps every state for
+backward, so this backend is exact, slow and large.
 """
 
 import torch
@@ -17,16 +17,16 @@ from pks4.scan.custom_op import working_dtype
 
 
 def inverse_softplus(step: Tensor) -> Tensor:
-    """The value whose softplus is `step`, any shape, positive: where a delta begins."""
+    """The value whose softplus is `step` (positive, any shape)."""
     return step + torch.log(-torch.expm1(-step))
 
 
 def advance(
     h: Tensor, u: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step of the equation but D: the state h (b, s, d, n) after it, and C h (b, s, d).
+    """One step of the equation without D: the new state h (b, s, d, n), and C h (b, s, d).
 
-    u and step (b, s, d), B and C (b, s, n), all in the state's precision; step after softplus.
+    u and step (b, s, d), B and C (b, s, n), all in the state's precision; step is after softplus.
     """
     h = torch.exp(step[..., None] * A) * h + (step * u)[..., None] * B[..., None, :]
     return h, (h * C[..., None, :]).sum(-1)

@@ -1,23 +1,23 @@
 """The Triton kernels of `pks4.scan.triton_scan`; importing this module needs triton.
 
 A program scans one row, a site of a clip, for one block of channels; its state (d', n') stays in
-registers. Time and sites are flat: step i of a row is line `first + i * step` of the tensors
-(b t s, channels), whose lines lie `*_pitch` elements apart in memory, so that views of a wider
-tensor are read where they are. Lines are counted in 64 bits. d' and n' are powers of two; what lies
-beyond d and n is read as zeros, which stay zeros, and is not written.
+registers. Time and sites are flat: step i of a row is line `first + i * step` of the tensors (b t
+s, channels). Their lines lie `*_pitch` elements apart in memory, so the kernels read views of a
+wider tensor without a copy. Lines are counted in 64 bits. d' and n' are powers of two; entries
+beyond d and n are read as zeros, stay zeros, and are not written.
 
-D and delta_bias are float32 and always there, zeros if need be. Equations: `pks4.scan.reference`.
+D and delta_bias are float32 and never None; zeros replace None. Equations: `pks4.scan.reference`.
 """
 
 import triton
 import triton.language as tl
 
-SIZES = ("t", "s", "rows", "chunk")  # a kernel is not compiled anew for each of their values
+SIZES = ("t", "s", "rows", "chunk")  # other values of these do not compile a kernel again
 
 
 @triton.jit
 def _first_and_step(row, t, s, REVERSE: tl.constexpr):
-    """The line of a row's first step in the scan's order, and the lines from step to step."""
+    """The line of a row's first step in the scan's order, and the distance to the next step."""
     sites = tl.cast(s, tl.int64)
     first = (row // sites) * t * sites + row % sites
     step = sites
@@ -40,7 +40,7 @@ def _write(x, pitch, line, columns, size, value):
 
 @triton.jit
 def _read_parameters(A, D, bias, channels, states, d, n):
-    """A (d', n'), D and bias (d',), and where a (d, n) tensor has these numbers, and whether."""
+    """A (d', n'), D and bias (d',), the block's offsets in a (d, n) tensor, and their mask."""
     inside = (channels < d)[:, None] & (states < n)[None, :]
     square = channels[:, None] * n + states[None, :]
     A = tl.load(A + square, mask=inside, other=0.0)
@@ -104,10 +104,10 @@ def _step_gradients(
     totals, g_state, h, before, rows, outer, sinks, line, share, channels, states, d, n,
     SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
-    """Write one step's gradients and hand on the totals, the state's gradient and the state before.
+    """Write one step's gradients; return the totals, the state's gradient and the previous state.
 
-    h is the state after the step, g_state its gradient from the steps after; `before` is where the
-    state before the step lies.
+    h is the state after the step, g_state its gradient from later steps; `before` is the address of
+    the previous state.
     """
     g, C, C_pitch, D = outer
     du, ddelta, dB, dC = sinks
@@ -135,7 +135,7 @@ def _row_gradients(
     totals, first, step, starts, before, rows, outer, sinks, share, channels, states, t, d, n,
     chunk, SOFTPLUS: tl.constexpr, D_BLOCK: tl.constexpr, N_BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Note the state at the start of each chunk, then go through the chunks from the last."""
+    """Store the state at the start of each chunk, then go through the chunks from the last."""
     size: tl.constexpr = D_BLOCK * N_BLOCK
     last = tl.cdiv(t, chunk) - 1
     h = tl.zeros((D_BLOCK, N_BLOCK), tl.float32)
@@ -148,7 +148,7 @@ def _row_gradients(
     for back in range(last + 1):
         begin = (last - back) * chunk
         steps = tl.minimum(chunk, t - begin)
-        tl.debug_barrier()  # other threads of the program may have written what one reads
+        tl.debug_barrier()  # wait for stores of the program's other threads
         h = tl.load(starts + (last - back) * size)
         for i in range(steps):
             tl.store(before + i * size, h)
@@ -175,8 +175,8 @@ def backward(
     du, ddelta are complete. The others are shares to be summed over their first axis: dB, dC
     (blocks of channels, b t s, n), dA (programs, d, n), dD, dbias (programs, d), all float32.
 
-    scratch: (programs, blocks of channels, chunk + chunks, d', n') float32, for the states before
-    the steps of the chunk at hand, and after those the state at the start of each chunk.
+    scratch: (programs, blocks of channels, chunk + chunks, d', n') float32: the states before the
+    steps of the current chunk, then the state at the start of each chunk.
     """
     program, block = tl.cast(tl.program_id(0), tl.int64), tl.program_id(1)
     channels = block * D_BLOCK + tl.arange(0, D_BLOCK)

@@ -1,16 +1,17 @@
-"""The selective scan on CUDA by own Triton kernels, in the layout of the backbone.
+"""The selective scan on CUDA by Triton kernels of this project, in the layout of the backbone.
 
-Opt-in: never measured on a GPU, and never a default before such a run is recorded under results/.
-Tested are its arithmetic, on a CPU through Triton's interpreter (TRITON_INTERPRET=1, set before
-torch or triton is imported; CPU tensors are taken then), and that the kernels compile for an H100.
+Opt-in: it was never measured on a GPU, and it becomes no default before results/ records such a
+run. The tests check its arithmetic on a CPU through Triton's interpreter (TRITON_INTERPRET=1, set
+before the import of torch or triton; the backend then takes CPU tensors), and that the kernels
+compile for an H100.
 
-Made for many short rows (clips x sites), as PKS4 has: a program goes step by step through a row for
-one block of channels. With few long rows most of a GPU idles. Nothing is transposed, and nothing
-but the inputs is kept for backward; no atomics, so gradients are the same in each run. Tensors
-whose channels are not contiguous, or whose rows do not lie at one pitch in memory, are copied.
+It is made for many short rows (clips x sites), as PKS4 has: a program goes step by step through a
+row for one block of channels. With few long rows most of a GPU idles. It transposes nothing and
+keeps only the inputs for backward; without atomics, gradients are the same in each run. It copies
+tensors whose channels are not contiguous, or whose rows have no constant pitch in memory.
 
-Backward allocates for its own duration, in float32, with `PROGRAMS` bounding how many programs run
-at once and e = d' n' elements of a block of channels:
+Backward allocates temporary tensors in float32. `PROGRAMS` bounds the number of programs, and a
+block of channels has e = d' n' elements:
 
     states      programs x blocks x (chunk + t / chunk) x e; chunk is 16 steps, or sqrt(t) if more
     dB, dC      blocks x b t s n each
@@ -46,7 +47,7 @@ def _power_of_two(x: int) -> int:
 
 
 def scratch_shapes(b: int, t: int, s: int, d: int, n: int) -> dict[str, tuple[int, ...]]:
-    """What backward allocates for its own duration, all float32; see the module."""
+    """The temporary tensors of backward, all float32; see the module."""
     d_block, n_block, blocks = _blocks(d, n)
     programs = max(1, min(b * s, PROGRAMS // blocks))
     chunk = _chunk(t)
@@ -61,12 +62,12 @@ def scratch_shapes(b: int, t: int, s: int, d: int, n: int) -> dict[str, tuple[in
 
 
 def _chunk(t: int) -> int:
-    """Steps of a chunk: sqrt(t), where steps and chunks together are fewest, but not too short."""
+    """Steps of a chunk: sqrt(t), which minimises steps + chunks, but at least `CHUNK`."""
     return min(t, max(CHUNK, isqrt(t)))
 
 
 def _arguments(inputs: Inputs) -> tuple[list[Tensor], list[int]]:
-    """u, delta, A, B, C, D, delta_bias as the kernels take them; pitches of u, delta, B, C."""
+    """The kernels' u, delta, A, B, C, D, delta_bias, and the pitches of u, delta, B, C."""
     u, delta, B, C = (lines(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
     D, bias = (
         inputs.A.new_zeros(len(inputs.A), dtype=torch.float32) if x is None else x.float()
@@ -77,7 +78,7 @@ def _arguments(inputs: Inputs) -> tuple[list[Tensor], list[int]]:
 
 
 def _on(device: torch.device) -> AbstractContextManager:
-    """Triton launches on the current GPU, which need not be the tensors'."""
+    """A context that makes the tensors' GPU the current one, where Triton launches."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 

@@ -1,8 +1,8 @@
 """One declared attention kernel for every contestant, on every device, meta included.
 
-Left alone, `F.scaled_dot_product_attention` takes another kernel on meta tensors (the "math" one,
-which keeps the whole score matrix) than on a CPU or a GPU, so that a simulated number would be of
-another program. Here the function is replaced while a measure runs. A function mode would not do:
+By default `F.scaled_dot_product_attention` takes another kernel on meta tensors ("math", which
+keeps the whole score matrix) than on a CPU or a GPU, so a simulated number would describe another
+program. Here the function is replaced while a measure runs. A function mode is not enough:
 activation checkpointing recomputes with modes off.
 """
 
@@ -59,8 +59,8 @@ class Calls:
 def declared_attention(kernel: str) -> Iterator[Calls]:
     """Run every fused attention with this kernel.
 
-    Raises ValueError for an unknown kernel, and at the call for a mask or dropout, which these
-    kernels do not take alike.
+    Raises ValueError for an unknown kernel. The call raises it for a mask or dropout, which these
+    kernels do not all support.
     """
     if kernel not in KERNELS:
         raise ValueError(unknown_name("attention kernel", kernel, KERNELS))

@@ -1,8 +1,8 @@
 """Counters of MACs under the rule macs/v1: PyTorch's on meta tensors, and fvcore on a CPU.
 
-Neither sees everything by itself: on CPU tensors both miss fused attention without a word, and no
-public tool knows the scan. So each gets the formulas that it lacks, and an operator that contracts
-and has no formula is an error, named. What a counter says is in MACs: a multiply-add is one.
+Neither counts everything: on CPU tensors both skip fused attention silently, and no public tool
+knows the scan. So each gets the formulas that it lacks, and an operator that contracts and has no
+formula raises an error with its name. Counts are in MACs: a multiply-add is one.
 """
 
 import logging
@@ -23,7 +23,7 @@ from pks4.method import correlation  # noqa: F401 - registers its operators
 from pks4.simulate.operators import Observer
 
 aten = torch.ops.aten
-# Operators that contract: each must have a formula, or the count would be short without a word.
+# Operators that contract: each must have a formula, or the count would be too low.
 CONTRACTIONS = (
     "mm", "bmm", "addmm", "addbmm", "baddbmm", "addmv", "mv", "dot", "vdot", "matmul", "einsum",
     "linear", "bilinear", "conv1d", "conv2d", "conv3d",
@@ -38,8 +38,12 @@ class Uncounted(Exception):
     """An operator that contracts and has no formula under macs/v1."""
 
 
+def _attention_macs(q, k, v) -> int:
+    return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+
+
 def _attention_flops(q, k, v, *args, out_shape=None, **kwargs) -> int:
-    return 2 * prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    return 2 * _attention_macs(q, k, v)
 
 
 def _attention_backward_flops(g, q, k, v, *args, out_shape=None, **kwargs) -> int:
@@ -50,14 +54,14 @@ def _convolution_backward_flops(
     g, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, mask,
     out_shape=None,
 ) -> int:  # fmt: skip
-    """Gradients of input and weight cost what the forward did, each; torch ignores the groups."""
+    """Gradients of input and weight each cost one forward; torch's formula ignores groups."""
     if transposed:
         raise Uncounted("no formula under macs/v1 for a transposed convolution's backward")
     forward = 2 * prod(g) * prod(weight[1:])
     return forward * (bool(mask[0]) + bool(mask[1]))
 
 
-def _own_op_flops(name: str) -> Callable[..., int]:
+def _project_op_flops(name: str) -> Callable[..., int]:
     def flops(*shapes, out_shape=None, **kwargs) -> int:
         tensors = [s for s in shapes if isinstance(s, torch.Size | list | tuple)]
         return 2 * OP_MACS[name](tensors, out_shape)
@@ -65,7 +69,7 @@ def _own_op_flops(name: str) -> Callable[..., int]:
     return flops
 
 
-def _own_ops() -> dict[object, Callable[..., int]]:
+def _formulas() -> dict[object, Callable[..., int]]:
     """Formulas that PyTorch's counter lacks or has wrong, and those of this project's operators."""
     formulas: dict[object, Callable[..., int]] = {
         aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
@@ -74,18 +78,18 @@ def _own_ops() -> dict[object, Callable[..., int]]:
     }
     for name in OP_MACS:
         namespace, op = name.split("::")
-        formulas[getattr(getattr(torch.ops, namespace), op)] = _own_op_flops(name)
+        formulas[getattr(getattr(torch.ops, namespace), op)] = _project_op_flops(name)
     return formulas
 
 
-class _OpNames(Observer):
-    """Notes every operator that runs."""
+class _OpCounter(Observer):
+    """Counts every operator that runs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: Counter[Any] = Counter()
 
-    def look(self, func, args, out) -> None:
+    def observe(self, func, args, out) -> None:
         """Count an operator."""
         self.seen[func.overloadpacket] += 1
 
@@ -103,16 +107,16 @@ def count_on_meta(model: nn.Module, clip: Tensor, *, backward: bool) -> int:
 
     Raises Uncounted, with its name, for an operator that contracts and has no formula.
     """
-    own = _own_ops()
-    counter = FlopCounterMode(display=False, custom_mapping=own)
-    with _OpNames() as names, counter, torch.set_grad_enabled(backward):
+    formulas = _formulas()
+    counter = FlopCounterMode(display=False, custom_mapping=formulas)
+    with _OpCounter() as operators, counter, torch.set_grad_enabled(backward):
         logits = model(clip)
         if backward:
             logits.sum().backward()
-    known = set(own) | set(flop_registry)
+    known = set(formulas) | set(flop_registry)
     missing = [
         op._qualified_op_name
-        for op in names.seen
+        for op in operators.seen
         if op not in known and contracts(op._qualified_op_name)
     ]
     if missing:
@@ -124,7 +128,7 @@ def count_on_meta(model: nn.Module, clip: Tensor, *, backward: bool) -> int:
 
 @dataclass(frozen=True)
 class FvcoreCount:
-    """What fvcore says: with this rule's handles, and left as it comes."""
+    """fvcore's counts: with this rule's handles, and without them."""
 
     macs: int
     plain_macs: int
@@ -141,11 +145,6 @@ def _handle(macs: Callable[[list, list], int]) -> Callable[[list, list], int]:
     return count
 
 
-def _attention_macs(shapes: list, _: object) -> int:
-    q, k, v = shapes[:3]
-    return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
-
-
 def _einsum_macs(inputs: list, outputs: list) -> int:
     """MACs of an einsum of two operands; fvcore's own handle rounds them to four digits."""
     from fvcore.nn.jit_handles import get_shape
@@ -158,14 +157,14 @@ def _einsum_macs(inputs: list, outputs: list) -> int:
     shapes = [size for operand in operands for size in get_shape(operand)]
     sizes = dict(zip("".join(letters), shapes, strict=True))
     first, second = map(set, letters)
-    multiplied = (first & second) | set(right)  # what one operand has alone is summed before
+    multiplied = (first & second) | set(right)  # indices of one operand alone are summed first
     return prod(size for letter, size in sizes.items() if letter in multiplied)
 
 
 def _handles() -> dict[str, Callable[[list, list], int]]:
     handles = {name: _handle(macs) for name, macs in OP_MACS.items()}
     for op in ("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"):
-        handles[f"aten::{op}"] = _handle(_attention_macs)
+        handles[f"aten::{op}"] = _handle(lambda shapes, _: _attention_macs(*shapes[:3]))
     handles["aten::einsum"] = _einsum_macs
     # Norms and pooling are not contractions. None would not switch a default handle off.
     for op in ("layer_norm", "batch_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d"):
@@ -181,7 +180,7 @@ def count_with_fvcore(model: nn.Module, clip: Tensor) -> FvcoreCount:
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     model = model.eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer, about shape checks, and of fvcore itself
+        warnings.simplefilter("ignore")  # from the tracer about shape checks, and from fvcore
         from fvcore.nn import FlopCountAnalysis
 
         plain = FlopCountAnalysis(model, clip)

@@ -1,10 +1,11 @@
-"""CUDA's rules on fake CPU tensors, so that a step with its backward can be simulated without one.
+"""CUDA's rules on fake CPU tensors, so that a training step can be simulated without a GPU.
 
-A fake CUDA tensor knows its kernels, but autograd asks the driver before a backward, and autocast
-for CUDA switches itself off where there is none. So fake CPU tensors are used, and while
-`cuda_rules` is open they follow CUDA where it differs: what autocast casts (`CASTS`, `SETS_DTYPE`
-and `LOWERS`, as PyTorch documents them) and RMS norm, which is one fused operator there. A test
-holds what is kept for backward against fake CUDA tensors, byte by byte, for every contestant.
+Fake CUDA tensors follow CUDA's kernels, but autograd asks the driver before a backward, and
+autocast for CUDA is off where there is no driver. So fake CPU tensors are used. While `cuda_rules`
+is open they follow CUDA where it differs: in the operators that autocast casts (`CASTS`,
+`SETS_DTYPE` and `LOWERS`, as PyTorch documents them) and in RMS norm, which is one fused operator
+there. A test compares the bytes kept for backward with those of fake CUDA tensors, byte by byte,
+for every contestant.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from torch import Tensor
 
 aten = torch.ops.aten
 # Under autocast: inputs are cast to float32; the result is asked for in float32; inputs are cast
-# to the lower precision. What CPU and CUDA have in common is not named.
+# to the lower precision. Rules that CPU and CUDA share are not listed.
 CASTS = (
     "acos", "asin", "cdist", "cosh", "cosine_similarity", "dist", "erfinv", "exp", "expm1",
     "group_norm", "layer_norm", "log", "log10", "log1p", "log2", "logsumexp", "native_layer_norm",
@@ -89,7 +90,7 @@ def _asking_for_float32(autocast, op: Any) -> Callable:
 
 
 class _FusedRMSNorm(torch.autograd.Function):
-    """What CUDA's fused RMS norm keeps: x, its weight and one number a row; without values."""
+    """Keeps what CUDA's fused RMS norm keeps: x, its weight and one number per row."""
 
     @staticmethod
     def forward(ctx, x: Tensor, normalized_shape: list[int], weight: Tensor | None) -> Tensor:

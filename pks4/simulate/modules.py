@@ -1,4 +1,4 @@
-"""Which module runs, and which stage of the contestant it belongs to."""
+"""Which module runs now, and to which stage of the contestant it belongs."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 Stages = Mapping[str, Sequence[str]]  # stage -> parts of module names, as `STAGES` of a file
 
 
-class Whereabouts:
-    """While open, `module` is the class of the innermost module that runs and `stage` its stage.
+class CurrentModule:
+    """While open, `module` is the class of the innermost running module and `stage` its stage.
 
-    The outermost module with a part of `stages` in its name decides for all that runs inside. With
-    no `stages` the top-level children are the stages.
+    The outermost module that has a part of `stages` in its name sets the stage for all modules
+    inside it. Without `stages` the top-level children are the stages.
     """
 
     def __init__(self, model: "nn.Module", stages: Stages | None) -> None:
@@ -26,20 +26,22 @@ class Whereabouts:
 
     @property
     def module(self) -> str:
-        """Class of the innermost module that runs."""
+        """Class of the innermost running module."""
         return self._running[-1][0]
 
     @property
     def stage(self) -> str:
-        """The stage that it belongs to."""
+        """Stage of the innermost running module."""
         return self._running[-1][1]
 
-    def __enter__(self) -> "Whereabouts":
+    def __enter__(self) -> "CurrentModule":
         for name, module in self.model.named_modules():
             if name:
-                own = self._stage_of(name)
+                stage = self._stage_of(name)
                 self._handles += [
-                    module.register_forward_pre_hook(lambda m, i, own=own: self._into(m, own)),
+                    module.register_forward_pre_hook(
+                        lambda m, i, stage=stage: self._into(m, stage)
+                    ),
                     module.register_forward_hook(self._out, always_call=True),
                 ]
         return self
@@ -52,12 +54,12 @@ class Whereabouts:
         parts = name.split(".")
         if self.stages is None:
             return parts[0]
-        named = (stage for stage, own in self.stages.items() if not set(own).isdisjoint(parts))
+        named = (s for s, prefixes in self.stages.items() if not set(prefixes).isdisjoint(parts))
         return next(named, self._root)
 
-    def _into(self, module: "nn.Module", own: str) -> None:
+    def _into(self, module: "nn.Module", stage: str) -> None:
         outer = self.stage
-        self._running.append((type(module).__name__, own if outer == self._root else outer))
+        self._running.append((type(module).__name__, stage if outer == self._root else outer))
 
     def _out(self, *_: object) -> None:
         self._running.pop()

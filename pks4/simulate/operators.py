@@ -1,90 +1,64 @@
-"""Looks at every operator that runs, real or on fake tensors.
+"""Observers of the operators that run, on real tensors and on fake ones.
 
-Which storages are copies of weights that autocast lowered.
-
-Bytes of live tensors, counted over every storage that an operator gave while this is open.
-
-A weak reference to a storage tells whether anything still holds it: Python, autograd, C++. So a
-cache that nobody can see from outside is counted too.
+`Observer` is the base class. `LiveBytes` counts the bytes of live tensors: a weak reference to each
+storage shows whether Python, autograd or C++ still holds it, so hidden caches count too.
 """
 
-from contextlib import ExitStack
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pks4.simulate.fake_device import Fakes
+from pks4.simulate.fake_device import FakeTensors
+
+LOWERS = torch.ops.aten._to_copy.default  # the operator that autocast lowers a tensor with
 
 
 class Observer:
-    """While open, `look` is told of each operator after it has run.
+    """While open, `observe` is called with each operator after it has run.
 
-    Where fake tensors stand already it listens to them: a mode of its own would make each of their
-    operators half as long again.
+    Where fake tensors are in use it registers with their mode: a second dispatch mode would make
+    each of their operators half as slow again.
     """
 
-    def look(self, func: Any, args: tuple, out: Any) -> None:
-        """An operator `func` has taken `args` and given `out`."""
-        raise AssertionError(f"{type(self).__name__} has no look")
+    def observe(self, func: Any, args: tuple, out: Any) -> None:
+        """An operator `func` has taken `args` and returned `out`."""
+        raise AssertionError(f"{type(self).__name__} has no observe")
 
     def __enter__(self) -> Self:
         fakes = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
-        with ExitStack() as stack:
-            stack.enter_context(
-                fakes.told(self.look) if isinstance(fakes, Fakes) else _Telling(self.look)
-            )
-            self._open = stack.pop_all()
+        on_fakes = isinstance(fakes, FakeTensors)
+        self._open = fakes.observed_by(self.observe) if on_fakes else _Dispatch(self.observe)
+        self._open.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
 
-class _Telling(TorchDispatchMode):
-    """Tells `look` of each operator."""
+class _Dispatch(TorchDispatchMode):
+    """Calls `observe` with each operator on real tensors."""
 
-    def __init__(self, look: Any) -> None:
+    def __init__(self, observe: Any) -> None:
         super().__init__()
-        self.look = look
+        self.observe = observe
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        self.look(func, args, out)
+        self.observe(func, args, out)
         return out
 
 
-LOWERS = torch.ops.aten._to_copy.default
-
-
-class LoweredWeights(Observer):
-    """While open, notes the storage of every copy of a weight; `storage in copies` tells."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.weights = {p.untyped_storage()._cdata for p in model.parameters()}
-        self.copies: dict[int, torch.UntypedStorage] = {}  # holding them keeps identities apart
-
-    def __contains__(self, storage: torch.UntypedStorage) -> bool:
-        return storage._cdata in self.copies
-
-    def look(self, func, args, out: Tensor) -> None:
-        """Note what an operator has given, if it is such a copy."""
-        if func is LOWERS and args[0].untyped_storage()._cdata in self.weights:
-            self.copies[out.untyped_storage()._cdata] = out.untyped_storage()
-
-
 class LiveBytes(Observer):
-    """The storages that were born while this was open and are alive."""
+    """The storages that were allocated while this was open and are still alive."""
 
     def __init__(self) -> None:
         super().__init__()
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
-    def look(self, func: Any, args: tuple, out: Any) -> None:
+    def observe(self, func: Any, args: tuple, out: Any) -> None:
         """Remember the storages of an operator's results."""
         for x in tree_leaves(out):
             if isinstance(x, torch.Tensor):

@@ -1,17 +1,21 @@
-""" """
+"""The bytes that autograd keeps of one forward, by module class and by stage.
+
+It works on real and on fake tensors. Each storage counts once; parameters, buffers and the clip do
+not count.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pks4.simulate.modules import Stages, Whereabouts
+from pks4.simulate.modules import Stages
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from pks4.simulate.what_ran import Ran
+    from pks4.simulate.what_ran import ObservedPath
 
 
 class Kept(NamedTuple):
@@ -20,44 +24,39 @@ class Kept(NamedTuple):
     by_class: Counter[str]
     by_stage: Counter[str]
     weight_copies: int
-    ran: "Ran"
+    ran: "ObservedPath"
 
 
 def saved_bytes(
     model: "nn.Module", clip: "Tensor", kernel: str, stages: "Stages | None" = None
 ) -> Kept:
-    """Bytes kept for backward by module class and by stage, and what ran.
+    """Bytes kept for backward by module class and by stage, and the path that ran.
 
     `stages` names parts of module names by stage (`STAGES` of a contestant's file); without it
     stages are the top-level children. Works on any device; the model is run once, forward only.
     """
     from pks4.macs import open_stage
     from pks4.simulate.attention_kernels import declared_attention
-    from pks4.simulate.operators import LoweredWeights
-    from pks4.simulate.what_ran import Paths
+    from pks4.simulate.what_ran import PathObserver
 
     by_class: Counter[str] = Counter()
     by_stage: Counter[str] = Counter()
-    where = Whereabouts(model, stages)
-    copies = LoweredWeights(model)
-    copied = 0
+    weight_copies = 0
 
     def note(storage: "torch.UntypedStorage") -> None:
-        nonlocal copied
-        by_class[where.module] += storage.nbytes()
-        by_stage[open_stage() or where.stage] += storage.nbytes()
-        copied += storage.nbytes() if storage in copies else 0
+        nonlocal weight_copies
+        by_class[observer.current.module] += storage.nbytes()
+        by_stage[open_stage() or observer.current.stage] += storage.nbytes()
+        weight_copies += storage.nbytes() if observer.is_weight_copy(storage) else 0
 
     with (
-        where,
         declared_attention(kernel) as calls,
-        copies,
-        Paths(model, calls, lambda: where.module) as paths,
+        PathObserver(model, calls, stages=stages) as observer,
         noted_storages([*model.parameters(), *model.buffers(), clip], note),
     ):
         output = model(clip)
     del output
-    return Kept(by_class, by_stage, copied, paths.ran())
+    return Kept(by_class, by_stage, weight_copies, observer.path())
 
 
 @contextmanager
@@ -70,15 +69,15 @@ def noted_storages(
     """
     import torch
 
-    own = {t.untyped_storage()._cdata for t in ignored}
+    skipped = {t.untyped_storage()._cdata for t in ignored}
     kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their identities apart
 
-    def look(tensor: torch.Tensor) -> torch.Tensor:
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in own and storage._cdata not in kept:
+        if storage._cdata not in skipped and storage._cdata not in kept:
             kept[storage._cdata] = storage
             note(storage)
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(look, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         yield

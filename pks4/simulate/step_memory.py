@@ -1,15 +1,15 @@
-"""Memory over a training step, simulated: every storage from its birth to its death, by what it is.
+"""Memory over a training step, simulated: every storage from allocation to release, by kind.
 
     weights      parameters and buffers
     optimizer    AdamW's two moments of every trained weight, there from the second step on
     inputs       the clip
-    activations  born in the forward
-    copies       weights that autocast lowers, born in the forward too
+    activations  allocated in the forward
+    copies       weights that autocast lowers, allocated in the forward
     gradients    of trained weights, as they arrive
-    temporaries  all else that is born in the backward, and workspace of this project's operators
+    temporaries  all else allocated in the backward, and workspace of this project's operators
 
-Runs on fake tensors: nothing is computed, allocators and libraries add what they add. The peak is
-of forward and backward; an optimizer that works weight by weight does not exceed it.
+Runs on fake tensors: nothing is computed; memory of allocators and libraries is not included. The
+peak is of forward and backward; an optimizer that works weight by weight does not exceed it.
 """
 
 import weakref
@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.operators import LOWERS, Observer
-from pks4.simulate.targets import Target, standing_on
-from pks4.simulate.what_ran import Scans
+from pks4.simulate.targets import Target, on_target
+from pks4.simulate.what_ran import ScanObserver
 from pks4.simulate.workspace import op_workspace
 
 RULE = "step_memory/v1"
@@ -32,16 +32,16 @@ ADAMW_BYTES = 8  # two float32 moments
 
 @dataclass(frozen=True)
 class StepMemory:
-    """The most that lives at once in a training step, and what it is made of, in bytes."""
+    """The peak of a training step and its parts, in bytes."""
 
     peak: int
     parts: dict[str, int]
-    phase: str  # in which the peak is reached
+    phase: str  # of the peak
     after_forward: int
 
 
 class Simulated(NamedTuple):
-    """A simulated step and which ways it took, as seen."""
+    """A simulated step and the code path that it took."""
 
     memory: StepMemory
     kernel: str
@@ -49,21 +49,21 @@ class Simulated(NamedTuple):
 
 
 def simulate(model: nn.Module, clip: Tensor, where: Target) -> Simulated:
-    """A training step of `model` on `clip`, both on meta, as it would run on a target.
+    """Simulate a training step of `model` on `clip`, both on meta, on a target.
 
-    Raises Fallback where another scan ran than the one asked for.
+    Raises Fallback where another scan ran than the one that was asked for.
     """
     with (
-        standing_on(where, model, clip) as there,
+        on_target(where, model, clip) as fake_clip,
         declared_attention(where.kernel) as calls,
-        Scans(model) as scans,
+        ScanObserver(model) as scans,
     ):
-        memory = step_memory(model, there)
+        memory = step_memory(model, fake_clip)
         return Simulated(memory, calls.evidence(), scans.backend())
 
 
 def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
-    """Simulate forward, loss and backward of `model` on `clip`, both on fake tensors already."""
+    """Simulate forward, loss and backward of `model` on `clip`, both already on fake tensors."""
     ledger = _Ledger(model, clip)
     hooks = [
         p.register_post_accumulate_grad_hook(ledger.is_gradient)
@@ -83,7 +83,7 @@ def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
 
 
 class _Ledger(Observer):
-    """Live storages by what they are; remembers the moment when there were most bytes."""
+    """Live storages by kind; remembers the moment of the peak."""
 
     def __init__(self, model: nn.Module, clip: Tensor) -> None:
         super().__init__()
@@ -92,11 +92,11 @@ class _Ledger(Observer):
         self.phase, self.peak, self.phase_at_peak = "forward", 0, "forward"
         self.parts_at_peak: dict[str, int] = {}
         for x in (*model.parameters(), *model.buffers()):
-            self._born(x, "weights")
-        self._born(clip, "inputs")
+            self._allocated(x, "weights")
+        self._allocated(clip, "inputs")
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.live["optimizer"] = ADAMW_BYTES * trained
-        self._weigh(0)
+        self._update_peak(0)
 
     def total(self) -> int:
         """Bytes alive now."""
@@ -107,30 +107,30 @@ class _Ledger(Observer):
         if p.grad is not None:
             self._rename(p.grad, "gradients")
 
-    def look(self, func, args, out) -> None:
-        """Note what an operator has given, then see whether there was ever more."""
+    def observe(self, func, args, out) -> None:
+        """Note an operator's results, then update the peak."""
         kind = "temporaries"
         if self.phase == "forward":
             lowers = func is LOWERS and self._kind(args[0]) == "weights"
             kind = "copies" if lowers else "activations"
         for x in tree_leaves(out):
             if isinstance(x, Tensor):
-                self._born(x, kind)
-        self._weigh(op_workspace(func.overloadpacket._qualified_op_name, args))
+                self._allocated(x, kind)
+        self._update_peak(op_workspace(func.overloadpacket._qualified_op_name, args))
 
     def _kind(self, x: Tensor) -> str | None:
         return self.kinds.get(x.untyped_storage()._cdata)
 
-    def _born(self, x: Tensor, kind: str) -> None:
+    def _allocated(self, x: Tensor, kind: str) -> None:
         storage = x.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self.kinds:
             return
         self.kinds[key] = kind
         self.live[kind] += size
-        weakref.finalize(storage, self._died, key, size).atexit = False
+        weakref.finalize(storage, self._released, key, size).atexit = False
 
-    def _died(self, key: int, size: int) -> None:
+    def _released(self, key: int, size: int) -> None:
         self.live[self.kinds.pop(key)] -= size
 
     def _rename(self, x: Tensor, kind: str) -> None:
@@ -141,7 +141,7 @@ class _Ledger(Observer):
             self.live[old] -= storage.nbytes()
             self.live[kind] += storage.nbytes()
 
-    def _weigh(self, workspace: int) -> None:
+    def _update_peak(self, workspace: int) -> None:
         total = self.total() + workspace
         if total > self.peak:
             self.peak, self.phase_at_peak = total, self.phase

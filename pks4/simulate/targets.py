@@ -1,6 +1,7 @@
-"""Where a simulated step is thought to run: a device's rules, a precision, an attention kernel.
+"""Where a step runs: a target that is simulated, or a device that computes.
 
-Where a measure computes for real: the CPU or a GPU, and in which precision.
+A `Target` is a device's rules, a precision and an attention kernel. `target_of` gives the target
+that equals the device settings of a measure that computes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """A device's rules, the dtype that autocast lowers to ("float32": none), and a kernel."""
+    """A device's rules, the dtype of autocast ("float32": no autocast), and a kernel."""
 
     name: str
     rules: str  # "cpu" | "cuda"
@@ -25,7 +26,7 @@ class Target:
     kernel: str  # of pks4.simulate.attention_kernels; for layers that ask for fused attention
 
     def evidence(self) -> dict[str, str]:
-        """What a record says of it, but for the kernels that ran."""
+        """Its entries in a record's evidence; the kernels that ran are added by the measure."""
         precision = self.dtype if self.dtype == "float32" else f"autocast to {self.dtype}"
         return {
             "how": "simulated",
@@ -58,20 +59,20 @@ def target(name: str, kernel: str = "") -> Target:
 
 
 @contextmanager
-def standing_on(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator["Tensor"]:
-    """While open, `model` (built on meta) stands on the target; gives the clip that does too.
+def on_target(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator["Tensor"]:
+    """Put a meta model on the target, with fake tensors; yield the fake clip.
 
-    Scans take the backend that "auto" is there, installed here or not.
+    Scans take the backend that "auto" means on that device, installed on this machine or not.
     """
-    from pks4.scan.backends import assumed
+    from pks4.scan.backends import assuming_device
     from pks4.simulate.cuda_rules import cuda_rules
-    from pks4.simulate.fake_device import pretended
+    from pks4.simulate.fake_device import on_fake_device
 
     with ExitStack() as stack:
-        stack.enter_context(assumed(target.rules))
+        stack.enter_context(assuming_device(target.rules))
         if target.rules == "cuda":
             stack.enter_context(cuda_rules())
-        yield stack.enter_context(pretended(model, clip, target.rules, target.dtype))
+        yield stack.enter_context(on_fake_device(model, clip, target.rules, target.dtype))
 
 
 DEVICES = ("cpu", "cuda")
@@ -79,10 +80,10 @@ DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
 
 
 def target_of(settings: Mapping[str, Any]) -> Target:
-    """The simulated counterpart of what a measure's device, dtype and kernel settings ask for.
+    """The target that equals a measure's settings device, dtype and kernel.
 
-    An empty kernel is the device's own. Raises UserError for a name that is unknown, and for a GPU
-    that is not there.
+    An empty kernel means the device's default. Raises UserError for an unknown name, and for a GPU
+    where there is none.
     """
     device, dtype = settings["device"], settings["dtype"]
     check_device(device)
@@ -92,7 +93,7 @@ def target_of(settings: Mapping[str, Any]) -> Target:
 
 
 def check_device(name: str, here: bool = True) -> None:
-    """Raise UserError for an unknown device or, `here`, one that PyTorch has not on this host."""
+    """Raise UserError for an unknown device or, with `here`, one that is missing on this host."""
     if name not in DEVICES:
         raise UserError(unknown_name("device", name, DEVICES))
     if here and name == "cuda":
@@ -105,7 +106,7 @@ def check_device(name: str, here: bool = True) -> None:
 
 
 def precision(where: Target) -> "torch.autocast":
-    """Autocast as a target has it, for one forward; weights stay in float32."""
+    """The target's autocast, for one forward; weights stay in float32."""
     import torch
 
     lower = where.dtype != "float32"

@@ -1,70 +1,66 @@
-"""Which way attention and scans took, as seen while they ran, and whether that is what was asked.
+"""Which attention and which scans ran, seen in the operators, and whether they were asked for.
 
-A contestant may be asked for fused attention and materialise its scores, or for one scan backend
-and run another, without a word. Here the operators that ran are the witness.
+A contestant may be asked for fused attention and materialise its scores, or be asked for one scan
+backend and run another, without any message. Its operators show which one happened.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from pks4.simulate.attention_kernels import Calls
-from pks4.simulate.modules import Whereabouts
+from pks4.simulate.modules import CurrentModule, Stages
 from pks4.simulate.operators import LOWERS, Observer
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 aten = torch.ops.aten
 _SCAN = "pks4::scan_"
-UNSEEN = "reference"  # a scan backend without an operator of its own
+UNSEEN = "reference"  # the scan backend without an operator: plain PyTorch
 
 
 class Fallback(Exception):
     """Something else ran than what was asked for."""
 
 
-class Scans(Observer):
-    """While open, notes the scans of a model that run."""
+class ScanObserver(Observer):
+    """While open, notes the scan backends that run in a model."""
 
     def __init__(self, model: nn.Module, device: str = "cpu") -> None:
         super().__init__()
         self.asked = scan_backend(model, device)
         self.seen: set[str] = set()
 
-    def look(self, func: Any, args: tuple, out: Any) -> None:
-        """Note an operator, if it is a scan's."""
+    def observe(self, func: Any, args: tuple, out: Any) -> None:
+        """Note the operator if it is a scan's."""
         name = func.overloadpacket._qualified_op_name
         if name.startswith(_SCAN) and not name.endswith("_backward"):
             self.seen.add(name.removeprefix(_SCAN))
 
     def backend(self) -> str | None:
-        """The backends that ran, as a record says it; None where there is no scan.
+        """The backends that ran, as a record names them; None where there is no scan.
 
-        Raises Fallback where layers are set to others.
+        Raises Fallback where the layers are set to others.
         """
         asked = set((self.asked or "").split("+")) - {""}
         if asked and asked - {UNSEEN} != self.seen:
-            ran = ", ".join(sorted(self.seen)) or "none with an operator of its own"
+            ran = ", ".join(sorted(self.seen)) or "none with an operator"
             raise Fallback(f"asked for scan backend {self.asked}, but {ran} ran")
         return "+".join(sorted(self.seen | (asked & {UNSEEN}))) or None
 
 
-class Ran(NamedTuple):
-    """What was seen."""
+class ObservedPath(NamedTuple):
+    """The code path that ran."""
 
     kernel: str  # of fused attention
     scan_backend: str | None
     materialised: tuple[str, ...]  # classes of modules whose attention kept its scores
 
     def evidence(self) -> dict[str, str | None]:
-        """What a record says of it."""
+        """Its entries in a record's evidence."""
         return {"kernel": self.kernel, "scan_backend": self.scan_backend}
 
     def check(self, asked_attention: str | None) -> None:
-        """Raise Fallback unless the attention that ran is what was asked for."""
+        """Raise Fallback unless the attention that ran was asked for."""
         if asked_attention == "sdpa" and self.materialised:
             raise Fallback(
                 f"asked for fused attention, but {', '.join(self.materialised)} materialised its "
@@ -72,58 +68,77 @@ class Ran(NamedTuple):
             )
 
 
-class Paths(Scans):
-    """While open, notes scans, and attention whose scores were materialised.
+class PathObserver(ScanObserver):
+    """While open, notes scans, attention with materialised scores, and lowered copies of weights.
 
-    Which is a softmax that goes into a batched product; the declared kernel "math" has one by
-    itself. `calls` counts fused attention; `module` gives the class of the module that runs.
+    Scores are materialised where a softmax goes into a batched product. The declared kernel "math"
+    does so itself. `calls` counts fused attention; `current` knows the module that runs.
     """
 
     def __init__(
-        self, model: nn.Module, calls: Calls, module: Callable[[], str], device: str = "cpu"
+        self, model: nn.Module, calls: Calls, device: str = "cpu", stages: Stages | None = None
     ) -> None:
         super().__init__(model, device)
-        self.calls, self.module = calls, module
-        self.scores: dict[int, torch.UntypedStorage] = {}  # holding them keeps identities apart
+        self.calls = calls
+        self.current = CurrentModule(model, stages)
         self.materialised: set[str] = set()
+        self._weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        # To hold storages keeps their identities apart.
+        self._scores: dict[int, torch.UntypedStorage] = {}
+        self._weight_copies: dict[int, torch.UntypedStorage] = {}
 
-    def look(self, func: Any, args: tuple, out: Any) -> None:
-        """Note an operator, if it is one of those."""
-        super().look(func, args, out)
-        if func is aten._softmax.default or (func is LOWERS and self._is_scores(args[0])):
-            self.scores[out.untyped_storage()._cdata] = out.untyped_storage()
-        elif func is aten.bmm.default and self._is_scores(args[0]):
-            self.materialised.add(self.module())
+    def __enter__(self) -> Self:
+        self.current.__enter__()
+        return super().__enter__()
 
-    def _is_scores(self, x: Tensor) -> bool:
-        return x.untyped_storage()._cdata in self.scores
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.current.__exit__(*error)
 
-    def ran(self) -> Ran:
-        """What was seen so far; raises Fallback for scans as `Scans.backend` does."""
-        found = () if self.calls.kernel == "math" else tuple(sorted(self.materialised))
-        return Ran(self.calls.evidence(), self.backend(), found)
+    def observe(self, func: Any, args: tuple, out: Any) -> None:
+        """Note the operator if it is one of those."""
+        super().observe(func, args, out)
+        if func is aten._softmax.default:
+            self._keep(self._scores, out)
+        elif func is LOWERS:
+            source = args[0].untyped_storage()._cdata
+            if source in self._scores:
+                self._keep(self._scores, out)
+            if source in self._weights:
+                self._keep(self._weight_copies, out)
+        elif func is aten.bmm.default and args[0].untyped_storage()._cdata in self._scores:
+            self.materialised.add(self.current.module)
+
+    @staticmethod
+    def _keep(storages: dict[int, torch.UntypedStorage], x: Tensor) -> None:
+        storages[x.untyped_storage()._cdata] = x.untyped_storage()
+
+    def is_weight_copy(self, storage: torch.UntypedStorage) -> bool:
+        """Whether autocast made this storage from a weight."""
+        return storage._cdata in self._weight_copies
+
+    def path(self) -> ObservedPath:
+        """The path so far; raises Fallback for scans as `ScanObserver.backend` does."""
+        materialised = () if self.calls.kernel == "math" else tuple(sorted(self.materialised))
+        return ObservedPath(self.calls.evidence(), self.backend(), materialised)
 
 
-def forward_seen(model: nn.Module, clip: Tensor, calls: Calls) -> Ran:
-    """What runs in one forward of a model on a clip of its device, which leaves the model as is."""
+def observe_forward(model: nn.Module, clip: Tensor, calls: Calls) -> ObservedPath:
+    """The path of one forward on a clip of the model's device; the model does not change."""
     training = model.training
     model.eval()  # or batch norms would learn from it, and dropout draw from the seed
     try:
-        with (
-            torch.no_grad(),
-            Whereabouts(model, None) as where,
-            Paths(model, calls, lambda: where.module, clip.device.type) as paths,
-        ):
+        with torch.no_grad(), PathObserver(model, calls, clip.device.type) as observer:
             model(clip)
     finally:
         model.train(training)
-    return paths.ran()
+    return observer.path()
 
 
-def scan_backend(model: "nn.Module", device: str = "cpu") -> str | None:
+def scan_backend(model: nn.Module, device: str = "cpu") -> str | None:
     """The scan backends that run in a model's layers, or None where there is no scan.
 
-    In float32, which is what is measured; "auto" is replaced by what it takes.
+    In float32, which is what is measured; "auto" is replaced by the backend that it takes.
     """
     from pks4.scan import resolve
 

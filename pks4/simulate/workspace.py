@@ -1,7 +1,7 @@
-"""What this project's operators need for a moment, beyond inputs and results: `workspace/v1`.
+"""Temporary memory of this project's operators, beyond inputs and results: rule `workspace/v1`.
 
-Fake tensors show what an operator takes and gives, not what it allocates inside. The formulas
-follow the code of each; scratch of a thread, a few KiB, is left out.
+Fake tensors show what an operator takes and returns, not what it allocates inside. The formulas
+follow each operator's code. A thread's scratch of a few KiB is left out.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ RULE = "workspace/v1"
 
 
 def op_workspace(name: str, args: tuple) -> int:
-    """Bytes that the operator `namespace::op` needs beside its inputs and results."""
+    """Bytes that the operator `namespace::op` allocates in addition to its inputs and results."""
     if not name.startswith("pks4::"):
         return 0
     if name not in _FORMULAS:
@@ -45,7 +45,7 @@ def _padded(a: Tensor, pad: int) -> int:
 
 
 def _recompute(states: int, rows: int, first: int) -> Callable[[tuple], int]:
-    """So many arrays of states and of steps of one chunk of one block, in float32 at least."""
+    """`states` arrays of states and `rows` arrays of steps, of one chunk of one block."""
 
     def formula(args: tuple) -> int:
         u, A = args[first], args[first + 2]
@@ -68,7 +68,7 @@ def _copies(first: int) -> Callable[[tuple], int]:
 
 
 def _relaid(first: int, like_u: int, like_B: int) -> Callable[[tuple], int]:
-    """Copies in the layout that mamba-ssm's kernel takes, as many of u's and of B's size."""
+    """Copies in the layout of mamba-ssm's kernel: `like_u` of u's size, `like_B` of B's."""
 
     def formula(args: tuple) -> int:
         u, B = args[first], args[first + 3]
@@ -78,13 +78,13 @@ def _relaid(first: int, like_u: int, like_B: int) -> Callable[[tuple], int]:
 
 
 def _triton_backward(args: tuple) -> int:
-    """What the kernel's module says that it allocates for its own duration."""
+    """The scratch arrays that the kernel's module states."""
     u, A = args[2], args[4]
     shapes = scratch_shapes(*u.shape, A.shape[1]).values()
     return sum(4 * prod(shape) for shape in shapes)
 
 
-# Where u stands among the arguments: first in a forward, third in a backward.
+# u is the first argument of a forward and the third of a backward.
 _FORMULAS: dict[str, Callable[[tuple], int]] = {
     "pks4::local_correlation": _correlation,
     "pks4::local_correlation_backward": _correlation_backward,

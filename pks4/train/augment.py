@@ -1,7 +1,7 @@
-"""Augmentation by torchvision: the same change to every frame of a clip, repeatable.
+"""Augmentation by torchvision: the same transform for every frame of a clip, reproducible.
 
-What a clip goes through depends on (seed, epoch, index) alone, not on workers or on processes.
-Mixing of two clips depends on (seed, step, process).
+The transform of a clip depends on (seed, epoch, index) alone, not on workers or processes. Mixing
+of two clips depends on (seed, step, part, process).
 """
 
 import torch
@@ -12,11 +12,11 @@ from torchvision.transforms import v2
 from pks4.errors import UserError
 from pks4.train.recipe import Recipe
 
-NEVER_FLIPPED = ("temporal", "long")  # left and right would swap, and the label stay
+NEVER_FLIPPED = ("temporal", "long")  # a flip would swap left and right but not the label
 
 
 def seed_of(*parts: int) -> int:
-    """One seed from several small numbers; other parts give another stream."""
+    """Hash several small numbers to one seed; other numbers give another random stream."""
     mixed = 0
     for part in parts:
         mixed = (mixed * 0x9E3779B97F4A7C15 + part + 1) % 2**64
@@ -25,7 +25,7 @@ def seed_of(*parts: int) -> int:
 
 
 def check_task(recipe: Recipe, task: str | None) -> None:
-    """Raise where the recipe flips clips of a task whose labels tell left from right."""
+    """Raise UserError if the recipe flips a task whose classes depend on left and right."""
     if recipe.flip and task in NEVER_FLIPPED:
         raise UserError(f"flip swaps left and right, which are classes of {task!r}; set it false")
 
@@ -50,7 +50,7 @@ class Augment:
         self.change = v2.Compose(steps) if steps else None
 
     def __call__(self, video: Tensor, epoch: int, index: int) -> Tensor:
-        """The clip as this epoch sees it."""
+        """The clip, augmented for this epoch."""
         if self.change is None:
             return video
         with torch.random.fork_rng(devices=[]):
@@ -59,7 +59,7 @@ class Augment:
 
 
 class Mix:
-    """Mixup and cutmix of a batch: (video, label) -> (video, shares (b, classes))."""
+    """Mixup and cutmix of a batch: (video, label) -> (video, soft labels (b, classes))."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -68,14 +68,14 @@ class Mix:
     def __call__(
         self, video: Tensor, label: Tensor, classes: int, *when: int
     ) -> tuple[Tensor, Tensor]:
-        """Mix each clip with its neighbour in the batch, as decided by `when`."""
-        ways = []
+        """Mix each clip with its neighbour in the batch; `when` seeds the random choices."""
+        transforms = []
         if self.recipe.mixup:
-            ways.append(v2.MixUp(alpha=self.recipe.mixup, num_classes=classes))
+            transforms.append(v2.MixUp(alpha=self.recipe.mixup, num_classes=classes))
         if self.recipe.cutmix:
-            ways.append(v2.CutMix(alpha=self.recipe.cutmix, num_classes=classes))
+            transforms.append(v2.CutMix(alpha=self.recipe.cutmix, num_classes=classes))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.recipe.seed, *when))
-            way = ways[int(torch.randint(len(ways), ()))]
-            mixed, shares = way(tv_tensors.Video(video), label)
-        return mixed.as_subclass(Tensor), shares
+            transform = transforms[int(torch.randint(len(transforms), ()))]
+            mixed, soft_label = transform(tv_tensors.Video(video), label)
+        return mixed.as_subclass(Tensor), soft_label

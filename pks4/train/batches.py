@@ -1,10 +1,8 @@
-"""Clips decoded when they are asked for, as a training source; a bad clip stops the training.
+"""Sources of clips, and the batches of each step and process.
 
-Clips in batches: which clips each step and each process takes, read in memory or on use.
-
-A source gives items (video uint8, label, index), or Bad, by (epoch, index): a video is
-(t, 3, h, w), or (v, t, 3, h, w) where a clip is judged by several views. The order of an epoch
-depends on (seed, epoch) alone; every process takes its own share of every batch.
+A source gives an item (video uint8, label, index), or `Bad`, for (epoch, index). A video is
+(t, 3, h, w), or (v, t, 3, h, w) where a clip has several views. The order of an epoch depends on
+(seed, epoch) alone; each process takes a share of every batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,48 +19,25 @@ from pks4.data.readers import read_frames
 from pks4.data.video_dataset import Bad, collate
 from pks4.train.augment import seed_of
 
-
-class Decoding:
-    """`frames` frames of each entry, the centres of equal segments; a reader lives one call."""
-
-    def __init__(self, entries: Sequence[Entry], frames: int, size: int, reader: str) -> None:
-        short = min(entries, key=lambda entry: entry.num_frames)
-        if not 1 <= frames <= short.num_frames:
-            raise DataError(f"frames is {frames}; {short.path} has {short.num_frames}")
-        self.entries, self.frames, self.reader = entries, frames, reader
-        self.size = (size, size)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def at(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
-        """A clip, the same in every epoch."""
-        entry = self.entries[index]
-        wanted = segment_centres(entry.num_frames, self.frames)
-        clip = read_frames(entry.path, wanted, self.reader, num_frames=entry.num_frames)
-        video = torch.from_numpy(clip).permute(0, 3, 1, 2)  # (t, 3, h, w)
-        return video, entry.label, index
-
-
 Key = tuple[int, int]  # epoch, index
 Item = tuple[Tensor, Any, int]  # video, label, index
 Change = Callable[[Tensor, int, int], Tensor]
 
 
 class Source(Protocol):
-    """What training reads; `size` is (h, w) of its frames."""
+    """What training reads from; `size` is (h, w) of its frames."""
 
     size: tuple[int, int]
 
     def __len__(self) -> int:
-        """Clips."""
+        """The number of clips."""
 
     def at(self, epoch: int, index: int) -> Item | Bad:
-        """A clip as this epoch shows it."""
+        """A clip as augmented or drawn for this epoch."""
 
 
 def first_clip(source: Source) -> Tensor:
-    """The first clip (1, t, 3, h, w) of a source that can be read; BadClipsError if none can."""
+    """The first readable clip (1, t, 3, h, w) of a source; BadClipsError if there is none."""
     items = (source.at(0, index) for index in range(len(source)))
     clip = next((item[0] for item in items if not isinstance(item, Bad)), None)
     if clip is None:
@@ -71,7 +46,7 @@ def first_clip(source: Source) -> Tensor:
 
 
 class InMemory:
-    """Clips that are decoded already: video (n, …), label (n, …); the same in every epoch."""
+    """Clips decoded before training: video (n, …), label (n, …); the same in every epoch."""
 
     def __init__(self, video: Tensor, label: Tensor) -> None:
         self.video, self.label = video, label
@@ -81,12 +56,37 @@ class InMemory:
         return len(self.label)
 
     def at(self, epoch: int, index: int) -> Item:
-        """A clip."""
+        """A clip, the same in every epoch."""
         return self.video[index], self.label[index], index
 
 
-class Keyed(Dataset):
-    """A source asked by (epoch, index), so that workers know the epoch of what they augment."""
+class Decoding:
+    """Clips decoded on access: `frames` frames of each entry, the centres of equal segments.
+
+    A clip that cannot be read raises its VideoError, which stops the training.
+    """
+
+    def __init__(self, entries: Sequence[Entry], frames: int, size: int, reader: str) -> None:
+        shortest = min(entries, key=lambda entry: entry.num_frames)
+        if not 1 <= frames <= shortest.num_frames:
+            raise DataError(f"frames is {frames}; {shortest.path} has {shortest.num_frames}")
+        self.entries, self.frames, self.reader = entries, frames, reader
+        self.size = (size, size)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def at(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
+        """A clip, the same in every epoch."""
+        entry = self.entries[index]
+        indices = segment_centres(entry.num_frames, self.frames)
+        clip = read_frames(entry.path, indices, self.reader, num_frames=entry.num_frames)
+        video = torch.from_numpy(clip).permute(0, 3, 1, 2)  # (t, 3, h, w)
+        return video, entry.label, index
+
+
+class ByEpochAndIndex(Dataset):
+    """A source as a torch data set with keys (epoch, index): workers augment by the epoch."""
 
     def __init__(self, source: Source, change: Change | None = None) -> None:
         self.source, self.change = source, change
@@ -99,10 +99,10 @@ class Keyed(Dataset):
         return self.change(video, *key), label, index
 
 
-class Shares(Sampler[list[Key]]):
-    """One process's parts of the batches of an epoch, in order; a step is `accumulate` parts.
+class EpochBatches(Sampler[list[Key]]):
+    """The batches of an epoch for one process, in order; `accumulate` of them make a step.
 
-    A last batch with fewer clips than there are parts is left out.
+    Drops a last batch that has fewer clips than processes x `accumulate`.
     """
 
     def __init__(
@@ -140,35 +140,37 @@ class Shares(Sampler[list[Key]]):
         parts = self.accumulate * self.processes
         for step, size in enumerate(self.sizes()):
             batch = order[step * self.batch_size :][:size]
-            for turn in range(self.accumulate):
-                part = turn * self.processes + self.process
-                mine = batch[part * size // parts : (part + 1) * size // parts]
-                yield [(self.epoch, index) for index in mine]
+            for i in range(self.accumulate):
+                part = i * self.processes + self.process
+                share = batch[part * size // parts : (part + 1) * size // parts]
+                yield [(self.epoch, index) for index in share]
 
 
 class InOrder(Sampler[list[Key]]):
-    """All clips once, in order, for scoring; of several processes each takes every n-th."""
+    """All clips once, in order, for scoring; each of n processes takes every n-th clip."""
 
     def __init__(
         self, clips: int, batch_size: int, *, process: int = 0, processes: int = 1
     ) -> None:
-        self.mine, self.batch_size = range(process, clips, processes), batch_size
+        self.indices, self.batch_size = range(process, clips, processes), batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.mine) // self.batch_size)
+        return -(-len(self.indices) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for start in range(0, len(self.mine), self.batch_size):
-            yield [(0, index) for index in self.mine[start : start + self.batch_size]]
+        for start in range(0, len(self.indices), self.batch_size):
+            yield [(0, index) for index in self.indices[start : start + self.batch_size]]
 
 
-def loader(dataset: Keyed, sampler: Sampler[list[Key]], workers: int, seed: int) -> DataLoader:
-    """Batches (`pks4.data.video_dataset.Batch`); workers live as long as the loader."""
+def loader(
+    dataset: ByEpochAndIndex, sampler: Sampler[list[Key]], workers: int, seed: int
+) -> DataLoader:
+    """A loader of `pks4.data.video_dataset.Batch`; its workers persist over epochs."""
     return DataLoader(
         dataset,
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
-        generator=torch.Generator().manual_seed(seed),  # or its seeds come from the model's stream
+        generator=torch.Generator().manual_seed(seed),  # else it draws from the model's stream
     )

@@ -1,7 +1,7 @@
-"""Checkpoints of a training, one file that is replaced after each epoch, whole or not at all.
+"""Checkpoints of a training: one file, replaced atomically after each epoch.
 
-Random states are not in it: every epoch starts its generator from (seed, epoch, process), so the
-number of the epoch tells them.
+A checkpoint holds no random states: every epoch seeds its generator by (seed, epoch, process), so
+the number of the epoch determines them.
 """
 
 import io
@@ -20,11 +20,11 @@ VERSION = 1
 
 @dataclass
 class History:
-    """What a training went through so far, an entry an epoch.
+    """The course of a training, one entry an epoch.
 
-    losses: mean loss of a clip, nat. clips: seen. seconds: of training, without validation.
-    wait_seconds: of these, waiting for data. val_top1: where it was asked for. bad: clips that
-    could not be read; bad_named: the first of them, each once.
+    losses: mean loss of a clip, nat. epoch_clips: clips seen. seconds: training time, without
+    validation. wait_seconds: the part of it spent waiting for data. val_top1: after each epoch, if
+    validated. bad: number of clips that could not be read; bad_named: the first of their names.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -35,7 +35,7 @@ class History:
     bad: list[int] = field(default_factory=list)
     bad_named: list[str] = field(default_factory=list)
     steps: int = 0
-    resumed_at: list[int] = field(default_factory=list)  # epochs done when it was taken up again
+    resumed_at: list[int] = field(default_factory=list)  # epochs that were done at each resume
 
     @property
     def clips(self) -> int:
@@ -46,7 +46,7 @@ class History:
 def save(
     path: Path, key: dict[str, str], model: nn.Module, optimiser: Any, history: History
 ) -> None:
-    """Replace the checkpoint; CannotWrite, with the old one intact, if it cannot be written."""
+    """Replace the checkpoint. Raises CannotWrite, and keeps the old file, if writing fails."""
     content = io.BytesIO()
     state = {
         "version": VERSION,
@@ -74,30 +74,31 @@ def save(
 
 
 def load(path: Path, key: dict[str, str], model: nn.Module, optimiser: Any) -> History | None:
-    """Put the checkpoint's state into model and optimiser; None where there is no checkpoint.
+    """Restore model and optimiser from the checkpoint; None if there is no file.
 
-    Raises UserError for one of another model, recipe or data, or one that cannot be read.
+    Raises UserError for a checkpoint of another model, recipe or data, or one that cannot be read.
     """
     if not path.exists():
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        found = saved["key"] if saved["version"] == VERSION else {}
+        saved_key = saved["key"] if saved["version"] == VERSION else {}
     except Exception as error:  # a damaged file fails in many ways
         raise UserError(
             f"{path}: not a checkpoint ({type(error).__name__}); delete it to train from the start"
         ) from error
-    other = sorted(name for name in key.keys() | found.keys() if key.get(name) != found.get(name))
-    if other:
+    names = key.keys() | saved_key.keys()
+    differing = sorted(name for name in names if key.get(name) != saved_key.get(name))
+    if differing:
         raise UserError(
-            f"{path}: a checkpoint of another {' and '.join(other)}; "
+            f"{path}: a checkpoint of another {' and '.join(differing)}; "
             "delete it to train from the start"
         )
     try:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         history = History(**saved["history"])
-    except Exception as error:  # it says whose it is, and holds something else
+    except Exception as error:  # the key fits, the content does not
         raise UserError(
             f"{path}: a damaged checkpoint ({type(error).__name__}); "
             "delete it to train from the start"

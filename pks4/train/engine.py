@@ -1,9 +1,8 @@
 """The training engine, on accelerate: one process or many, CPU or GPU, float32 or bf16.
 
-One code path for all: each process takes its share of each batch (see `batches`), gradients are
-averaged by accelerate, and a training that was cut goes on at the epoch where it was, to the same
-weights. The recipe is the same for every contestant: what differs is the model and what its recipe
-says.
+One code path for all: each process takes its share of each batch (see `batches`), and accelerate
+averages the gradients. A training that was interrupted resumes at its last whole epoch and ends
+with the same weights. Every contestant trains by this engine; only the model and its recipe differ.
 """
 
 import contextlib
@@ -22,23 +21,23 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pks4.data.errors import BadClipsError
-from pks4.data.video_dataset import Batch, Tally
+from pks4.data.video_dataset import BadClipCounter, Batch
 from pks4.train import batches, checkpoint, sharding
 from pks4.train.augment import Augment, Mix, seed_of
 from pks4.train.checkpoint import History
 from pks4.train.optimizer import optimiser_of, set_rate
 from pks4.train.recipe import Recipe, check_sharding
 
-MEAN, STD = 127.5, 63.75  # of uint8 pixels; about unit range for every model alike
-NAMED = 20  # bad clips that a history names
+MEAN, STD = 127.5, 63.75  # of uint8 pixels; about unit range, the same for every model
+NAMED = 20  # a history names so many bad clips
 
 Progress = Callable[[int, int, str], None]
 Loss = Callable[[Any, Tensor], Tensor]
-Net = nn.Module | sharding.Level
+Net = nn.Module | sharding.EqualPasses
 
 
 class Diverged(Exception):
-    """The loss became infinite or not a number; `detail` holds the curve up to there."""
+    """The loss became infinite or NaN; `detail` holds the losses of the epochs before."""
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)
@@ -47,19 +46,20 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a training does beside its recipe.
+    """Settings of a training that are not part of its recipe.
 
-    after_epoch: gives the validation top-1, which the history keeps.
-    saved: the checkpoint's file, replaced after each epoch; None: none.
-    about: what else a checkpoint must have in common with this training, such as its data.
-    clip_macs: MACs of one clip, backward included; what `training_macs` is divided by.
-    classes: how many there are, for mixup and cutmix.
-    max_bad: share of the clips that may be unreadable in an epoch.
-    sharding: "none", every process has the whole model (DDP), or "full", parameters, gradients and
-        the optimiser's state lie in shards over the processes (FSDP2).
+    loss: of outputs and labels; None: cross-entropy.
+    after_epoch: computes the validation top-1, which the history keeps.
+    saved: path of the checkpoint, replaced after each epoch; None: no checkpoint.
+    about: further keys that a checkpoint must share with this training, such as its data.
+    clip_macs: MACs of one clip, backward included; the divisor of `training_macs`.
+    classes: number of classes, for mixup and cutmix.
+    max_bad: share of the clips of an epoch that may be unreadable.
+    sharding: "none", every process holds the whole model (DDP), or "full", the processes share
+        parameters, gradients and optimiser state in shards (FSDP2).
     """
 
-    loss: Loss | None = None  # of outputs and labels; None: cross-entropy
+    loss: Loss | None = None
     after_epoch: Callable[[nn.Module], float] | None = None
     saved: Path | None = None
     about: dict[str, str] = field(default_factory=dict)
@@ -75,8 +75,8 @@ def pixels(video: Tensor) -> Tensor:
 
 
 def precision(recipe: Recipe) -> torch.autocast:
-    """Autocast as the recipe has it, in training as in scoring."""
-    # Not accelerate's: its precision is one for the whole process, image model included.
+    """The recipe's autocast, for training and scoring."""
+    # Not accelerate's: it has one precision a process, which would include the image model.
     return torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
@@ -87,18 +87,18 @@ def fit(
     progress: Progress,
     options: Options = Options(),
 ) -> History:
-    """Train model on the clips of source, in place, and leave it where it was.
+    """Train model on the clips of source, in place; at the end it is on the device where it was.
 
-    A clip that cannot be read is left out of its batch, whose mean is then over the others.
+    The mean of a batch leaves out clips that cannot be read.
 
     Raises Diverged when a loss is not finite, BadClipsError when more than `max_bad` of the clips
-    cannot be read, UserError for a checkpoint that does not fit or shards of one process.
+    cannot be read, and UserError for a checkpoint that does not fit or shards in one process.
     """
     return _Training(model, source, recipe, options).run(progress)
 
 
 class _Training:
-    """A model with its optimiser, its batches and what it went through."""
+    """A model with its optimiser, its batches and its history."""
 
     def __init__(
         self, model: nn.Module, source: batches.Source, recipe: Recipe, options: Options
@@ -111,10 +111,10 @@ class _Training:
                 f"{self.accelerator.device.type!r}"
             )
         check_sharding(options.sharding, self.accelerator.num_processes)
-        self.bare, self.clips = model, len(source)
+        self.unwrapped, self.clips = model, len(source)
         self.key = {"model": _digest_of(model), "recipe": recipe.digest, **options.about}
         model.to(self.accelerator.device)
-        units = self._units(source) if options.sharding == "full" else None
+        units = self._shard_units(source) if options.sharding == "full" else None
         optimiser = optimiser_of(model, recipe)
         self.history = History()
         if options.saved:
@@ -128,24 +128,24 @@ class _Training:
             device = self.accelerator.device
             self.sharded = sharding.Sharded(model, optimiser, recipe, units, device)
             self.model, self.optimiser = self.sharded.net, self.sharded.optimiser
-        self.shares = batches.Shares(
+        self.epoch_batches = batches.EpochBatches(
             len(source), recipe.batch_size, recipe.seed, accumulate=recipe.accumulate,
             process=self.accelerator.process_index, processes=self.accelerator.num_processes,
         )  # fmt: skip
-        if not self.shares.sizes():
+        if not self.epoch_batches.sizes():
             raise ValueError(f"{len(source)} clips make no batch; give at least one")
-        self.total = recipe.steps(len(self.shares.sizes()), options.clip_macs)
-        self.factor = recipe.factor(len(self.shares.sizes()), self.total)
+        self.total = recipe.steps(len(self.epoch_batches.sizes()), options.clip_macs)
+        self.factor = recipe.factor(len(self.epoch_batches.sizes()), self.total)
         change = Augment(recipe, source.size)
         self.loader = batches.loader(
-            batches.Keyed(source, change if change.change else None), self.shares,
+            batches.ByEpochAndIndex(source, change if change.change else None), self.epoch_batches,
             recipe.workers, recipe.seed,
         )  # fmt: skip
         self.mix = Mix(recipe)
 
     def run(self, progress: Progress) -> History:
-        """Train until all steps are done, from wherever the history is."""
-        epochs = -(-self.total // len(self.shares.sizes()))
+        """Train from the end of the history until all steps are done."""
+        epochs = -(-self.total // len(self.epoch_batches.sizes()))
         while self.history.steps < self.total:
             self._epoch(len(self.history.losses))
             done = len(self.history.losses)
@@ -154,128 +154,130 @@ class _Training:
             if self.options.after_epoch:
                 self.history.val_top1.append(self._validated(self.options.after_epoch))
             if self.options.saved and self.accelerator.is_main_process:
-                optimiser = self.sharded.kept if self.sharded else self.optimiser
-                checkpoint.save(self.options.saved, self.key, self.bare, optimiser, self.history)
+                optimiser = self.sharded.whole_optimiser if self.sharded else self.optimiser
+                checkpoint.save(
+                    self.options.saved, self.key, self.unwrapped, optimiser, self.history
+                )
             self.accelerator.wait_for_everyone()
             progress(done, epochs, f"loss {self.history.losses[-1]:.3f}")
-        self.bare.to(self.origin)
+        self.unwrapped.to(self.origin)
         return self.history
 
-    def _units(self, source: batches.Source) -> list[str]:
-        """What is gathered one by one where the model lies in shards; it goes to the CPU."""
-        sharding.as_on_first([*self.bare.parameters(), *self.bare.buffers()])
+    def _shard_units(self, source: batches.Source) -> list[str]:
+        """Names of the modules to shard, see `sharding.units`; moves the model to the CPU."""
+        sharding.as_on_first([*self.unwrapped.parameters(), *self.unwrapped.buffers()])
         clip = batches.first_clip(source).to(self.accelerator.device)
         with precision(self.recipe):
-            units = sharding.units(self.bare, pixels(clip))
-        self.bare.to("cpu")
+            units = sharding.units(self.unwrapped, pixels(clip))
+        self.unwrapped.to("cpu")
         return units
 
     def _validated(self, validate: Callable[[nn.Module], float]) -> float:
-        rests = _device_of(self.bare)
-        self.bare.to(self.accelerator.device)
+        device = _device_of(self.unwrapped)
+        self.unwrapped.to(self.accelerator.device)
         with precision(self.recipe):
-            top1 = validate(self.bare)
-        self.bare.to(rests)
+            top1 = validate(self.unwrapped)
+        self.unwrapped.to(device)
         return top1
 
     def _epoch(self, epoch: int) -> None:
-        self.shares.epoch = epoch
+        self.epoch_batches.epoch = epoch
         torch.manual_seed(seed_of(self.recipe.seed, epoch, self.accelerator.process_index))
         self.model.train()
         started, waited, total, clips = time.perf_counter(), 0.0, 0.0, 0
-        loaded, tally = iter(self.loader), Tally(self.clips, self.options.max_bad)
-        for _ in range(min(len(self.shares.sizes()), self.total - self.history.steps)):
+        loaded, bad_clips = iter(self.loader), BadClipCounter(self.clips, self.options.max_bad)
+        for _ in range(min(len(self.epoch_batches.sizes()), self.total - self.history.steps)):
             before = time.perf_counter()
             parts = [next(loaded) for _ in range(self.recipe.accumulate)]
             waited += time.perf_counter() - before
-            size, lacking = self._readable(parts, tally)
+            size, lacking = self._readable(parts, bad_clips)
             loss = self._gradients(parts, size, lacking)
             self._check(loss, epoch)
             self._step(size)
             total, clips = total + loss * size, clips + size
         if not clips:
-            errors = [item.error for item in tally.bad]
+            errors = [item.error for item in bad_clips.bad]
             raise BadClipsError(f"no clip of epoch {epoch + 1} could be read", errors)
-        self._note(tally)
+        self._record_bad_clips(bad_clips)
         self.history.losses.append(total / clips)
         self.history.epoch_clips.append(clips)
         self.history.seconds.append(time.perf_counter() - started)
         self.history.wait_seconds.append(waited)
 
-    def _readable(self, parts: list[Batch], tally: Tally) -> tuple[int, bool]:
-        """Clips of a step that could be read, and whether a part has none; over all processes."""
+    def _readable(self, parts: list[Batch], bad_clips: BadClipCounter) -> tuple[int, bool]:
+        """Readable clips of a step over all processes, and whether any part has none."""
         bad = [item for part in parts for item in part.bad]
         read = [len(part.label) for part in parts]
-        told = [sum(read), len(bad), read.count(0)]
+        counts = [sum(read), len(bad), read.count(0)]
         if self.accelerator.num_processes > 1:
-            counts = torch.tensor(told, device=self.accelerator.device)
-            told = self.accelerator.reduce(counts, "sum").tolist()
-        size, unread, empty = told
+            tensor = torch.tensor(counts, device=self.accelerator.device)
+            counts = self.accelerator.reduce(tensor, "sum").tolist()
+        size, unread, empty = counts
         if unread:
-            tally.add(gather_object(bad))
+            bad_clips.add(gather_object(bad))
         return size, empty > 0
 
-    def _note(self, tally: Tally) -> None:
-        """Keep how many clips of an epoch could not be read, and the first of them by name."""
-        self.history.bad.append(len(tally.bad))
+    def _record_bad_clips(self, bad_clips: BadClipCounter) -> None:
+        """Add an epoch's number of unreadable clips, and the names of the first, to the history."""
+        self.history.bad.append(len(bad_clips.bad))
         named = self.history.bad_named
-        new = sorted({item.name for item in tally.bad} - set(named))
+        new = sorted({item.name for item in bad_clips.bad} - set(named))
         named.extend(new[: NAMED - len(named)])
 
     def _gradients(self, parts: list[Batch], size: int, lacking: bool) -> float:
-        """Gradients of a batch of `size` clips, the same in all processes; its mean loss."""
+        """Compute the gradients of a batch of `size` clips over all processes; its mean loss."""
         loss, last = 0.0, len(parts) - 1
         if self.sharded:
-            nets = self.sharded.level([part.video for part in parts])
+            nets = self.sharded.equal_passes([part.video for part in parts])
         else:
-            # The parallel model meets the others in its passes, which who has no clip cannot make.
-            nets = [self.bare if lacking else self.model] * len(parts)
-        for turn, (net, part) in enumerate(zip(nets, parts, strict=True)):
-            with contextlib.nullcontext() if turn == last else self.accelerator.no_sync(net):
-                loss += self._part(net, part, size, turn)
+            # DDP synchronises in each pass, but a process without a clip makes no pass.
+            nets = [self.unwrapped if lacking else self.model] * len(parts)
+        for i, (net, part) in enumerate(zip(nets, parts, strict=True)):
+            with contextlib.nullcontext() if i == last else self.accelerator.no_sync(net):
+                loss += self._part(net, part, size, i)
         if self.accelerator.num_processes > 1:
-            told = torch.tensor(loss, device=self.accelerator.device)
-            loss = self.accelerator.reduce(told, "sum").item()
+            total = torch.tensor(loss, device=self.accelerator.device)
+            loss = self.accelerator.reduce(total, "sum").item()
             if lacking and not self.sharded:
                 self._average()
         return loss
 
-    def _part(self, net: Net, part: Batch, size: int, turn: int) -> float:
-        """Gradients of one part of a batch of `size` clips; its share of the mean loss."""
+    def _part(self, net: Net, part: Batch, size: int, i: int) -> float:
+        """Compute the gradients of part i of a batch of `size` clips; its share of the loss."""
         accelerator = self.accelerator
         if part.video is None:
-            if isinstance(net, sharding.Level) and net.spare is not None:
+            if isinstance(net, sharding.EqualPasses) and net.padding_clip is not None:
                 with precision(self.recipe):
-                    value = net.nothing(pixels(net.spare.to(accelerator.device)))
+                    value = net.zero_loss(pixels(net.padding_clip.to(accelerator.device)))
                 accelerator.backward(value)
             return 0.0
         video, label = pixels(part.video.to(accelerator.device)), part.label.to(accelerator.device)
         share = len(video) / size
         with precision(self.recipe):
-            value = self._loss(net, video, label, turn)
-        # Processes are averaged, so each counts its share of the whole batch as many times.
+            value = self._loss(net, video, label, i)
+        # The mean over processes divides by their number, so multiply by it here.
         accelerator.backward(value * (share * accelerator.num_processes))
         return (value.detach() * share).item()
 
     def _average(self) -> None:
-        """The mean over processes of the gradients, of which some processes may have none."""
-        for weight in self.bare.parameters():
+        """Average the gradients over processes; a process without gradients counts as zeros."""
+        for weight in self.unwrapped.parameters():
             if weight.requires_grad:
-                own = torch.zeros_like(weight) if weight.grad is None else weight.grad
-                weight.grad = self.accelerator.reduce(own, "mean")
+                grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                weight.grad = self.accelerator.reduce(grad, "mean")
 
-    def _loss(self, net: Net, video: Tensor, label: Tensor, turn: int) -> Tensor:
+    def _loss(self, net: Net, video: Tensor, label: Tensor, part: int) -> Tensor:
         if self.options.loss:
             return self.options.loss(net(video), label)
         if self.mix.active:
-            when = (self.history.steps, turn, self.accelerator.process_index)
+            when = (self.history.steps, part, self.accelerator.process_index)
             video, label = self.mix(video, label, self.options.classes, *when)
         return F.cross_entropy(
             net(video).float(), label, label_smoothing=self.recipe.label_smoothing
         )
 
     def _step(self, size: int) -> None:
-        """One step of the optimiser; a batch without a clip is none, but the schedule goes on."""
+        """Step the optimiser if the batch has clips; the schedule advances in any case."""
         if size:
             if self.recipe.clip_norm:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
@@ -294,7 +296,8 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 def _digest_of(model: nn.Module) -> str:
-    """A hash of the names, shapes and roles of a model's weights, not of their values."""
+    """A hash of the names, shapes, dtypes and trainability of all weights, but not their values."""
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    told = [(k, tuple(v.shape), str(v.dtype), k in trained) for k, v in model.state_dict().items()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    state = model.state_dict()
+    weights = [(k, tuple(v.shape), str(v.dtype), k in trained) for k, v in state.items()]
+    return hashlib.sha256(json.dumps(weights).encode()).hexdigest()[:16]

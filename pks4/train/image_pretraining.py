@@ -1,10 +1,11 @@
-"""Image pre-training on still digits, so that "adapt an image model to video" is what is compared.
+"""Image pre-training on still digits: contestants adapt an image model to video, as in the papers.
 
-Each contestant starts from its image twin: the contestant it names, built at one frame and trained
-on stills to say which digit is there, and for every place of its grid whether the digit is on it
-and which (a tiny transformer learns little from one label an image). Twins that are built alike are
-one model, trained once and cached under a hash of everything that decides its weights. The cached
-file is there in full or not at all; one that was damaged is said and made again.
+Each contestant starts from its image twin: the contestant that `IMAGE_TWIN` names, built at one
+frame and trained on stills. The twin predicts the digit of the image, and for every site of its
+grid whether the digit covers it and which digit (a tiny transformer learns little from one label an
+image). Twins of the same options are one model. It is trained once and cached under a hash of
+everything that determines its weights. The cached file is written atomically; a damaged file gives
+a warning and is trained again.
 """
 
 import hashlib
@@ -28,14 +29,14 @@ from pks4.train.batches import InMemory
 from pks4.train.engine import Options, Progress, Recipe, fit, pixels
 
 VERSION = 1  # raise it when the procedure changes
-COVERED = 0.15  # a place shows the digit when this share of it is covered
-PLACE_WEIGHT = 5.0  # of places that show a digit, against the many that do not
+COVERED = 0.15  # a site shows the digit when the digit covers this share of it
+PLACE_WEIGHT = 5.0  # of sites that show a digit, against the many that do not
 VAL_IMAGES = 400
 
 
 @dataclass(frozen=True)
 class ImageModel:
-    """Weights of an image twin and what is known of them."""
+    """Weights of an image twin, and facts for a record."""
 
     state: dict[str, Tensor]
     facts: dict = field(repr=False)
@@ -49,9 +50,9 @@ def image_model(
     cache: Path,
     progress: Progress,
 ) -> ImageModel:
-    """The image twin described by `key` (model, options): from the cache, or trained now.
+    """The image twin that `key` (model, options) describes, from the cache or trained now.
 
-    `build()` gives the model for one frame. Processes that want the same twin wait for the first.
+    `build()` makes the model for one frame. A lock makes other processes wait for the first.
     """
     whole = {
         "version": VERSION,
@@ -74,10 +75,10 @@ def image_model(
 
 
 def _cached(path: Path) -> ImageModel | None:
-    """What an earlier training left; None, with a warning, for a file that is damaged."""
+    """The cached twin; None if there is no file, and None with a warning if it is damaged."""
     if not path.exists():
         return None
-    content = path.read_bytes()  # what cannot be read may be whole, and is not written over
+    content = path.read_bytes()  # an OSError here is raised: the file may be whole
     try:
         return _read(content)
     except Exception as error:  # a damaged file fails in many ways
@@ -120,7 +121,7 @@ def _train(
 
 
 class _Pretraining(nn.Module):
-    """A twin with its two heads: images (n, 3, h, w) -> digit (n, 10) and places (n, s, 11)."""
+    """A twin with two heads: images (n, 3, h, w) -> digit (n, 10) and sites (n, s, 11)."""
 
     def __init__(self, twin: nn.Module, size: int) -> None:
         super().__init__()
@@ -131,13 +132,13 @@ class _Pretraining(nn.Module):
         self.digit, self.place = nn.Linear(d, 10), nn.Linear(d, 11)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the digit, and of nothing or a digit at every place."""
+        """Logits of the digit, and of "none" or a digit at every site."""
         pooled, grid = self.twin.image_features(images)
         return self.digit(pooled), self.place(grid.flatten(1, 2))
 
 
 def _targets(shown: Stills, side: int) -> Tensor:
-    """(n, 1 + s): the digit, then 0 or 1 + digit for every place of a side x side grid."""
+    """(n, 1 + s): the digit, then 0 or 1 + digit for every site of a side x side grid."""
     covered = F.adaptive_avg_pool2d(shown.opacity[:, None], side).flatten(1) > COVERED
     places = torch.where(covered, shown.digit[:, None] + 1, 0)
     return torch.cat([shown.digit[:, None], places], 1)
@@ -147,8 +148,8 @@ def _loss(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
     digit, place = output
     weight = torch.full((11,), PLACE_WEIGHT, device=place.device)
     weight[0] = 1.0
-    where = F.cross_entropy(place.flatten(0, 1), target[:, 1:].flatten(), weight=weight)
-    return F.cross_entropy(digit, target[:, 0]) + where
+    place_loss = F.cross_entropy(place.flatten(0, 1), target[:, 1:].flatten(), weight=weight)
+    return F.cross_entropy(digit, target[:, 0]) + place_loss
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """The optimiser of a recipe: groups of parameters by decay and by depth.
 
-Layer decay by a rule of its own, since the contestants do not share timm's `group_matcher`: the
-first whole number in a parameter's name is its block; what is defined before the first block is
-the depth below it, what is defined after the last is the depth above.
+Layer decay goes by names, since not all contestants have timm's `group_matcher`. The first whole
+number in a parameter's name is its block. Parameters defined before the first block lie one depth
+below it, parameters defined after the last block one depth above it.
 """
 
 import re
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"\.(\d+)\.")
 
 
 def optimiser_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD over the trained parameters; each group knows its `lr_scale`."""
+    """AdamW or SGD over the trained parameters; each group has its `lr_scale`."""
     groups = _groups(model, recipe)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
@@ -32,24 +32,24 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def block_of(name: str) -> str | None:
-    """The block of a parameter, by its name: all up to the first whole number in it."""
+    """The block of a parameter: its name up to the first whole number."""
     number = _NUMBER.search(f".{name}")
     return name[: number.end() - 2] if number else None
 
 
 def depths(names: list[str]) -> dict[str, int]:
-    """Depth of each parameter, 0 for what stands before the first block."""
-    found: dict[str, int | None] = {}
+    """Depth of each parameter, 0 for those before the first block."""
+    numbers: dict[str, int | None] = {}
     last = -1
     for name in names:
         number = _NUMBER.search(f".{name}")
-        found[name] = int(number[1]) + 1 if number else (0 if last < 0 else None)
-        last = max(last, found[name] - 1 if number else last)
-    return {name: last + 2 if depth is None else depth for name, depth in found.items()}
+        numbers[name] = int(number[1]) + 1 if number else (0 if last < 0 else None)
+        last = max(last, numbers[name] - 1 if number else last)
+    return {name: last + 2 if depth is None else depth for name, depth in numbers.items()}
 
 
 def _groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Trained parameters; vectors and scalars are not decayed unless the recipe says so."""
+    """Groups of trained parameters; vectors and scalars decay only with `decay_vectors`."""
     depth = depths([name for name, _ in model.named_parameters()])
     top = max(depth.values())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -1,7 +1,7 @@
-"""The training recipe: everything that decides how a model is trained, in one frozen object.
+"""The training recipe: every setting that determines the trained weights, in one frozen object.
 
-`batch_size` is the clips of one step of the optimiser, over all processes and all of `accumulate`
-parts: two processes take half of it each, and the training is the same one.
+`batch_size` counts the clips of one optimiser step, over all processes and all `accumulate` parts.
+Two processes take half of it each, and the training stays the same.
 """
 
 import hashlib
@@ -19,26 +19,26 @@ CHOICES = {
     "precision": ("no", "bf16"),
     "device": ("cpu", "cuda"),
 }
-ABOVE_ZERO = ("learning_rate", "epochs", "batch_size", "accumulate", "layer_decay")
-BELOW_ONE = ("label_smoothing", "erasing", "jitter", "momentum", "step_factor")
+POSITIVE = ("learning_rate", "epochs", "batch_size", "accumulate", "layer_decay")
+AT_MOST_ONE = ("label_smoothing", "erasing", "jitter", "momentum", "step_factor")
 SHARDING = ("none", "full")
-WAYS = ("device", "workers")  # where and with how many processes; not what is computed
+RUNTIME = ("device", "workers")  # settings that do not change the weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained. An amount of 0 switches its part off.
+    """How to train a model. An amount of 0 switches its feature off.
 
     optimiser: "adamw" (betas 0.9, 0.999) or "sgd" (Nesterov, `momentum`).
-    weight_decay: of matrices; of vectors and scalars too where `decay_vectors`.
-    layer_decay: factor of the learning rate from one block to the one before it.
+    weight_decay: of matrices; with `decay_vectors` also of vectors and scalars.
+    layer_decay: factor of the learning rate from one block to the previous one.
     schedule: after `warmup_epochs`, "cosine" to `final_factor` of the rate, or "step": times
         `step_factor` at each of `milestones` (epochs).
-    crop_padding: random crop after so many pixels of padding; crop_scale: random resized crop of at
+    crop_padding: random crop after padding by so many pixels; crop_scale: random resized crop of at
         least this share of the area.
     jitter: brightness, contrast and saturation; randaugment: operations of `randaugment_magnitude`.
-    mixup, cutmix: alpha of the Beta distribution; with both, one of them for each batch.
-    training_macs: MACs, backward included, that the training may take; 0: by epochs.
+    mixup, cutmix: alpha of the Beta distribution; with both, each batch draws one.
+    training_macs: budget of MACs, backward included; 0: `epochs` decides.
     """
 
     learning_rate: float
@@ -73,7 +73,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise UserError for a value that no training can have."""
+        """Raise UserError for a value out of range."""
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
@@ -82,16 +82,16 @@ class Recipe:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not 0 <= value < math.inf:
                 raise UserError(f"recipe: {field.name} is {value}; give 0 or more")
-        for name in ABOVE_ZERO:
+        for name in POSITIVE:
             if getattr(self, name) == 0:
                 raise UserError(f"recipe: {name} is 0; give more")
-        for name in BELOW_ONE:
+        for name in AT_MOST_ONE:
             if getattr(self, name) > 1:
                 raise UserError(f"recipe: {name} is {getattr(self, name)}; give at most 1")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Recipe":
-        """The recipe with these settings; UserError for a key that it has not."""
+        """The recipe with these settings. Raises UserError for an unknown key."""
         known = [field.name for field in fields(cls)]
         for name in settings:
             if name not in known:
@@ -100,12 +100,12 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """A hash of all that decides the weights."""
-        what = {k: v for k, v in asdict(self).items() if k not in WAYS}
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        """A hash of all settings that determine the weights."""
+        settings = {k: v for k, v in asdict(self).items() if k not in RUNTIME}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def steps(self, epoch_steps: int, clip_macs: float | None) -> int:
-        """Steps of the optimiser: `epochs` of them, or what fits in `training_macs`."""
+        """Optimiser steps: those of `epochs`, or as many as `training_macs` allows."""
         if not self.training_macs:
             return self.epochs * epoch_steps
         if not clip_macs:
@@ -119,23 +119,23 @@ class Recipe:
         return steps
 
     def factor(self, epoch_steps: int, steps: int) -> Callable[[int], float]:
-        """Share of the learning rate at a step; the schedule is stretched over `steps`."""
+        """The factor of the learning rate at a step; the schedule covers `steps`."""
         warm_up = min(round(self.warmup_epochs * epoch_steps), steps)
-        places = [m * steps / self.epochs for m in self.milestones]
+        milestones = [m * steps / self.epochs for m in self.milestones]
 
         def factor(step: int) -> float:
             if step < warm_up:
                 return (step + 1) / warm_up
             if self.schedule == "step":
-                return self.step_factor ** sum(step >= place for place in places)
-            fallen = 0.5 * (1 - math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-            return 1 - (1 - self.final_factor) * fallen
+                return self.step_factor ** sum(step >= milestone for milestone in milestones)
+            progress = 0.5 * (1 - math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+            return 1 - (1 - self.final_factor) * progress
 
         return factor
 
 
 def check_sharding(sharding: str, processes: int) -> None:
-    """Raise UserError for a sharding that is not there, or that one process cannot have."""
+    """Raise UserError for an unknown sharding, and for shards in one process."""
     if sharding not in SHARDING:
         raise UserError(unknown_name("sharding", sharding, SHARDING))
     if sharding == "full" and processes == 1:

@@ -12,7 +12,7 @@ from pks4.data.kinetic_digits.tasks import PAIRS, class_names
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """A share of clips: which were right, of which label, and its 95 % Wilson interval."""
+    """Which clips were right, and their share with its 95 % Wilson interval."""
 
     hit: Tensor  # (clips,) bool
     label: Tensor  # (clips,)
@@ -20,24 +20,24 @@ class Score:
 
     @property
     def clips(self) -> int:
-        """How many clips were judged."""
+        """Number of clips."""
         return len(self.hit)
 
     @property
     def right(self) -> int:
-        """How many of them were right."""
+        """Number of right clips."""
         return int(self.hit.sum())
 
     @property
     def value(self) -> float:
-        """The share that is right."""
+        """Share of right clips."""
         return self.right / self.clips
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval."""
-        found = binomtest(self.right, self.clips).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        interval = binomtest(self.right, self.clips).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
 
 
 def top1(logits: Tensor, label: Tensor) -> Score:
@@ -47,32 +47,33 @@ def top1(logits: Tensor, label: Tensor) -> Score:
 
 def topk(logits: Tensor, label: Tensor, k: int) -> Score:
     """Share of clips whose label is among the k largest logits (n, classes)."""
-    named = logits.topk(k, dim=1).indices
-    return Score((named == label[:, None]).any(1), label, k / logits.shape[1])
+    predicted = logits.topk(k, dim=1).indices
+    return Score((predicted == label[:, None]).any(1), label, k / logits.shape[1])
 
 
 def by_class(logits: Tensor, label: Tensor, classes: Sequence[str]) -> dict[str, list[int]]:
-    """class -> [right, clips], of the classes that there are clips of."""
+    """class -> [right, clips], for every class with clips."""
     right = logits.argmax(1) == label
     masks = {name: label == position for position, name in enumerate(classes)}
     return {n: [int(right[m].sum()), int(m.sum())] for n, m in masks.items() if m.any()}
 
 
 def within_pair(logits: Tensor, label: Tensor, kind: str | None = None) -> Score:
-    """Share right when only the two classes of the clip's reversal pair may be named.
+    """Share of right clips when only the two classes of the clip's reversal pair compete.
 
-    Which of a class and its time reversal it is: a bag of frames cannot know, so chance is 1/2
-    whatever is seen in single frames. Clips of the oscillations have no partner and are left out.
-    `kind` keeps only "motion" or "order" pairs.
+    A bag of frames cannot tell a class from its time reversal, so chance is 1/2 whatever single
+    frames show. Leaves out the oscillations, which have no partner. `kind` keeps only the "motion"
+    or the "order" pairs.
     """
     names = class_names("temporal")
-    kept, hit = torch.zeros_like(label, dtype=torch.bool), torch.zeros_like(label, dtype=torch.bool)
+    hit = torch.zeros_like(label, dtype=torch.bool)
+    in_pairs = hit.clone()
     for pair in PAIRS:
         if kind not in (None, pair.kind):
             continue
         both = torch.tensor([names.index(pair.first), names.index(pair.second)])
-        mine = (label[:, None] == both).any(1)
-        named = both[logits[mine][:, both].argmax(1)]
-        kept |= mine
-        hit[mine] = named == label[mine]
-    return Score(hit[kept], label[kept], 0.5)
+        of_pair = (label[:, None] == both).any(1)
+        predicted = both[logits[of_pair][:, both].argmax(1)]
+        in_pairs |= of_pair
+        hit[of_pair] = predicted == label[of_pair]
+    return Score(hit[in_pairs], label[in_pairs], 0.5)

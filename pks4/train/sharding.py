@@ -1,13 +1,13 @@
-"""A training whose parameters, gradients and optimiser state lie in shards over all ranks: FSDP2.
+"""FSDP2: all ranks share parameters, gradients and optimiser state in shards.
 
-PyTorch's `fully_shard`, not accelerate's plugin, which on gloo trains with DDP and says nothing.
-The model itself stays whole, at rest on the CPU of every rank; what is trained is a copy in shards,
-whose weights go back to the model after each epoch. So the model is validated, scored and saved as
-that of any training, and a checkpoint knows nothing of shards.
+This uses PyTorch's `fully_shard`: accelerate's plugin silently trains with DDP on gloo. The model
+stays whole on the CPU of every rank. Its sharded copy trains, and after each epoch its weights go
+back to the model. So a model is validated, scored and saved as in any training, and a checkpoint
+holds no shards.
 
-Ranks meet in every pass of every unit, and what a model does in a pass may depend on how many clips
-it sees. So all ranks pass equally many: who has fewer repeats its last one, who has none takes one
-of another rank, and what the model says of these counts for nothing.
+Ranks synchronise in every pass of every unit, and a model may run other operators for another
+number of clips. So all ranks pass equally many clips: a rank with fewer repeats its last clip, a
+rank without any takes a clip of another rank, and their outputs are dropped.
 """
 
 import copy
@@ -25,15 +25,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 from pks4.train.optimizer import block_of, optimiser_of
 from pks4.train.recipe import Recipe
 
-SMALLEST = 0.005  # share of a model's parameters below which a module is no unit of its own
+SMALLEST = 0.005  # least share of a model's parameters for a module to be a unit
 
 
 class Sharded:
-    """The copy of a model that is trained, and its optimiser, both in shards.
+    """The sharded copy of a model, which trains, and its sharded optimiser.
 
-    It starts at what `model` and `optimiser` hold, whole and on the CPU; `collect` brings them up
-    to where the training stands. `units` are names of modules, as the function of that name gives
-    them. Every rank makes one, and calls its methods, at the same time.
+    It starts from the state of `model` and `optimiser`, which are whole and on the CPU; `collect`
+    copies the trained state back to them. `units` are names of modules, from the function `units`.
+    Every rank makes one and calls its methods at the same time.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Sharded:
         units: list[str],
         device: torch.device,
     ) -> None:
-        self.model, self.kept, self.device = model, optimiser, device
+        self.model, self.whole_optimiser, self.device = model, optimiser, device
         self.net = _without_scalars(copy.deepcopy(model))
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
         for name in units:
@@ -54,7 +54,7 @@ class Sharded:
         self._spread()
 
     def collect(self) -> None:
-        """Give what was trained to the whole model, and to the first rank's whole optimiser."""
+        """Copy the trained state to the whole model, and to the first rank's whole optimiser."""
         as_on_first(self.net.buffers())
         shapes = {name: x.shape for name, x in self.model.state_dict().items()}
         parts = self.net.state_dict().items()
@@ -62,75 +62,79 @@ class Sharded:
         weights = _weights(self.kept)
         state = _each(self.optimiser, lambda number, x: _full(x).view(weights[number].shape))
         if dist.get_rank() == 0:
-            self.kept.load_state_dict(state)
+            self.whole_optimiser.load_state_dict(state)
 
     def _spread(self) -> None:
-        """Take the state of the whole optimiser, a shard each."""
+        """Shard the state of the whole optimiser over the ranks."""
         weights = _weights(self.optimiser)
 
         def shard(number: int, x: Tensor) -> Tensor:
             weight = weights[number]
             whole = x.view(weight.shape).to(self.device)
-            where = weight.device_mesh, weight.placements
-            return distribute_tensor(whole, *where, src_data_rank=None)
+            placement = weight.device_mesh, weight.placements
+            return distribute_tensor(whole, *placement, src_data_rank=None)
 
-        self.optimiser.load_state_dict(_each(self.kept, shard))
-        self.kept.state.clear()
+        self.optimiser.load_state_dict(_each(self.whole_optimiser, shard))
+        self.whole_optimiser.state.clear()
 
-    def level(self, clips: list[Tensor | None]) -> "list[Level]":
-        """How to pass each part of a step, of which `clips` are this rank's."""
-        own = torch.tensor([0 if video is None else len(video) for video in clips])
-        every = [torch.empty_like(own, device=self.device) for _ in range(dist.get_world_size())]
-        dist.all_gather(every, own.to(self.device))
-        counts, levels = torch.stack(every).cpu(), []  # (ranks, parts)
-        for turn, video in enumerate(clips):
-            most, holder = (int(x) for x in counts[:, turn].max(0))
-            spare = [None if video is None else video[:1]]
-            if most and not counts[:, turn].all():
-                dist.broadcast_object_list(spare, src=holder)
-            levels.append(Level(self.net, most, spare[0]))
-        return levels
+    def equal_passes(self, clips: list[Tensor | None]) -> "list[EqualPasses]":
+        """The model for each part of a step, of which this rank has `clips`."""
+        local_counts = torch.tensor([0 if video is None else len(video) for video in clips])
+        all_counts = [
+            torch.empty_like(local_counts, device=self.device) for _ in range(dist.get_world_size())
+        ]
+        dist.all_gather(all_counts, local_counts.to(self.device))
+        by_rank, passes = torch.stack(all_counts).cpu(), []  # (ranks, parts)
+        for part, video in enumerate(clips):
+            most, holder = (int(x) for x in by_rank[:, part].max(0))
+            padding_clip = [None if video is None else video[:1]]
+            if most and not by_rank[:, part].all():
+                dist.broadcast_object_list(padding_clip, src=holder)
+            passes.append(EqualPasses(self.net, most, padding_clip[0]))
+        return passes
 
 
-class Level:
-    """The model on as many clips as the rank that has most; outputs are those of its own.
+class EqualPasses:
+    """The model, which pads a rank's clips to the most that any rank has, and drops their outputs.
 
-    `spare` is a clip (1, t, 3, h, w) of whichever rank has one, None where none has.
+    `padding_clip` is a clip (1, t, 3, h, w) of any rank that has one, None if none has.
     """
 
-    def __init__(self, net: nn.Module, most: int, spare: Tensor | None) -> None:
-        self.net, self.most, self.spare = net, most, spare
+    def __init__(self, net: nn.Module, most: int, padding_clip: Tensor | None) -> None:
+        self.net, self.most, self.padding_clip = net, most, padding_clip
 
-    def __call__(self, video: Tensor, own: int | None = None) -> Any:
-        """Outputs of the first `own`, by default all, of clips (b, t, 3, h, w), b up to `most`."""
-        own = len(video) if own is None else own
+    def __call__(self, video: Tensor, counted: int | None = None) -> Any:
+        """Outputs of the first `counted`, by default all, clips (b, t, 3, h, w), b up to `most`."""
+        counted = len(video) if counted is None else counted
         missing = self.most - len(video)
         if missing:
             video = torch.cat([video, video[-1:].expand(missing, *video.shape[1:])])
-        return tree_map(lambda y: y[:own], self.net(video)) if own < self.most else self.net(video)
+        outputs = self.net(video)
+        return tree_map(lambda y: y[:counted], outputs) if counted < self.most else outputs
 
-    def nothing(self, video: Tensor) -> Tensor:
-        """A loss of 0 over a pass of clips that are not this rank's."""
-        return torch.stack([y.float().sum() for y in tree_leaves(self(video, own=0))]).sum()
+    def zero_loss(self, video: Tensor) -> Tensor:
+        """A loss of 0 from a pass over clips of another rank."""
+        return torch.stack([y.float().sum() for y in tree_leaves(self(video, counted=0))]).sum()
 
 
 def units(model: nn.Module, clip: Tensor) -> list[str]:
-    """Names of the modules that are gathered one by one for what they do; the rest is one unit.
+    """Names of the modules whose parameters are gathered separately; the rest is one unit.
 
-    They are the model's blocks, `pks4.train.optimizer.block_of`. Where a model reaches into a block
-    and calls its layers, as with adapters, they are those. Found by a pass of clip (1, t, 3, h, w).
+    They are the model's blocks, `pks4.train.optimizer.block_of`. If the model calls the layers of a
+    block itself, as adapters do, those layers are the units. A pass of clip (1, t, 3, h, w) shows
+    which.
     """
-    alone = _running_alone(model, clip)
+    called_whole = _called_whole(model, clip)
     least = SMALLEST * _size(model)
     blocks = dict.fromkeys(block_of(name) for name, _ in model.named_parameters())
-    found: list[str] = []
+    names: list[str] = []
     for block in filter(None, blocks):
-        found += _units_in(block, model.get_submodule(block), alone, least)
-    return found
+        names += _units_in(block, model.get_submodule(block), called_whole, least)
+    return names
 
 
 def as_on_first(tensors: Iterable[Tensor]) -> None:
-    """Give tensors of a model the values that they have on the first rank."""
+    """Copy the first rank's values into these tensors on all ranks."""
     with torch.no_grad():
         for x in tensors:
             sent = x.detach().contiguous()
@@ -138,13 +142,13 @@ def as_on_first(tensors: Iterable[Tensor]) -> None:
             x.copy_(sent)
 
 
-def _units_in(name: str, module: nn.Module, alone: set[str], least: float) -> list[str]:
+def _units_in(name: str, module: nn.Module, called_whole: set[str], least: float) -> list[str]:
     if _size(module) < least:
         return []
-    if name in alone:
+    if name in called_whole:
         return [name]
-    inner = [(f"{name}.{key}", child) for key, child in module.named_children()]
-    return [unit for one in inner for unit in _units_in(*one, alone, least)]
+    children = [(f"{name}.{key}", child) for key, child in module.named_children()]
+    return [unit for child in children for unit in _units_in(*child, called_whole, least)]
 
 
 def _size(module: nn.Module) -> int:
@@ -152,8 +156,8 @@ def _size(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def _running_alone(model: nn.Module, clip: Tensor) -> set[str]:
-    """Names of modules that the model calls, and whose inner modules run only while they do."""
+def _called_whole(model: nn.Module, clip: Tensor) -> set[str]:
+    """Names of called modules whose submodules run only inside those calls."""
     called, entered, running = set(), set(), []
 
     def begin(name: str) -> None:
@@ -169,7 +173,7 @@ def _running_alone(model: nn.Module, clip: Tensor) -> set[str]:
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: begin(name)))
         hooks.append(module.register_forward_hook(end))
     training = model.training
-    model.eval()  # or batch norms would learn from it, and dropout draw from the seed
+    model.eval()  # no update of batch norm statistics, no random numbers for dropout
     try:
         model(clip)
     finally:
@@ -180,7 +184,7 @@ def _running_alone(model: nn.Module, clip: Tensor) -> set[str]:
 
 
 def _without_scalars(model: nn.Module) -> nn.Module:
-    """The model with vectors of one in place of scalars, which FSDP2 does not take."""
+    """The model with vectors of length 1 for scalars, which FSDP2 does not accept."""
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
             if not weight.ndim:
@@ -190,7 +194,7 @@ def _without_scalars(model: nn.Module) -> nn.Module:
 
 
 def _full(x: Tensor) -> Tensor:
-    """A tensor of the shards, whole and on the CPU; every rank must ask for it."""
+    """The whole tensor on the CPU; every rank must call this."""
     return (x.full_tensor() if isinstance(x, DTensor) else x).cpu()
 
 
@@ -202,13 +206,13 @@ def _weights(optimiser: torch.optim.Optimizer) -> list[Any]:
 def _each(
     optimiser: torch.optim.Optimizer, change: Callable[[int, Tensor], Tensor]
 ) -> dict[str, Any]:
-    """The state dict with what it holds for each weight changed; counts of steps stay."""
+    """The state dict with `change` applied to each weight's tensors, but not to step counts."""
     state = optimiser.state_dict()
     changed = {
         number: {
             key: change(number, x) if isinstance(x, Tensor) and key != "step" else x
-            for key, x in own.items()
+            for key, x in tensors.items()
         }
-        for number, own in state["state"].items()
+        for number, tensors in state["state"].items()
     }
     return {**state, "state": changed}

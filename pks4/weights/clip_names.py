@@ -1,7 +1,7 @@
-"""OpenAI's names of CLIP's image tower, for rivals that stand on it.
+"""OpenAI's names of CLIP's image tower, for rivals built on it.
 
-A rival that keeps a timm ViT in `trunk` (made by `build_vit(clip=True)`) renames it by
-`CLIP_NAMES`; timm's model is then equal to the original to the bit.
+A rival with a timm ViT in `trunk` (made by `build_vit(clip=True)`) renames it by `CLIP_NAMES`;
+timm's model then equals the original bit for bit.
 """
 
 from functools import reduce
@@ -22,10 +22,10 @@ CLIP_NAMES = (
     (".mlp.fc1.", ".mlp.c_fc."),
     (".mlp.fc2.", ".mlp.c_proj."),
 )
-CLIP_WITHOUT_ONES = ("class_embedding", "positional_embedding")
+CLIP_SQUEEZED = ("class_embedding", "positional_embedding")
 
-# Beginnings of what a whole CLIP holds beside its image tower, `visual.`, and beside the blocks and
-# positions of its text tower, which are named as those of an image tower.
+# Prefixes of further weights of a whole CLIP: neither its image tower, `visual.`, nor the blocks
+# and positions of its text tower, which have the same names as those of an image tower.
 CLIP_TEXT = (
     "text_projection",
     "logit_scale",
@@ -38,9 +38,9 @@ CLIP_TEXT = (
 
 
 def image_tower(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What stands under `visual.` in OpenAI's names, under those of a timm ViT in `trunk`.
+    """The weights `visual.*` in OpenAI's names, renamed to a timm ViT in `trunk`.
 
-    The projection to text's space is left out.
+    Leaves out the projection to the text space.
     """
     names = [(theirs, ours) for ours, theirs in reversed(CLIP_NAMES)]
     tower = {k.removeprefix("visual."): x for k, x in state.items() if k.startswith("visual.")}

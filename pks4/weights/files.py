@@ -1,8 +1,8 @@
 """Weights of an image model from a local file, all of them or none; nothing is downloaded.
 
-Checkpoints come wrapped in many ways: under a key such as `state_dict`, with names that begin with
-`module.` or `model.`, with the classifier that a backbone here does not have. The wrapping is taken
-off; everything else must fit, name by name and shape by shape.
+Checkpoints have many wrappers: a key such as `state_dict`, prefixes such as `module.` or `model.`
+of every name, a classifier that a backbone here lacks. The functions remove wrappers, prefixes and
+classifier; everything else must fit, name by name and shape by shape.
 """
 
 import re
@@ -25,55 +25,59 @@ LISTED = 8  # names in an error
 def load_weights(net: nn.Module, path: str | Path) -> None:
     """Load the weights of a timm model into `net`, which may lack the classifier.
 
-    The file is read by `safetensors` if it ends so, else by `torch.load` with weights_only, which
-    runs no code of the file.
+    `safetensors` reads files of that suffix, `torch.load` all others, with weights_only, which runs
+    no code of the file.
 
-    Raises ValueError if the file cannot be read, or lists in one line what is missing, unknown, or
-    of another shape; then nothing is loaded.
+    Raises ValueError if the file cannot be read, or with one line that lists what is missing,
+    unknown or of another shape; then nothing is loaded.
     """
-    wanted, heads = net.state_dict(), _classifiers(net)
-    given = unprefixed(read_weights(path), PREFIXES, wanted)
-    given = {k: v for k, v in given.items() if k in wanted or not k.startswith(heads)}
-    said = misfits(wanted, given)
-    if said:
-        raise ValueError(f"{path} does not fit {type(net).__name__}, nothing was loaded; {said}")
+    expected, heads = net.state_dict(), _classifiers(net)
+    given = unprefixed(read_weights(path), PREFIXES, expected)
+    given = {k: v for k, v in given.items() if k in expected or not k.startswith(heads)}
+    require_fit(expected, given, f"{path} does not fit {type(net).__name__}")
     net.load_state_dict(given)
 
 
-def take(
+def load_part(
     net: nn.Module,
     state: Mapping[str, Tensor],
     prefix: str = IMAGE_PREFIX,
-    without: Collection[str] = (),
-    stay: Collection[str] = (),
+    unused: Collection[str] = (),
+    keep: Collection[str] = (),
 ) -> None:
-    """Load what an image model has under `prefix` into `net`, all of it or nothing.
+    """Load the weights of an image model under `prefix` into `net`, all of them or none.
 
     Args:
-        net: what the names behind the prefix belong to.
-        state: the state dict of the image model; names without the prefix are left alone.
-        without: names behind the prefix that must be there, too, but have no place in `net`.
-        stay: parts of the names in `net` that an image model lacks; such weights stay.
+        net: a module whose names are those behind the prefix.
+        state: the state dict of the image model; names without the prefix are ignored.
+        unused: names behind the prefix that must exist in `state` but not in `net`.
+        keep: parts of names in `net` that an image model lacks; these weights keep their values.
 
-    Raises ValueError that lists in one line what is missing, unknown or of another shape; then
+    Raises ValueError with one line that lists what is missing, unknown or of another shape; then
     nothing is loaded.
     """
-    given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    own = net.state_dict()
-    kept = {k: v for k, v in own.items() if any(part in k for part in stay)}
-    spare = {k: given.get(k) for k in without}
-    said = misfits({**{k: v for k, v in own.items() if k not in kept}, **spare}, given)
-    if said:
-        raise ValueError(
-            f"image weights do not fit {type(net).__name__}, nothing was loaded; {said}"
-        )
-    net.load_state_dict({**kept, **{k: v for k, v in given.items() if k not in spare}})
+    given, current = under(state, prefix), net.state_dict()
+    kept = {k: v for k, v in current.items() if any(part in k for part in keep)}
+    dropped = {k: given.get(k) for k in unused}
+    expected = {k: v for k, v in current.items() if k not in kept} | dropped
+    require_fit(expected, given, f"image weights do not fit {type(net).__name__}")
+    net.load_state_dict({**kept, **{k: v for k, v in given.items() if k not in dropped}})
+
+
+def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights whose names begin with the prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def load_backbone(backbone: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load the entries `backbone.*` of an image model's state dict, all of them or none."""
+    load_part(backbone, state, "backbone.")
 
 
 def read_weights(source: Mapping[str, object] | str | Path) -> Mapping[str, Tensor]:
-    """The dictionary of tensors inside a local file or a dictionary, wrappers taken off.
+    """The dictionary of tensors inside a local file or a dictionary, without wrappers.
 
-    Raises ValueError if there is no such file, or it holds anything but tensors.
+    Raises ValueError if there is no such file, or if it holds anything but tensors.
     """
     if isinstance(source, Mapping):
         return _unwrapped(source, "the dictionary")
@@ -83,18 +87,18 @@ def read_weights(source: Mapping[str, object] | str | Path) -> Mapping[str, Tens
 def unprefixed(
     state: Mapping[str, Tensor],
     prefixes: tuple[str, ...],
-    wanted: Collection[str],
+    expected: Collection[str],
     first: str | None = None,
 ) -> dict[str, Tensor]:
-    """The weights without the prefixes of their names, in any order; wanted names stay as they are.
+    """The weights without any of the prefixes of their names; expected names keep theirs.
 
-    Raises ValueError if two names fall on one, unless one of them has `first` in it: it is taken.
+    Raises ValueError if two names become one, unless one of the two contains `first` and wins.
     """
     given: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
     for name, value in state.items():
         bare = name
-        while bare not in wanted and bare.startswith(prefixes):
+        while bare not in expected and bare.startswith(prefixes):
             bare = bare.removeprefix(next(p for p in prefixes if bare.startswith(p)))
         if bare in given:
             ahead = [first is not None and first in n for n in (origin[bare], name)]
@@ -106,13 +110,19 @@ def unprefixed(
     return given
 
 
-def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """What is missing, unknown or of another shape, in one line; empty if all fits."""
-    missing = sorted(wanted.keys() - given.keys())
-    unknown = sorted(given.keys() - wanted.keys())
+def require_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], fault: str) -> None:
+    """Raise ValueError unless names and shapes agree; the line begins with `fault`."""
+    if differences := misfits(expected, given):
+        raise ValueError(f"{fault}, nothing was loaded; {differences}")
+
+
+def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """One line that lists what is missing, unknown or of another shape; empty if all fits."""
+    missing = sorted(expected.keys() - given.keys())
+    unknown = sorted(given.keys() - expected.keys())
     shapes = [
         f"{k} {tuple(given[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in wanted.items()
+        for k, v in expected.items()
         if k in given and given[k].shape != v.shape
     ]
     faults = {"missing": missing, "unknown": unknown, "of another shape": shapes}
@@ -123,7 +133,7 @@ def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # the options of a training script often lie beside its weights
+        # a checkpoint often holds the training script's options, an argparse.Namespace
         with torch.serialization.safe_globals([Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -136,7 +146,7 @@ def _read(path: Path) -> object:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file was not read, in a line; torch's own text would hint at loading unsafely."""
+    """One line why a file was not read; torch's text would advise an unsafe load."""
     if isinstance(error, UnpicklingError):
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if refused:
@@ -147,8 +157,8 @@ def _reason(error: Exception) -> str:
 
 
 def _unwrapped(content: object, where: str | Path) -> Mapping[str, Tensor]:
-    """The dictionary of tensors inside what a file holds."""
-    for _ in WRAPPERS:  # one that holds itself has no end
+    """The dictionary of tensors inside the content of a file."""
+    for _ in WRAPPERS:  # bounded, since a wrapper may contain itself
         if not isinstance(content, Mapping):
             break
         inner = next((content[k] for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
@@ -163,7 +173,7 @@ def _unwrapped(content: object, where: str | Path) -> Mapping[str, Tensor]:
 
 
 def _classifiers(net: nn.Module) -> tuple[str, ...]:
-    """How the names of a timm model's classifier begin."""
+    """Prefixes of the names of a timm model's classifier."""
     named = getattr(net, "pretrained_cfg", None) or {}
     names = named.get("classifier") or "head"
     return tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))
@@ -173,8 +183,3 @@ def _some(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
-
-
-def load_backbone(backbone: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load the entries `backbone.*` of an image model's state dict, all of them or none."""
-    take(backbone, state, "backbone.")

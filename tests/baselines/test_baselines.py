@@ -1,12 +1,16 @@
 """The rivals: official names, costs that equal what runs, gradients where they belong."""
 
+from inspect import signature
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines import frame_mean, st_adapter, timesformer, video_mamba
+from pks4.bench.contestants import catalogue
 from pks4.macs import OP_MACS
+from pks4.models.backbone import build_vit
 from pks4.weights.official import official_state_dict
 
 SMALL_VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
@@ -49,6 +53,23 @@ def shake(model):
             if not name.endswith("_log"):
                 p.copy_(0.3 * torch.randn(p.shape, generator=g) + (p.ndim == 1))
     return model
+
+
+def test_contestants_on_one_image_model_state_the_same_sizes():
+    """The catalogue reads SCALES as literals without an import; this test holds them equal."""
+    vit_b = {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224}
+    tiny = {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64}
+    built = {name: p.default for name, p in signature(build_vit).parameters.items()}
+    assert vit_b.items() <= built.items()
+    on_vit_b = []
+    for name, entry in catalogue.models().items():
+        paper, small = entry.facts["SCALES"]["paper"], entry.facts["SCALES"]["tiny"]
+        defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in entry.defaults.items()}
+        assert paper.items() <= defaults.items(), name  # `build` without sizes is the paper's model
+        if "heads" in paper:
+            assert tiny.items() <= small.items(), name
+            on_vit_b += [name] if vit_b.items() <= paper.items() else []
+    assert len(on_vit_b) == 17  # all with a ViT except hf_vjepa2, which is ViT-L
 
 
 def test_official_names_stand_in_the_state_dict():

@@ -8,7 +8,7 @@ import torch
 from pks4.bench.measure import macs, params
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.count_macs import count_on_meta
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.weights.official import Official, load_official, official_state_dict
 from tests.factories.models import (
@@ -19,9 +19,9 @@ from tests.factories.models import (
     every_run,
     every_variant,
     first_of_each,
+    inputs,
     shake,
     tiny,
-    trial,
     usual_frames,
 )
 
@@ -94,7 +94,7 @@ def assert_simulated_bytes_are_real(name, options, frames, dtype):
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         real = saved_bytes(model, clip(frames), "flash_cpu")
     fake = tiny(name, options, frames, device="meta").train()
-    with pretended(fake, clip(frames, device="meta"), "cpu", dtype) as video:
+    with on_fake_device(fake, clip(frames, device="meta"), "cpu", dtype) as video:
         assert saved_bytes(fake, video, "flash_cpu") == real
 
 
@@ -121,7 +121,7 @@ def test_a_number_of_frames_that_it_cannot_take_is_refused_in_one_line(
 def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
     frames = usual_frames(name, options)
     settings = {**macs.SETTINGS, "check_frames": frames}
-    forward, train, _ = macs.measure(trial(name, options, frames, settings))
+    forward, train, _ = macs.measure(inputs(name, options, frames, settings))
     agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
     assert forward.evidence["agreed"] == agreed
     assert train.value > forward.value
@@ -130,7 +130,7 @@ def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
 @every_variant
 def test_parameters_on_meta_are_those_of_the_real_model(name, options):
     frames = usual_frames(name, options)
-    total, trained = (r.value for r in params.measure(trial(name, options, frames, {})))
+    total, trained = (r.value for r in params.measure(inputs(name, options, frames, {})))
     real = list(tiny(name, options, frames).parameters())
     assert total == sum(p.numel() for p in real)
     assert trained == sum(p.numel() for p in real if p.requires_grad)

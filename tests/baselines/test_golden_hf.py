@@ -21,7 +21,7 @@ from baselines import (
 from pks4.models.backbone import build_vit
 from pks4.models.transformers_video import renamed, split_qkv
 from pks4.simulate.count_macs import count_with_fvcore
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.weights.official import load_official, official_state_dict
 from tests.factories.golden import (
@@ -197,7 +197,7 @@ def test_simulated_bytes_under_autocast_equal_those_of_a_real_run(module, video)
         real = saved_bytes(fresh(module).train(), video, "flash_cpu")
     with torch.device("meta"):
         model = module.build(**TINY_VIT).train()
-    with pretended(model, video, "cpu", "bfloat16") as there:
+    with on_fake_device(model, video, "cpu", "bfloat16") as there:
         assert saved_bytes(model, there, "flash_cpu") == real
 
 

@@ -13,7 +13,7 @@ from baselines import (
     videomae,
 )
 from pks4.bench.measure import accuracy
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.errors import UserError
@@ -142,4 +142,4 @@ def test_a_contestant_without_image_twin_is_refused_before_any_data_is_made(
     monkeypatch.setattr("pks4.data.kinetic_digits.make_dataset.make", None)
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     with pytest.raises(UserError, match=r"^model 'hf_vjepa2' has no image twin[^\n]*$"):
-        next(accuracy.measure(Trial(cell, cell.settings["accuracy"])))
+        next(accuracy.measure(MeasureInput(cell, cell.settings["accuracy"])))

@@ -6,7 +6,7 @@
 import numpy as np
 
 from pks4.bench.stats import clips as clip_stats
-from pks4.bench.stats import noisy
+from pks4.bench.stats import paired_times
 
 TRIALS, POWER_TRIALS, LEVEL = 200, 60, 0.05
 PROCESSES, ROUNDS = 3, 7
@@ -20,7 +20,7 @@ def session(chance, spread, factor=1.0):
     level = chance.normal(0, spread, (PROCESSES, 1)) + np.log(factor)
     logs = level + chance.normal(0, noise, (PROCESSES, ROUNDS))
     control = chance.normal(0, noise, (PROCESSES, ROUNDS))
-    return noisy.Samples(logs=tuple(logs), control=tuple(control))
+    return paired_times.Samples(logs=tuple(logs), control=tuple(control))
 
 
 def times(spread):
@@ -29,7 +29,7 @@ def times(spread):
     def shift(trial, factor):
         chance = np.random.default_rng([5, trial])
         base = session(chance, spread)
-        return noisy.shift(base, session(chance, spread, factor))
+        return paired_times.shift(base, session(chance, spread, factor))
 
     alike = [shift(n, 1.0) for n in range(TRIALS)]
     alarms = np.mean([s.p < LEVEL and not s.void for s in alike])

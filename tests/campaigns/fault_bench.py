@@ -141,7 +141,7 @@ class Bench:
         return found
 
     def workers(self) -> list[int]:
-        """The nursery and the workers that live."""
+        """The fork server, its watchers and the workers that live."""
         names = ("pks4.bench.process.warm_start", "pks4.bench.run.worker")
         live = self.processes().items()
         return [pid for pid, command in live if any(name in command for name in names)]

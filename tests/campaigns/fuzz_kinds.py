@@ -4,6 +4,7 @@ A kind's `seeds` writes real files into a folder; its `take` uses a file as the 
 raises what the project raises. Files called `refused*` must be refused as they are.
 """
 
+import gzip
 import json
 import os
 import shutil
@@ -145,10 +146,10 @@ def take_index(path: Path) -> None:
 
 def records(folder: Path) -> None:
     """The first lines of every reference run."""
-    for path in ROOT.glob("results/reference/*.jsonl"):
-        header, *kept = path.read_bytes().splitlines(keepends=True)[:LINES]
+    for path in ROOT.glob("results/reference/*.jsonl.gz"):
+        header, *kept = gzip.decompress(path.read_bytes()).splitlines(keepends=True)[:LINES]
         short = [line for line in kept if len(line) < LONGEST_LINE]
-        (folder / path.name).write_bytes(b"".join([header, *short]))
+        (folder / path.stem).write_bytes(b"".join([header, *short]))
 
 
 def take_records(path: Path) -> None:
@@ -157,13 +158,14 @@ def take_records(path: Path) -> None:
     from pks4.bench.claims.judge import judge
     from pks4.bench.compare import compare, printing
     from pks4.bench.contestants import catalogue
-    from pks4.bench.plan.user_inputs import Given
+    from pks4.bench.plan.user_inputs import inputs_of_old_run
     from pks4.bench.records import explain, run_file
+    from pks4.bench.view.view import View
 
     run = run_file.read(path)
     run.missing()
-    Given.of(run.header.cells)
-    run_file.frame(run.records)
+    inputs_of_old_run(run.header.cells)
+    View(run.records, run.header.model_dump(), run.missing())
     for record in run.records[:3]:
         explain.explain(record)
     printing.markdown(compare.compare(run, run))
@@ -243,7 +245,7 @@ def take_weights(path: Path) -> None:
 
 def videos(folder: Path) -> None:
     """The readers' test set: codecs, containers, open groups, variable rates."""
-    from tests.data.test_reader_files import FILES, write
+    from tests.data.readers.test_reader_files import FILES, write
 
     for name, (codec, options, extra) in FILES.items():
         write(folder / name, codec, options, **extra)
@@ -275,7 +277,7 @@ def _real_runs() -> list:
 
     if not _runs:
         names = ("latency", "plug_in", "streaming")
-        paths = (p for name in names for p in ROOT.glob(f"results/reference/{name}-*.jsonl"))
+        paths = (p for name in names for p in ROOT.glob(f"results/reference/{name}-*.jsonl.gz"))
         _runs.extend(map(run_file.read, paths))
     return _runs
 

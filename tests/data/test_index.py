@@ -148,7 +148,7 @@ def break_time(root):
     [
         (break_column, r"train\.csv:1: no column 'time_end'"),
         (break_class, r"validate\.csv:2: class 'archry' is outside the map of 2"),
-        (break_twice, r"train\.csv:4: clip 'AAA_000001_000011' stands at .*train\.csv:2"),
+        (break_twice, r"train\.csv:4: clip 'AAA_000001_000011' is listed at .*train\.csv:2"),
         (break_empty, r"split 'val' is empty"),
         (break_path, r"train\.csv:2: '\.\./AAA' is not a plain file name"),
         (break_time, r"train\.csv:2: time_start 'one' is not a whole number"),
@@ -173,7 +173,7 @@ def test_a_fault_in_the_lists_is_one_line_with_its_place(tmp_path, damage, line)
         ("hmdb51", "wave_test_split1.txt", "avi 2", "avi 3", r"split1\.txt:2: mark '3'"),
         ("diving48", "Diving48_V2_test.json", '"label": 0', '"label": 48', r"\[0\]: label 48 is"),
         ("coin", "COIN.json", '"testing"', '"tested"', r"COIN\.json:k3: subset 'tested'"),
-        ("coin", "COIN.json", '"k2"', '"k1"', r"COIN\.json:k1: this key stands twice"),
+        ("coin", "COIN.json", '"k2"', '"k1"', r"COIN\.json:k1: this key is there twice"),
         ("coin", "COIN.json", '"class"', '"klass"', r"COIN\.json:k1: no usable 'class'"),
         ("coin", "COIN.json", "}}}", "}}", r"COIN\.json:1: not JSON"),
     ],

@@ -9,8 +9,8 @@ from pks4.data.errors import BadClipsError, DataError
 from pks4.data.kinetic_digits.encode import encode
 from pks4.data.manifest import Entry
 from pks4.data.sampling import Sampling
-from pks4.data.video_dataset import Tally, Videos, collate
-from pks4.train.batches import Keyed
+from pks4.data.video_dataset import BadClipCounter, Videos, collate
+from pks4.train.batches import ByEpochAndIndex
 
 FRAMES, SIZE = 12, 32
 SAMPLING = Sampling(rule="segments", frames=4, size=16, short_side=(16, 24))
@@ -31,7 +31,7 @@ def entries(tmp_path_factory):
 
 def epoch(videos, number=0, **options):
     keys = [[(number, k), (number, k + 1)] for k in range(0, len(videos), 2)]
-    loader = DataLoader(Keyed(videos), batch_sampler=keys, collate_fn=collate, **options)
+    loader = DataLoader(ByEpochAndIndex(videos), batch_sampler=keys, collate_fn=collate, **options)
     return list(loader)
 
 
@@ -84,11 +84,11 @@ def test_bad_clips_are_left_out_and_handed_over(damaged, workers):
 
 def test_a_tally_stops_above_the_share(damaged):
     batches = epoch(Videos(damaged, SAMPLING, training=False))
-    half = Tally(total=6, max_bad=0.5)
+    half = BadClipCounter(total=6, max_bad=0.5)
     for batch in batches:
         half.add(batch.bad)
     assert len(half.bad) == 2
-    strict = Tally(total=6)
+    strict = BadClipCounter(total=6)
     with pytest.raises(BadClipsError, match=r"2 of 6 clips.*lost\.mp4") as caught:
         strict.add([bad for batch in batches for bad in batch.bad])
     assert len(caught.value.errors) == 2

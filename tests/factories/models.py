@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.weights import imagenet
 
@@ -29,7 +29,7 @@ def tiny(name, options, frames=3, device="cpu", **more):
         return MODELS[name].load().build(frames=frames, num_classes=5, **settings)
 
 
-def trial(name, options, frames, settings):
+def inputs(name, options, frames, settings):
     """The same contestant as a measure gets it."""
     sizes = MODELS[name].facts["SCALES"]["tiny"]
     cell = Cell(
@@ -37,7 +37,7 @@ def trial(name, options, frames, settings):
         frames=frames, batch=2, num_classes=5, task=None, options={**sizes, **options},
         measures=[], settings={}, time_limit_seconds=60, alone=False,
     )  # fmt: skip
-    return Trial(cell, settings)
+    return MeasureInput(cell, settings)
 
 
 def clip(frames=3, batch=2, size=64, device="cpu"):

@@ -9,7 +9,7 @@ without seeds, as in a grid that names none.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
+from pks4.bench.records.record import Record
 
 RUN = "synthetic-20260101-000000-0000000"
 FRAMES = (8, 16, 32, 64)
@@ -172,9 +172,9 @@ def header(records: list[dict]) -> dict:
 _CELL = ("grid", "label", "title", "model", "family", "scale", "frames", "batch", "task", "options")
 
 
-def frame(records: list[dict]) -> pd.DataFrame:
-    """The records as a report takes them: one column a field, integers kept."""
-    return pd.DataFrame({key: [one[key] for one in records] for key in records[0]}, dtype=object)
+def frame(records: list[dict]) -> list[Record]:
+    """The records as a report takes them."""
+    return [Record.model_validate(one) for one in records]
 
 
 def seed_records(

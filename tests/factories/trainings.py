@@ -1,6 +1,6 @@
 """Grids that train tiny contestants, sources with faults, and what a run of them recorded."""
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records import run_file
 from pks4.data.errors import VideoError
 from pks4.data.video_dataset import Bad
@@ -44,9 +44,11 @@ clips = {{ train = 36, val = 18, test = 18 }}
 """
 
 
-def with_settings(trial, **changes):
-    settings = {**trial.settings, **changes}
-    return Trial(trial.cell.model_copy(update={"settings": {"accuracy": settings}}), settings)
+def with_settings(inputs, **changes):
+    settings = {**inputs.settings, **changes}
+    return MeasureInput(
+        inputs.cell.model_copy(update={"settings": {"accuracy": settings}}), settings
+    )
 
 
 class Gaps(batches.InMemory):

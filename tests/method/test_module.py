@@ -40,7 +40,7 @@ def stream(module, x):
 
 def sizes(state):
     """Shapes of the tensors of a state."""
-    return [tuple(x.shape) for x in (state.frames, *state.look, state.scan)]
+    return [tuple(x.shape) for x in (state.frames, *state.last_frame, state.scan)]
 
 
 @every_direction

@@ -67,9 +67,9 @@ def test_a_place_that_is_not_there_is_named(insert_after):
 @pytest.mark.parametrize(("insert_after", "place"), [(0, (16, 16, 32)), (2, (4, 4, 192))])
 def test_the_place_has_the_grid_and_the_channels_of_its_stage(insert_after, place):
     net = backbone("test_resnet", image_size=64, insert_after=insert_after)
-    assert net.place == place
+    assert net.insertion_shape == place
     assert net.below(clip(size=64))[0].shape == (1, 2, *place)
-    assert (*net.grid(), net.dim) == net.top == (2, 2, 96)
+    assert (*net.grid(), net.dim) == net.top_shape == (2, 2, 96)
 
 
 @torch.no_grad()
@@ -132,8 +132,8 @@ def test_an_image_size_may_be_left_to_the_model_or_have_two_sides():
     assert backbone("test_resnet", image_size=None).image_size == (160, 160)
     for name in ("vit", "test_vit", "test_resnet"):
         wide = backbone(name, image_size=(32, 64))
-        assert wide(torch.zeros(1, 1, 3, 32, 64)).shape == (1, 1, *wide.top)
-        assert wide.top[1] == 2 * wide.top[0]
+        assert wide(torch.zeros(1, 1, 3, 32, 64)).shape == (1, 1, *wide.top_shape)
+        assert wide.top_shape[1] == 2 * wide.top_shape[0]
     with pytest.raises(ValueError, match=r"\(b, t, 3, 32, 64\)"):
         check_video(torch.zeros(1, 1, 3, 64, 32), (32, 64))
 

@@ -63,6 +63,38 @@ def test_selective_scan_refuses_what_it_does_not_do():
         selective_scan(u, u, A.cfloat(), B, B)
 
 
+LONGER = {
+    "delta": (1, 8, 6),
+    "A": (10, 2),
+    "B": (1, 3, 5),
+    "C": (1, 2, 1),
+    "D": (9,),
+    "z": (1, 1, 5),
+}
+SHORTER = {
+    "delta": (1, 1, 5),
+    "A": (6, 2),
+    "B": (2, 2, 5),
+    "C": (1, 1, 5),
+    "D": (1,),
+    "z": (1, 8, 1),
+}
+
+
+@pytest.mark.parametrize("shapes", [LONGER, SHORTER], ids=["longer", "shorter"])
+@pytest.mark.parametrize("name", [*LONGER, "delta_bias"])
+@pytest.mark.parametrize("backend", HERE)
+def test_selective_scan_refuses_each_shape_that_does_not_fit(backend, name, shapes):
+    """A of 10 rows for 8 channels was once cut to 8 without a word."""
+    x = {"u": torch.ones(1, 8, 5), "delta": torch.ones(1, 8, 5), "A": -torch.ones(8, 2)}
+    x |= {"B": torch.ones(1, 2, 5), "C": torch.ones(1, 2, 5), "D": torch.ones(8)}
+    x |= {"z": torch.ones(1, 8, 5), "delta_bias": torch.ones(8)}
+    selective_scan(**x, backend=backend)
+    x[name] = torch.ones(shapes.get(name, shapes["D"]))
+    with pytest.raises(ValueError, match=rf"selective_scan: {name} must be \("):
+        selective_scan(**x, backend=backend)
+
+
 # names
 
 

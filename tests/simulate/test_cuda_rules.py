@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pks4.scan.backends import assumed
+from pks4.scan.backends import assuming_device
 from pks4.simulate.saved_bytes import saved_bytes
-from pks4.simulate.targets import TARGETS, standing_on
+from pks4.simulate.targets import TARGETS, on_target
 from tests.factories.models import (
     VARIANTS,
     clip,
@@ -49,7 +49,7 @@ def kept_on_fake_cuda(model, video, target):
                 if x is not None:
                     m._buffers[key] = torch.empty(x.shape, dtype=x.dtype, device="cuda")
         video = torch.empty(video.shape, device="cuda")
-    with autocast_without_a_gpu(target.dtype), mode, assumed("cuda"):
+    with autocast_without_a_gpu(target.dtype), mode, assuming_device("cuda"):
         return saved_bytes(model, video, target.kernel).by_class
 
 
@@ -59,7 +59,7 @@ def assert_kept_as_on_fake_cuda(name, options, name_of_target):
     video = clip(frames, device="meta")
     want = kept_on_fake_cuda(tiny(name, options, frames, device="meta").train(), video, target)
     model = tiny(name, options, frames, device="meta").train()
-    with standing_on(target, model, video) as there:
+    with on_target(target, model, video) as there:
         assert saved_bytes(model, there, target.kernel).by_class == want
 
 
@@ -77,7 +77,7 @@ def test_the_rules_end_with_their_context():
     x = torch.randn(2, 3, 8, requires_grad=True)
     model = nn.Sequential(nn.RMSNorm(8), nn.LayerNorm(8))
     before = model(x)
-    with standing_on(TARGETS["cuda-bf16"], nn.Linear(2, 2, device="meta"), x.detach().to("meta")):
+    with on_target(TARGETS["cuda-bf16"], nn.Linear(2, 2, device="meta"), x.detach().to("meta")):
         pass
     torch.testing.assert_close(model(x), before, rtol=0, atol=0)
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,15 +6,15 @@ from torch import nn
 
 from pks4.simulate import fake_device
 from pks4.simulate.attention_kernels import declared_attention
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.step_memory import step_memory
-from pks4.simulate.targets import TARGETS, standing_on
+from pks4.simulate.targets import TARGETS, on_target
 from tests.factories.models import clip, every_variant, frames_that_fit, tiny
 
 
 def simulated(model, video, target="cpu-fp32"):
     """The step's memory on a target; model and video on meta."""
-    with standing_on(TARGETS[target], model, video) as there:
+    with on_target(TARGETS[target], model, video) as there:
         return step_memory(model, there)
 
 
@@ -74,7 +74,7 @@ def test_a_simulated_step_equals_a_real_one(name, options):
     with declared_attention("flash_cpu"):
         real = step_memory(tiny(name, options, frames).train(), clip(frames))
         fake = tiny(name, options, frames, device="meta").train()
-        with pretended(fake, clip(frames, device="meta")) as video:
+        with on_fake_device(fake, clip(frames, device="meta")) as video:
             assert step_memory(fake, video) == real
 
 
@@ -83,7 +83,7 @@ def test_a_simulated_step_equals_a_real_one(name, options):
 @pytest.mark.parametrize("name", ["pks4", "video_mamba", "side4video", "tsm", "hf_vivit"])
 def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
     def refused(values):
-        raise fake_device._Unlike
+        raise fake_device._NoSignature
 
     def step():
         model = tiny(name, {}, 4, device="meta").train()
@@ -91,7 +91,7 @@ def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
             return simulated(model, clip(4, device="meta"), target)
 
     found = step()
-    monkeypatch.setattr(fake_device, "_sign", refused)
+    monkeypatch.setattr(fake_device, "_signature", refused)
     assert step() == found
 
 

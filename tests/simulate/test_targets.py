@@ -11,10 +11,11 @@ from pks4.bench.measure import peak_memory, time
 from pks4.bench.measure.parts import paired_times
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.cli import app
 from pks4.errors import UserError
 from pks4.simulate.targets import precision, target_of
-from tests.factories.models import trial
+from tests.factories.models import inputs
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -49,7 +50,7 @@ def test_precision_is_that_of_the_target_and_ends_with_the_forward(dtype):
 @no_gpu
 @pytest.mark.parametrize("measure", [time, peak_memory])
 def test_a_gpu_that_is_not_there_is_said_in_one_line(measure):
-    wanted = trial("frame_mean", {}, 2, {**measure.SETTINGS, "device": "cuda"})
+    wanted = inputs("frame_mean", {}, 2, {**measure.SETTINGS, "device": "cuda"})
     with pytest.raises(UserError, match=r"^device 'cuda': PyTorch [^\n]* take device 'cpu'$"):
         list(measure.measure(wanted))
 
@@ -63,12 +64,12 @@ def test_run_refuses_a_gpu_that_is_not_there_before_it_begins(tmp_path):
 
 def test_a_device_reaches_every_measure_that_computes_and_no_other():
     suite, _ = read_suite(catalogue.suites()["memory"])
-    for cell in plan(suite, "cuda"):
+    for cell in plan(suite, UserInputs(device="cuda")):
         assert cell.settings["peak_memory"]["device"] == "cuda"
         assert "device" not in cell.settings["step_memory"]
     scaling, _ = read_suite(catalogue.suites()["scaling"])
     with pytest.raises(UserError, match="no measure of this suite computes on a device"):
-        plan(scaling, "cuda")
+        plan(scaling, UserInputs(device="cuda"))
 
 
 def test_on_cuda_the_clock_is_read_when_the_device_is_idle(monkeypatch):

@@ -11,14 +11,14 @@ from pks4.macs import STAGES
 from pks4.method import correlation
 from pks4.scan import api, scan_sites
 from pks4.simulate.attention_kernels import declared_attention
-from pks4.simulate.what_ran import Fallback, Scans, forward_seen
-from tests.factories.models import MODELS, every_variant, frames_that_fit, trial
+from pks4.simulate.what_ran import Fallback, ScanObserver, observe_forward
+from tests.factories.models import MODELS, every_variant, frames_that_fit, inputs
 
 
 def measured(name, options=None, frames=4, **settings):
     """The measure's one reading."""
     settings = {**saved_bytes.SETTINGS, **settings}
-    (reading,) = saved_bytes.measure(trial(name, options or {}, frames, settings))
+    (reading,) = saved_bytes.measure(inputs(name, options or {}, frames, settings))
     return reading
 
 
@@ -50,13 +50,13 @@ def test_fused_attention_that_is_materialised_in_silence_is_an_error(monkeypatch
 def peak_memory(asked):
     """The part of the measure that runs in a process of its own."""
     settings = {"device": "cpu", "dtype": "float32", "kernel": ""}
-    return real_memory.measured(trial("pks4", asked, 4, settings))["ran"]
+    return real_memory.measured(inputs("pks4", asked, 4, settings))["ran"]
 
 
 def evidence(measure, asked, **settings):
     """Of the measure's last reading."""
     settings = {**measure.SETTINGS, **settings}
-    return [*measure.measure(trial("pks4", asked, 4, settings))][-1].evidence
+    return [*measure.measure(inputs("pks4", asked, 4, settings))][-1].evidence
 
 
 MEASURES = {
@@ -95,7 +95,7 @@ class Scanning(nn.Module):
 
 def test_of_a_scan_that_no_layer_is_set_to_what_ran_is_said():
     model = Scanning()
-    with Scans(model) as scans:
+    with ScanObserver(model) as scans:
         assert scans.backend() is None
         model(torch.ones(1, 2, 1, 3))
     assert scans.backend() == "recompute"
@@ -126,12 +126,12 @@ def test_where_nothing_real_can_run_no_agreement_is_claimed():
 
 
 def test_looking_at_a_forward_leaves_the_model_and_the_dice_as_they_are():
-    t = trial("tsn_r50", {"dropout": 0.5}, 4, {})
+    t = inputs("tsn_r50", {"dropout": 0.5}, 4, {})
     model = t.build().train()
     before = {name: x.clone() for name, x in model.state_dict().items()}
     dice = torch.get_rng_state()
     with declared_attention("flash_cpu") as calls:
-        ran = forward_seen(model, t.clip(), calls)
+        ran = observe_forward(model, t.clip(), calls)
     assert (ran.kernel, ran.scan_backend) == ("no fused attention", None)
     assert model.training
     assert torch.equal(dice, torch.get_rng_state())

@@ -218,11 +218,11 @@ def test_parts_of_a_batch_are_the_batch():
 
 def test_each_process_takes_its_own_share_of_each_batch():
     shares = [
-        [i for part in batches.Shares(10, 4, 0, process=p, processes=2) for _, i in part]
+        [i for part in batches.EpochBatches(10, 4, 0, process=p, processes=2) for _, i in part]
         for p in range(2)
     ]
     assert sorted(shares[0] + shares[1]) == list(range(10))
-    assert batches.Shares(9, 4, 0, processes=2).sizes() == [4, 4]  # one clip is not for two
+    assert batches.EpochBatches(9, 4, 0, processes=2).sizes() == [4, 4]  # one clip is not for two
 
 
 def test_all_frames_of_a_clip_change_alike_and_the_same_clip_the_same_way():

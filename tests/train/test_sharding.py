@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import ranks
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.errors import UserError
@@ -92,19 +92,19 @@ def kept(how, saved, epochs=4, dies_in=None):
     return trained(how, model, recipe, saved=saved, after_epoch=validate)
 
 
-def dying(trial):
+def dying(inputs):
     """A rank dies in the third epoch of a training in shards."""
-    return [kept("full", trial.scratch / "cut.pt", dies_in=3)]
+    return [kept("full", inputs.scratch / "cut.pt", dies_in=3)]
 
 
-def everything(trial):
+def everything(inputs):
     """All kinds of training in shards, by name; one whole, one taken up; and a whole cell."""
     found = {name: train("full") for name, train in KINDS.items()}
-    found["whole"] = kept("full", trial.scratch / "whole.pt")
-    found["again"] = kept("full", trial.scratch / "cut.pt")
+    found["whole"] = kept("full", inputs.scratch / "whole.pt")
+    found["again"] = kept("full", inputs.scratch / "cut.pt")
     for how in ("none", "full"):
         found[f"batch norm, {how}"] = trained(how, Net(norm=nn.BatchNorm1d))
-    found["cell"] = list(accuracy.in_this_process(trial))
+    found["cell"] = list(accuracy.in_this_process(inputs))
     return [found]
 
 
@@ -131,7 +131,7 @@ curve = true
 @pytest.fixture(scope="module")
 def alone(cell):
     """The cell in one process; what it needs is in the cache from then on."""
-    return {r.metric: r for r in accuracy.measure(Trial(cell, cell.settings["accuracy"]))}
+    return {r.metric: r for r in accuracy.measure(MeasureInput(cell, cell.settings["accuracy"]))}
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +139,10 @@ def sharded(cell, alone, tmp_path_factory):
     """What two ranks find, after another two of which one was killed."""
     folder = tmp_path_factory.mktemp("kept")
     settings = {**cell.settings["accuracy"], "processes": 2, "sharding": "full"}
-    trial = Trial(cell, settings, scratch=folder)
+    inputs = MeasureInput(cell, settings, scratch=folder)
     with pytest.raises(ranks.RankFailed, match="rank 1 of the training was killed by signal 9"):
-        ranks.run(dying, trial, 2)
-    (found,) = ranks.run(everything, trial, 2)
+        ranks.run(dying, inputs, 2)
+    (found,) = ranks.run(everything, inputs, 2)
     return {**found, "folder": folder}
 
 
@@ -231,7 +231,7 @@ def test_one_process_does_not_shard():
 
 def test_a_run_from_before_the_setting_goes_on_without_it(cell):
     old = {k: v for k, v in cell.settings["accuracy"].items() if k != "sharding"}
-    found = next(iter(accuracy.measure(with_settings(Trial(cell, old), epochs=1))))
+    found = next(iter(accuracy.measure(with_settings(MeasureInput(cell, old), epochs=1))))
     assert found.evidence["parallel"] == "one process"
 
 
@@ -296,7 +296,7 @@ def test_who_has_fewer_clips_passes_as_many_and_gets_its_own_outputs():
     seen = []
     net = nn.Linear(2, 3)
     net.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    level, video = sharding.Level(net, 4, None), torch.randn(3, 2)
+    level, video = sharding.EqualPasses(net, 4, None), torch.randn(3, 2)
     assert torch.equal(level(video), net(video))
     level.nothing(video[:1]).backward()
     assert seen == [4, 3, 4]

@@ -7,7 +7,7 @@ from torch import nn
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import image_models
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.data.errors import CacheError
@@ -190,7 +190,9 @@ clips = { train = 18, val = 18, test = 36 }
 @pytest.mark.slow
 def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
-    readings = {r.metric: r for r in accuracy.measure(Trial(cell, cell.settings["accuracy"]))}
+    readings = {
+        r.metric: r for r in accuracy.measure(MeasureInput(cell, cell.settings["accuracy"]))
+    }
     assert set(readings) == {
         "top1", "top5", "within_pair", "within_pair_motion", "within_pair_order", "training_macs",
         "training_seconds", "data_wait_share", "final_train_loss",
@@ -205,7 +207,7 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     assert {"seed", "split", "data", "learning_rate", "kernel"} <= set(top.evidence)
     macs = readings["training_macs"]
     assert macs.value == macs.detail["macs_per_clip"] * 18
-    again = {r.metric: r for r in accuracy.measure(Trial(cell, cell.settings["accuracy"]))}
+    again = {r.metric: r for r in accuracy.measure(MeasureInput(cell, cell.settings["accuracy"]))}
     assert again["top1"].detail["predicted"] == top.detail["predicted"]
     assert again["final_train_loss"].value == readings["final_train_loss"].value
 
@@ -215,7 +217,7 @@ def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, 
     planted = cell.model_copy(update={"options": {**cell.options, "scan_backend": "numba"}})
     monkeypatch.setitem(api.OPERATORS, "numba", api.OPERATORS["recompute"])
     with pytest.raises(Fallback, match="asked for scan backend numba, but recompute ran"):
-        list(accuracy.measure(Trial(planted, cell.settings["accuracy"])))
+        list(accuracy.measure(MeasureInput(planted, cell.settings["accuracy"])))
 
 
 @pytest.mark.parametrize("model", ["frame_mean", "tsm", "tsm_vit"])
@@ -228,7 +230,7 @@ def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, 
     for ways in ({}, {"frozen": True, "attention": "eager", "dropout": 0.5}):
         one = cell.model_copy(update={"model": model, "options": sizes | ways})
         twin = image_models.image_twin(model)
-        image_models.image_model(Trial(one, cell.settings["accuracy"]), twin)
+        image_models.image_model(MeasureInput(one, cell.settings["accuracy"]), twin)
     assert keys[0] == keys[1] == {"model": twin.name, "options": sizes}
 
 
@@ -246,7 +248,9 @@ def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
     sizes = {**catalogue.models()[model].facts["SCALES"]["tiny"], "image_size": size}
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     one = cell.model_copy(update={"model": model, "options": sizes})
-    image_models.image_model(Trial(one, cell.settings["accuracy"]), image_models.image_twin(model))
+    image_models.image_model(
+        MeasureInput(one, cell.settings["accuracy"]), image_models.image_twin(model)
+    )
     pretraining = _Pretraining(asked[0](), size)
     digit, place = pretraining(pixels(stills("train", 2, size=size).image))
     assert digit.shape == (2, 10)

@@ -23,7 +23,7 @@ from baselines import (
     vivit_fe,
     zeroi2v,
 )
-from pks4.weights.files import load_weights, read_weights, take, unprefixed
+from pks4.weights.files import load_part, load_weights, read_weights, unprefixed
 from pks4.weights.official import Official, along, load_official, official_state_dict, on_square
 
 SIZES = {"frames": 2, "num_classes": 5, "width": 24, "depth": 2, "heads": 3}
@@ -163,13 +163,13 @@ def test_taking_image_weights_is_all_or_nothing():
     }
     for said, broken in faults.items():
         with pytest.raises(ValueError, match=one_line.format(f"nothing was loaded; {said}")):
-            take(net, broken, "in.")
+            load_part(net, broken, "in.")
     with pytest.raises(ValueError, match="missing: norm"):
-        take(net, state, "in.", without=("norm",))
+        load_part(net, state, "in.", unused=("norm",))
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-    take(net, {**state, "in.norm": torch.ones(1), "out.bias": torch.ones(1)}, "in.", ("norm",))
+    load_part(net, {**state, "in.norm": torch.ones(1), "out.bias": torch.ones(1)}, "in.", ("norm",))
     assert net.weight.eq(1).all()
-    take(net, {"in.weight": torch.zeros(2, 3)}, "in.", stay=("bias",))
+    load_part(net, {"in.weight": torch.zeros(2, 3)}, "in.", keep=("bias",))
     assert net.weight.eq(0).all()
     assert net.bias.eq(1).all()
 

@@ -1,12 +1,12 @@
-"""What a suite's trainings take, on paper: MACs, GPU hours, and clips to decode in a second.
+"""The cost of a suite's trainings on paper: MACs, GPU hours, and clips to decode per second.
 
-Counted, not guessed: MACs of a clip by the counter of measure `macs` on meta tensors, times the
-clips that the recipe trains on and the views that it scores. What is assumed is one number, the
-speed of a GPU: its peak times the share of it that is used. A MAC is two FLOP.
+The counter of measure `macs` counts the MACs of a clip on meta tensors; they are multiplied by the
+clips that the recipe trains on and the views that it scores. One number is assumed, the speed of a
+GPU: its peak times its utilisation. A MAC is two FLOP.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from pks4.bench.budget.data_size import DataSize
@@ -16,7 +16,7 @@ from pks4.errors import UserError
 HOUR = 3600.0
 NOT_COUNTED = (
     "the image model's own training",
-    "what is no MAC (normalisation, activations, the optimiser)",
+    "work that is no MAC (normalisation, activations, the optimiser)",
     "waiting for the loader: hours hold only where clips come as fast as the table asks",
     "checkpoints and logs on the disk, extracted frames",
     "searches for learning rates, more seeds than the suite has, runs that fail",
@@ -25,13 +25,13 @@ NOT_COUNTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What a GPU does in a second: peak in 10^12 FLOP/s, and the share of it that is used."""
+    """The speed of a GPU: peak in 10^12 FLOP/s, and the share of it that is used."""
 
     tflops: float
     utilisation: float
 
     def __post_init__(self) -> None:
-        """Raise UserError for what no GPU has."""
+        """Raise UserError for an impossible value."""
         if not 0 < self.tflops < float("inf"):
             raise UserError(f"--tflops is {self.tflops:g}; give more than 0")
         if not 0 < self.utilisation <= 1:
@@ -39,13 +39,13 @@ class Speed:
 
     @property
     def macs_per_second(self) -> float:
-        """Multiply-adds in a second."""
+        """Multiply-adds per second."""
         return self.tflops * 1e12 * self.utilisation / 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One training with its scoring. MACs are of one clip or view where they say so."""
+    """One training with its scoring; `clip_macs_train` and `view_macs` are of one clip, view."""
 
     cell: str
     title: str
@@ -72,15 +72,15 @@ class Cost:
         return self.clips_scored * self.views * self.view_macs
 
     def gpu_hours(self, speed: Speed) -> float:
-        """Hours of one GPU; of several, each takes its share."""
+        """Hours of one GPU; several GPUs share them."""
         return (self.training_macs + self.scoring_macs) / speed.macs_per_second / HOUR
 
     def clips_per_second(self, speed: Speed) -> float:
-        """Clips that a GPU trains on in a second, and that must be decoded for it."""
+        """Clips that a GPU trains on, and that must be decoded for it, per second."""
         return speed.macs_per_second / self.clip_macs_train
 
     def frames_per_second(self, speed: Speed) -> float:
-        """Frames of these clips."""
+        """Frames of these clips per second."""
         return self.clips_per_second(speed) * self.frames
 
 
@@ -91,12 +91,12 @@ def costs(
     training = [cell for cell in cells if "accuracy" in cell.settings]
     if not training:
         raise UserError("no cell of this suite trains; --cost is for suites with accuracy")
-    found: list[Cost] = []
+    priced: list[Cost] = []
     known: dict[str, tuple[int, int, str]] = {}
     for cell in training:
-        found.append(cost(cell, sizes[cell.id], known))
-        progress(len(found), len(training))
-    return found
+        priced.append(cost(cell, sizes[cell.id], known))
+        progress(len(priced), len(training))
+    return priced
 
 
 def cost(cell: Cell, size: DataSize, known: dict[str, tuple[int, int, str]]) -> Cost:
@@ -136,11 +136,11 @@ def _kernel(cell: Cell) -> str:
 
 def _counted(cell: Cell, classes: int) -> tuple[int, int, str]:
     """MACs of a training step and of a forward of one clip, and the attention kernel."""
-    from pks4.bench.measure.parts.input import Trial, build
+    from pks4.bench.measure.parts.input import MeasureInput, build
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.count_macs import count_on_meta
 
-    clip = Trial(cell, {}).clip("meta", batch=1)
+    clip = MeasureInput(cell, {}).clip("meta", batch=1)
     with declared_attention(_kernel(cell)) as calls:
         model = build(cell, "meta", num_classes=classes)
         train = count_on_meta(model, clip, backward=True)
@@ -149,14 +149,14 @@ def _counted(cell: Cell, classes: int) -> tuple[int, int, str]:
 
 
 def _trained(cell: Cell, size: DataSize, clip_macs: int) -> tuple[int, int]:
-    """Clips that the recipe trains on, and the epochs in which it does, as the engine has them."""
-    from pks4.train.batches import Shares
-    from pks4.train.recipe import Recipe
+    """Clips and epochs of the training, counted as the engine does."""
+    from pks4.bench.measure.accuracy import recipe_of
+    from pks4.train.batches import EpochBatches
 
     settings = cell.settings["accuracy"]
-    recipe = Recipe.of({field.name: settings[field.name] for field in fields(Recipe)})
+    recipe = recipe_of(settings)
     try:
-        shares = Shares(
+        shares = EpochBatches(
             size.of("train", cell.id), recipe.batch_size, recipe.seed,
             accumulate=recipe.accumulate, processes=settings["processes"],
         )  # fmt: skip
@@ -170,19 +170,19 @@ def _trained(cell: Cell, size: DataSize, clip_macs: int) -> tuple[int, int]:
 
 
 def decoders(cost: Cost, speed: Speed, readers: Mapping[tuple[str, int], float]) -> float | None:
-    """Processes that must decode for each GPU; None without a time of its reader and frames.
+    """Decoding processes that each GPU needs; None without a time for its reader and frames.
 
-    `readers`: seconds of a clip by reader and frames, as `read_readers` gives them.
+    `readers`: seconds of a clip by reader and frames, from `read_readers`.
     """
     seconds = readers.get((cost.reader, cost.frames))
     return None if seconds is None else cost.clips_per_second(speed) * seconds
 
 
-def read_readers(found: Any, where: str) -> dict[tuple[str, int], float]:
-    """Seconds of a clip by reader and frames, out of what `data readers --json` printed."""
+def read_readers(printed: Any, where: str) -> dict[tuple[str, int], float]:
+    """Seconds of a clip by reader and frames, from the output of `data readers --json`."""
     try:
         times = {(str(r["reader"]), int(r["frames"])): float(r["median_seconds"])
-                 for r in found["rows"]}  # fmt: skip
+                 for r in printed["rows"]}  # fmt: skip
     except (KeyError, TypeError, ValueError):
         times = {}
     if not times or min(times.values()) <= 0:

@@ -1,36 +1,37 @@
-"""How much fits: the most frames, and the most clips of 16 frames, of a training step in a memory.
+"""The most frames, and the most clips of 16 frames, whose training step fits in a memory.
 
-Every answer is a simulated step at that number. That one more does not fit is simulated, too, or
-follows from two steps before, since memory grows with frames and clips at least as fast as so far.
-What allocators, libraries and other processes take is not in it, so `RESERVE` of the memory is kept
+Each answer is the number of a simulated step. That one more does not fit is simulated too, or
+follows from two smaller steps, since memory grows with frames and clips at least linearly. Memory
+of allocators, libraries and other processes is not included, so `RESERVE` of the memory is kept
 free.
 """
 
-import gc
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.suite import Contestant, Suite
-from pks4.bench.process import warm_start
+from pks4.bench.process.child import ChildFailed, Children, receive
 from pks4.bench.units import bytes_of
 from pks4.errors import UserError, unknown_name
 from pks4.simulate.targets import target as find_target
-from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, _secant, count, growth_to, largest
+from pks4.simulate.what_fits import CLIP_FRAMES, RESERVE, count, growth_to, largest, secant
+
+if TYPE_CHECKING:
+    from pks4.simulate.step_memory import Simulated
 
 CHUNK_FRAMES = 64  # of a frozen PKS4 backbone
-MOST_FRAMES, MOST_CLIPS = 1024, 256  # beyond it, "at least" is the answer
+MOST_FRAMES, MOST_CLIPS = 1024, 256  # the search ends there; the answer is then "at least"
 CLASSES = 400
 RULE = "step_memory/v1"
 
 
 @dataclass(frozen=True)
 class Question:
-    """A step of one contestant at paper scale, as asked."""
+    """Which frames and clips of one contestant at paper scale fit in `memory`?"""
 
     contestant: Contestant
     target: str
@@ -41,7 +42,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits of one contestant; 0: not even the smallest step does."""
+    """The frames and clips that fit; 0: not even the smallest step does."""
 
     label: str
     title: str
@@ -57,9 +58,9 @@ class Fit:
 def ask(
     suite: Suite, only: Sequence[str], memory: str, target: str, kernel: str, batch: int
 ) -> list[Question]:
-    """One question for each contestant of a suite, or for those labels alone.
+    """One question for each contestant of a suite, or for the labels in `only`.
 
-    Raises UserError for an unknown label, target or kernel, and for what is no memory.
+    Raises UserError for an unknown label, target or kernel, and for a memory that is no size.
     """
     from pks4.simulate.attention_kernels import KERNELS
 
@@ -75,9 +76,9 @@ def ask(
     return [Question(c, target, kernel, size, batch) for c in chosen]
 
 
-def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows for people: what fits, and where the memory of that step goes, in GiB."""
-    parts = list(dict.fromkeys(name for f in found for name in f.parts))
+def table(results: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows for people: the numbers that fit, and the memory of that step in GiB."""
+    parts = list(dict.fromkeys(name for f in results for name in f.parts))
     columns = ("contestant", "frames", f"clips of {CLIP_FRAMES}", "peak, GiB", *parts)
     rows = [
         (
@@ -87,14 +88,14 @@ def table(found: Sequence[Fit]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]
             f"{f.peak / 2**30:.2f}",
             *(f"{f.parts.get(name, 0) / 2**30:.2f}" for name in parts),
         )
-        for f in found
+        for f in results
     ]
     return columns, rows
 
 
-def remarks(question: Question, found: Sequence[Fit]) -> list[str]:
-    """What the table does not say by itself."""
-    ran = sorted({f.kernel for f in found} | {f.scan_backend for f in found if f.scan_backend})
+def remarks(question: Question, results: Sequence[Fit]) -> list[str]:
+    """The remarks below the table."""
+    ran = sorted({f.kernel for f in results} | {f.scan_backend for f in results if f.scan_backend})
     return [
         f"Most frames at batch {question.batch}; parts are of that step. Training step of one clip "
         f"or more at paper scale, {CLASSES} classes, AdamW, simulated on {question.target} "
@@ -105,21 +106,17 @@ def remarks(question: Question, found: Sequence[Fit]) -> list[str]:
 
 
 def answer(question: Question) -> Fit:
-    """Find what fits; half a second a simulated step."""
+    """Search for both numbers; a simulated step takes half a second."""
     entry = catalogue.models()[question.contestant.model]
     limit = int(question.memory * (1 - RESERVE))
     step = entry.frames_step(question.contestant.options)
-
-    @cache
-    def step_of(frames: int, batch: int) -> tuple[Any, str, str | None]:
-        return simulate(question, frames, batch)
-
-    # A frozen backbone runs in chunks, so that its peak grows less beyond the first.
+    # A frozen backbone runs in chunks, so its peak grows less after the first chunk.
     options = {**entry.defaults, **question.contestant.options}
     chunk = CHUNK_FRAMES if "frame_chunk" in options and options.get("frozen") else 1
-    first = step_of(CLIP_FRAMES, question.batch)[0]
+    step_of = cache(partial(simulate, question))
+    first = step_of(CLIP_FRAMES, question.batch).memory
     frames = largest(
-        lambda t: step_of(t, question.batch)[0].peak,
+        lambda t: step_of(t, question.batch).memory.peak,
         limit,
         MOST_FRAMES,
         step,
@@ -127,35 +124,38 @@ def answer(question: Question) -> Fit:
         guess=int(CLIP_FRAMES * growth_to(limit, first)),
         convex_from=chunk,
     )
-    found, kernel, scan = step_of(frames or step, question.batch)
-    few = -(-chunk // CLIP_FRAMES)
-    guess = int(growth_to(limit, found) * (frames or step) * question.batch / CLIP_FRAMES)
-    known = {question.batch: first.peak}
-    if few > 1:  # many chunks take their time: two small steps tell where the answer is
-        known |= {b: step_of(CLIP_FRAMES, b)[0].peak for b in (few, 4 * few)}
-        guess = _secant(known, limit, guess)
-    clips = largest(
-        lambda b: step_of(CLIP_FRAMES, b)[0].peak,
-        limit,
-        MOST_CLIPS,
-        known=known,
-        guess=guess,
-        convex_from=few,
-    )
+    memory, kernel, scan = step_of(frames or step, question.batch)
+    clips_so_far = (frames or step) * question.batch / CLIP_FRAMES
     return Fit(
         label=question.contestant.label,
         title=question.contestant.title or question.contestant.label,
         family=entry.facts.get("FAMILY", ""),
         frames=frames,
-        clips=clips,
-        peak=found.peak,
-        parts=found.parts,
+        clips=_most_clips(
+            lambda b: step_of(CLIP_FRAMES, b).memory.peak,
+            limit,
+            {question.batch: first.peak},
+            int(growth_to(limit, memory) * clips_so_far),
+            -(-chunk // CLIP_FRAMES),
+        ),
+        peak=memory.peak,
+        parts=memory.parts,
         kernel=kernel,
         scan_backend=scan,
     )
 
 
-def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str | None]:
+def _most_clips(
+    peak: Callable[[int], int], limit: int, known: dict[int, int], guess: int, convex_from: int
+) -> int:
+    """The most clips of CLIP_FRAMES frames; `peak` is that of a step with so many clips."""
+    if convex_from > 1:  # many chunks are slow to simulate: extrapolate from two small steps
+        known |= {clips: peak(clips) for clips in (convex_from, 4 * convex_from)}
+        guess = secant(known, limit, guess)
+    return largest(peak, limit, MOST_CLIPS, known=known, guess=guess, convex_from=convex_from)
+
+
+def simulate(question: Question, frames: int, batch: int) -> "Simulated":
     """One step: its memory, the attention kernel and the scan backend that ran."""
     import torch
 
@@ -171,15 +171,40 @@ def simulate(question: Question, frames: int, batch: int) -> tuple[Any, str, str
 
 
 def answers(questions: Sequence[Question], jobs: int) -> Iterator[Fit]:
-    """All answers as they come, `jobs` at once, in processes forked with the libraries loaded."""
-    context = multiprocessing.get_context("forkserver" if warm_start.AVAILABLE else "spawn")
-    if warm_start.AVAILABLE:
-        context.set_forkserver_preload(["pks4.bench.run.preloaded"])
-    # What is imported needs no looking through for garbage.
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=gc.freeze) as pool:
+    """All answers as they come, `jobs` at once, each from a child process."""
+    children = Children()
+    with ThreadPoolExecutor(jobs) as threads:
         try:
-            for done in as_completed([pool.submit(answer, q) for q in questions]):
+            for done in as_completed([threads.submit(_ask, children, q) for q in questions]):
                 yield done.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            children.stop()
+            threads.shutdown(cancel_futures=True)
             raise
+        finally:
+            children.close()
+
+
+def _ask(children: Children, question: Question) -> Fit:
+    job = {**vars(question), "contestant": question.contestant.model_dump()}
+    with children.start("pks4.bench.budget.fit", job) as child:
+        events = list(child.events())
+        if code := child.wait():
+            raise ChildFailed(code, child.last_line)
+    if "refused" in events[-1]:
+        raise UserError(events[-1]["refused"])
+    return Fit(**events[-1])
+
+
+def main() -> None:
+    """Answer the question on standard input."""
+    job, send = receive()
+    contestant = Contestant.model_validate(job.pop("contestant"))
+    try:
+        send(**vars(answer(Question(contestant, **job))))
+    except UserError as error:
+        send(refused=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""A cost on paper for people and for programs: the table, its remarks, the JSON."""
+"""A cost on paper, for people (table and remarks) and for programs (JSON)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,8 +13,8 @@ GIGABYTE = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assumed:
-    """What a cost rests on beside its counts."""
+class Assumptions:
+    """The assumptions of a cost: speed of a GPU, and times of readers."""
 
     speed: Speed
     sources: tuple[str, ...]  # of peak and utilisation
@@ -22,11 +22,13 @@ class Assumed:
     readers_file: str = ""
 
 
-def table(found: Sequence[Cost], assumed: Assumed) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows, one a training, and their sum."""
+def table(
+    priced: Sequence[Cost], assumed: Assumptions
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows: one row a training, and their sum."""
     speed = assumed.speed
-    step = scale_for((cost.clip_macs_train for cost in found), "MAC")
-    whole = scale_for((cost.training_macs + cost.scoring_macs for cost in found), "MAC")
+    step = scale_for((cost.clip_macs_train for cost in priced), "MAC")
+    whole = scale_for((cost.training_macs + cost.scoring_macs for cost in priced), "MAC")
     columns = (
         "training", "clips", f"step of a clip, {step.symbol}", f"training, {whole.symbol}",
         f"scoring, {whole.symbol}", "GPU hours", "clips/s a GPU", "frames/s a GPU",
@@ -44,21 +46,21 @@ def table(found: Sequence[Cost], assumed: Assumed) -> tuple[tuple[str, ...], lis
             significant(cost.frames_per_second(speed)),
             *((_number(decoders(cost, speed, assumed.readers)),) if assumed.readers else ()),
         )
-        for cost in found
+        for cost in priced
     ]
     total = (
         "all",
-        f"{sum(cost.clips_trained for cost in found):,}",
+        f"{sum(cost.clips_trained for cost in priced):,}",
         "",
-        whole.text(sum(cost.training_macs for cost in found)),
-        whole.text(sum(cost.scoring_macs for cost in found)),
-        significant(sum(cost.gpu_hours(speed) for cost in found)),
+        whole.text(sum(cost.training_macs for cost in priced)),
+        whole.text(sum(cost.scoring_macs for cost in priced)),
+        significant(sum(cost.gpu_hours(speed) for cost in priced)),
     )
     return columns, [*rows, (*total, *[""] * (len(columns) - len(total)))]
 
 
-def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) -> list[str]:
-    """What the table does not say by itself: data, speed, what was counted and what was not."""
+def remarks(priced: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions) -> list[str]:
+    """The remarks below the table: data, speed, what was counted and what was not."""
     speed = assumed.speed
     lines = []
     for size in sizes:
@@ -71,26 +73,28 @@ def remarks(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) 
         f"{significant(speed.macs_per_second / 1e12)} TMAC/s."
     )
     lines += [f"  {source}" for source in assumed.sources]
-    kernels = ", ".join(dict.fromkeys(cost.kernel for cost in found))
-    views = ", ".join(dict.fromkeys(str(cost.views) for cost in found))
+    kernels = ", ".join(dict.fromkeys(cost.kernel for cost in priced))
+    views = ", ".join(dict.fromkeys(str(cost.views) for cost in priced))
     lines.append(
         f"MACs: {RULE}, on meta; attention: {kernels}; views of a scored clip: {views}. "
-        "GPU hours are of one GPU; clips/s is what one trains on, and what must be decoded for it."
+        "GPU hours are of one GPU; clips/s are those that it trains on, and must be decoded for it."
     )
     lines.append(
-        "One utilisation stands for all: a scan leaves tensor cores idle where a matrix product "
-        "does not, so the hours of PKS4 and video Mamba are the most hopeful."
+        "One utilisation is used for all: a scan leaves tensor cores idle where a matrix product "
+        "does not, so the hours of PKS4 and video Mamba are the most optimistic."
     )
     if assumed.readers:
         lines.append(
-            f"Decoders: processes a GPU, each as fast as {assumed.readers_file} says of its video."
+            f"Decoders: processes a GPU, each as fast as the times in {assumed.readers_file}."
         )
     lines.append(f"Not counted: {'; '.join(NOT_COUNTED)}.")
     return lines
 
 
-def document(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed) -> dict[str, Any]:
-    """The same in base units, for a program."""
+def document(
+    priced: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumptions
+) -> dict[str, Any]:
+    """The same for programs, in base units."""
     speed = assumed.speed
     return {
         "rule": RULE,
@@ -108,9 +112,9 @@ def document(found: Sequence[Cost], sizes: Sequence[DataSize], assumed: Assumed)
                 "frames_per_second_per_gpu": cost.frames_per_second(speed),
                 "decoders_per_gpu": decoders(cost, speed, assumed.readers),
             }
-            for cost in found
+            for cost in priced
         ],
-        "total_gpu_hours": sum(cost.gpu_hours(speed) for cost in found),
+        "total_gpu_hours": sum(cost.gpu_hours(speed) for cost in priced),
         "not_counted": NOT_COUNTED,
     }  # fmt: skip
 

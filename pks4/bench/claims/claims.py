@@ -1,7 +1,7 @@
-"""Claims as data: what a paper says, which numbers speak to it, and what would decide it.
+"""Claims as data: what a paper says, which numbers test it, and what would decide it.
 
-A claim is a few tests, each of one of a closed set of kinds with its bound and the reason for it;
-nothing in a file is evaluated as code. `claims_judge` holds them against records. The kinds:
+A claim has a few tests. Each is of one of a closed set of kinds, with its bound and the reason for
+it; nothing in a file is run as code. `judge.py` judges claims by records. The kinds:
 
 * structure: how an exact number depends on T: affine or quadratic, without a fit
 * growth: the power p of a time that grows as a + b T^p
@@ -30,11 +30,11 @@ Labels = Annotated[list[str], Field(min_length=1)]
 class Test(Settings):
     """What all kinds share: a name, why the bound is what it is, and which records count."""
 
-    __test__ = False  # no test of this project's, whatever its name
+    __test__ = False  # pytest must not collect it
 
     name: Text
     reason: Text
-    judged: bool = True  # otherwise it is shown beside the verdict and has no part in it
+    judged: bool = True  # otherwise it is shown with the verdict and has no part in it
     suite: str | None = None
     grid: str | None = None
     scale: str | None = None
@@ -42,7 +42,7 @@ class Test(Settings):
 
 
 class Structure(Test):
-    """An exact number of a contestant is this polynomial in T, at so many T or more."""
+    """An exact number of a contestant is this polynomial in T, at `least_frames` T or more."""
 
     kind: Literal["structure"]
     metric: str
@@ -52,22 +52,21 @@ class Structure(Test):
 
 
 class Growth(Test):
-    """The samples of a time grow with a power of T of at most so much.
+    """The samples of a time grow with a power of T of at most `at_most`.
 
-    With `control` the reference that was timed in the same rounds must not grow beyond that itself,
-    or the machine's times tell nothing and there is no verdict: for a reference that is linear in T
-    by construction.
+    `control` is for a baseline that is linear in T by construction, timed in the same rounds: where
+    its times grow beyond the bound too, the machine's times prove nothing and there is no verdict.
     """
 
     kind: Literal["growth"]
     metric: str
     contestant: str
     at_most: Annotated[float, Field(gt=0)]
-    control: str = ""  # metric whose records hold the reference's samples; none: no control
+    control: str = ""  # metric whose records hold the baseline's samples; none: no control
 
 
 class Ratio(Test):
-    """Each of these contestants' number is at least so many times another's."""
+    """The number of each of these contestants is at least `at_least` times another's."""
 
     kind: Literal["ratio"]
     metric: str
@@ -85,7 +84,7 @@ class Ratio(Test):
 
 
 class Term(Settings):
-    """So many times a number of a contestant at T."""
+    """`times` a number of a contestant at T."""
 
     contestant: str
     metric: str
@@ -94,13 +93,13 @@ class Term(Settings):
 
 
 class Published(Settings):
-    """The same ratio from published inputs, to stand beside ours."""
+    """The same ratio from published inputs, shown with ours."""
 
     ratio: float
     source: Text
 
 
-class Recipe(Test):
+class ComputeRatio(Test):
     """A sum of terms over another lies between two bounds."""
 
     kind: Literal["recipe"]
@@ -110,14 +109,14 @@ class Recipe(Test):
     published: Published | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Recipe":
+    def _ordered(self) -> "ComputeRatio":
         if self.between[0] >= self.between[1]:
             raise ValueError("between must be a lower and a higher bound")
         return self
 
 
 class Difference(Test):
-    """A contestant's accuracy minus each of the others' is above a margin."""
+    """A contestant's accuracy minus that of each of the others is above a margin."""
 
     kind: Literal["difference"]
     metric: str
@@ -128,7 +127,7 @@ class Difference(Test):
 
 
 class Convergence(Test):
-    """By this epoch a contestant reached this share of the best that it ever reached."""
+    """By this epoch a contestant reached this share of its best."""
 
     kind: Literal["convergence"]
     metric: str = "val_top1_best"
@@ -145,7 +144,7 @@ class Convergence(Test):
 
 
 class Bound(Test):
-    """Every number of a contestant is at most, or at least, so much."""
+    """Every number of a contestant is at most, or at least, this."""
 
     kind: Literal["bound"]
     metric: str
@@ -170,14 +169,14 @@ KINDS: dict[str, type[Test]] = {
     "structure": Structure,
     "growth": Growth,
     "ratio": Ratio,
-    "recipe": Recipe,
+    "recipe": ComputeRatio,
     "difference": Difference,
     "convergence": Convergence,
     "bound": Bound,
     "not_testable": NotTestable,
 }
 AnyTest = Annotated[
-    Structure | Growth | Ratio | Recipe | Difference | Convergence | Bound | NotTestable,
+    Structure | Growth | Ratio | ComputeRatio | Difference | Convergence | Bound | NotTestable,
     Field(discriminator="kind"),
 ]
 
@@ -185,8 +184,8 @@ AnyTest = Annotated[
 class Claim(Settings):
     """One claim: what is said, at what scale it is tested, what decides it, what to keep in mind.
 
-    `combine`: "all" tests must hold, and one that fails contradicts; "readings": tests are
-    different things that the claim may mean, and it is decided only where they agree.
+    `combine`: "all" tests must hold, and one that fails contradicts; "readings": each test is a
+    reading of the claim, and it is decided only where they agree.
     """
 
     id: Name
@@ -213,14 +212,14 @@ def read_claims(path: Path) -> Claims:
     """The claims in a TOML file. Raises UserError, one line, with the key and the near name."""
     data = plan_suite.parse(plan_suite.text_of(path), path)
     try:
-        found = Claims.model_validate(data)
+        stated = Claims.model_validate(data)
     except ValidationError as error:
         raise UserError(f"{path}: {_problem(error)}") from error
-    ids = [claim.id for claim in found.claims]
+    ids = [claim.id for claim in stated.claims]
     twice = {name for name in ids if ids.count(name) > 1}
     if twice:
         raise UserError(f"{path}: claim {sorted(twice)[0]!r} is there twice; rename one")
-    return found
+    return stated
 
 
 def _problem(error: ValidationError) -> str:
@@ -247,7 +246,7 @@ def _got(problem: Any) -> str:
 
 
 def _fields(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that may stand where an unknown one was found."""
+    """The keys that are known where an unknown one was."""
     owner: type[Settings] = Claims
     if len(loc) > 2:
         owner = Claim

@@ -1,7 +1,7 @@
-"""The records that speak to a test: found by metric, contestant and setting, in one run and grid.
+"""The records that a test needs: by metric, contestant and setting, in one grid of one run.
 
-Numbers are set against each other only where they come from the same grid of the same run. What is
-missing is told as such, with the suites that measure it.
+Numbers are compared only within the same grid of the same run. Where records are missing, the
+message names them, and the suites that measure them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,10 +12,11 @@ from pathlib import Path
 from pks4.bench import units
 from pks4.bench.claims.claims import Test
 from pks4.bench.contestants import catalogue
-from pks4.bench.plan.cell import split_seed
 from pks4.bench.plan.suite import FAST, Suite, read_suite
 from pks4.bench.records.record import Record
 from pks4.bench.records.run_file import RunFile
+from pks4.bench.view.rows import by_seed
+from pks4.bench.view.view import OK
 from pks4.errors import unknown_of_many
 
 Seeds = Mapping[int | None, Record]
@@ -23,10 +24,10 @@ ByFrames = dict[int, dict[int | None, Record]]
 
 
 class Missing(Exception):
-    """No record answers; the message says which is missing.
+    """A test lacks records; the message says which.
 
-    `wanted`: each (contestant, metric) that a grid would need, first the one that no record has.
-    `known`: metrics of those looked at.
+    `wanted`: each (contestant, metric) that a grid must have, first the one that no record has.
+    `known`: the metrics that were there.
     """
 
     def __init__(
@@ -40,50 +41,48 @@ class Missing(Exception):
 class Group:
     """The records of one grid of one run: (label, metric) -> T -> seed -> record."""
 
-    run: str
-    grid: str
     series: dict[tuple[str, str], ByFrames] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)  # label -> measure and reason
 
 
 def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
-    """Every grid of every run that a test may look at, in the order of the runs.
+    """Every grid of every run that a test may use, in the order of the runs.
 
     A fast run shows that a suite runs; it is evidence only for a test that names it.
     """
-    found: dict[tuple[str, str], Group] = {}
+    by_grid: dict[tuple[str, str], Group] = {}
     for run in runs:
         suite = run.header.suite
         if test.suite != suite and (test.suite is not None or suite.endswith(FAST)):
             continue
-        for r in run.records:
-            if _fits(r.grid, r.scale, r.task, test):
-                key = (run.header.run, r.grid)
-                group = found.setdefault(key, Group(run=run.header.run, grid=r.grid))
-                if r.status != "ok":
-                    group.failures[r.label] = f"{r.measure} {r.status}: {r.reason}"
-                    continue
-                by_frames = group.series.setdefault((r.label, r.metric), {})
-                by_frames.setdefault(r.frames, {})[split_seed(r.cell)[1]] = r
-    return list(found.values())
+        records = [r for r in run.records if _fits(r.grid, r.scale, r.task, test)]
+        for r in records:
+            group = by_grid.setdefault((run.header.run, r.grid), Group())
+            if r.status != OK:
+                group.failures[r.label] = f"{r.measure} {r.status}: {r.reason}"
+        numbers = (r for r in records if r.status == OK)
+        index = by_seed(numbers, lambda r: (r.grid, r.label, r.metric, r.frames))
+        for (grid, label, metric, frames), seeds in index.items():
+            series = by_grid[run.header.run, grid].series
+            series.setdefault((label, metric), {})[frames] = seeds
+    return list(by_grid.values())
 
 
 def _fits(grid: str, scale: str, task: str | None, test: Test) -> bool:
     wanted = ((test.grid, grid), (test.scale, scale), (test.task, task))
-    return all(w is None or w == there for w, there in wanted)
+    return all(value is None or value == there for value, there in wanted)
 
 
 def with_all(
     runs: Sequence[RunFile], test: Test, metrics: Sequence[tuple[str, str]]
-) -> Iterator[tuple[Group, list[ByFrames]]]:
-    """Groups that hold each (contestant, metric), with these; raises Missing where none does."""
-    candidates, any_found = groups(runs, test), False
-    for group in candidates:
-        if all(pair in group.series for pair in metrics):
-            any_found = True
-            yield group, [group.series[pair] for pair in metrics]
-    if not any_found:
+) -> Iterator[list[ByFrames]]:
+    """Of each group that has every (contestant, metric), these; raises Missing if none has all."""
+    candidates = groups(runs, test)
+    complete = [g for g in candidates if all(pair in g.series for pair in metrics)]
+    if not complete:
         raise _missing(candidates, test, metrics)
+    for group in complete:
+        yield [group.series[pair] for pair in metrics]
 
 
 def shared_frames(series: Sequence[ByFrames], wanted: int | None) -> int:
@@ -96,17 +95,12 @@ def shared_frames(series: Sequence[ByFrames], wanted: int | None) -> int:
     return wanted if wanted is not None else max(shared)
 
 
-def single(by_seed: Seeds) -> Record:
-    """The record of an exact number, which all seeds must share. Raises Missing if they do not."""
-    records = list(by_seed.values())
+def single(seeds: Seeds) -> Record:
+    """The record of an exact number. Raises Missing where seeds differ in it."""
+    records = list(seeds.values())
     if len({r.value for r in records}) > 1:
         raise Missing(f"{records[0].metric} of {records[0].label!r} differs between seeds")
     return records[0]
-
-
-def ids(*records: Record) -> tuple[str, ...]:
-    """Where numbers stand: run, cell and metric."""
-    return tuple(f"{r.run}:{r.cell}:{r.metric}" for r in records)
 
 
 def _missing(
@@ -123,22 +117,20 @@ def _missing(
         known = {m for group in candidates for _, m in group.series}
         wanted = [(label, metric), *metrics]
         return Missing(f"these runs hold no {metric} of {label!r}{where}", wanted, known)
-    return Missing(
-        f"no single grid has all of it{where}; numbers of two runs are not set side by side"
-    )
+    return Missing(f"no single grid has all of it{where}; numbers of two runs are not compared")
 
 
 def _where(test: Test) -> str:
     named = {"suite": test.suite, "grid": test.grid, "scale": test.scale, "task": test.task}
-    told = [f"{name} {value}" for name, value in named.items() if value]
-    return f" ({', '.join(told)})" if told else ""
+    words = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+    return f" ({words})" if words else ""
 
 
 def lacking(missing: Missing, test: Test, commands: Sequence[str]) -> str:
-    """What is missing, and the suites that measure it with all that is to be set beside it.
+    """What is missing, and the suites that measure it with all that it is compared with.
 
-    Those that `commands` run come before others. Where no suite does, the names that are near to
-    one which nothing knows.
+    Suites that `commands` run are preferred. Where no suite measures it, the names near to one that
+    is unknown.
     """
     if not missing.wanted:
         return str(missing)

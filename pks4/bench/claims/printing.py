@@ -1,4 +1,4 @@
-"""Judged claims for people and for machines: rows of a table, lines below it, JSON."""
+"""Judged claims for people and for machines: rows of a table, remarks below it, JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,7 +6,8 @@ from typing import Any
 
 from pks4.bench import units
 from pks4.bench.claims.judge import Found, Judged
-from pks4.bench.units import plain
+from pks4.bench.table import escape_markdown as escape
+from pks4.bench.table import markdown as markdown_table
 
 COLUMNS = ("claim", "verdict", "effect", "evidence")
 IDS_SHOWN = 1
@@ -14,14 +15,15 @@ IDS_SHOWN = 1
 
 def rows(judged: Sequence[Judged]) -> list[tuple[str, ...]]:
     """Each claim, and below it each of its tests."""
-    found: list[tuple[str, ...]] = []
+    lines: list[tuple[str, ...]] = []
     for number, one in enumerate(judged, 1):
-        found.append((f"{_titled(number, one)} [{one.claim.scale}]", one.verdict, "", ""))
-        for test, result in one.tests:
+        lines.append((f"{_title(number, one)} [{one.claim.scale}]", one.verdict, "", ""))
+        for test, found in one.tests:
             name = f"   {test.name}{'' if test.judged else ' (shown, not judged)'}"
-            verdict = result.verdict if test.judged or result.missing else ""
-            found.append((name, verdict, _effect(result), _evidence(result)))
-    return found
+            verdict = found.verdict if test.judged or found.missing else ""
+            effect = f"missing: {found.missing}" if found.missing else found.effect
+            lines.append((name, verdict, effect, _evidence(found)))
+    return lines
 
 
 def remarks(judged: Sequence[Judged], *, evidence: bool = False) -> list[str]:
@@ -31,12 +33,11 @@ def remarks(judged: Sequence[Judged], *, evidence: bool = False) -> list[str]:
     """
     lines = []
     for number, one in enumerate(judged, 1):
-        lines.append(f"{_titled(number, one)}: {one.verdict}")
+        lines.append(f"{_title(number, one)}: {one.verdict}")
         lines.append(f"   supported when {one.claim.supported_when}")
         lines.append(f"   contradicted when {one.claim.contradicted_when}")
         if evidence:
-            told = [(test.name, _evidence(found)) for test, found in one.tests if found.evidence]
-            lines += [f"   {name}: {ids}" for name, ids in told]
+            lines += [f"   {test.name}: {_evidence(f)}" for test, f in one.tests if f.evidence]
         lines += [f"   note: {caveat}" for caveat in one.claim.caveats]
         lines += [f"   measure it: {command}" for command in one.commands]
     return lines
@@ -44,16 +45,16 @@ def remarks(judged: Sequence[Judged], *, evidence: bool = False) -> list[str]:
 
 def markdown(judged: Sequence[Judged]) -> str:
     """Rows as a Markdown table, then remarks as a list for each claim."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    titles = iter(_titled(number, one) for number, one in enumerate(judged, 1))
+    titles = iter(escape(_title(number, one)) for number, one in enumerate(judged, 1))
+    found = []
     for row in rows(judged):
-        cells = [plain(cell) for cell in row]
+        claim, verdict, *rest = map(escape, row)
         if row[0][0].isdigit():
-            title = plain(next(titles))
-            cells[:2] = [f"**{title}**{cells[0].removeprefix(title)}", f"**{cells[1]}**"]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines.append("")
-    lines += [f"{'' if line[0].isdigit() else '   - '}{plain(line)}" for line in remarks(judged)]
+            title = next(titles)
+            claim, verdict = f"**{title}**{claim.removeprefix(title)}", f"**{verdict}**"
+        found.append([claim, verdict, *rest])
+    lines = [markdown_table(COLUMNS, found), ""]
+    lines += [f"{'' if line[0].isdigit() else '   - '}{escape(line)}" for line in remarks(judged)]
     return "\n".join(lines) + "\n"
 
 
@@ -69,16 +70,12 @@ def document(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     ]
 
 
-def _titled(number: int, one: Judged) -> str:
+def _title(number: int, one: Judged) -> str:
     return f"{number}. {one.claim.title}"
-
-
-def _effect(found: Found) -> str:
-    return f"missing: {found.missing}" if found.missing else found.effect
 
 
 def _evidence(found: Found) -> str:
     """The first records by id, and how many more; --json has all."""
     more = len(found.evidence) - IDS_SHOWN
-    told = [*found.evidence[:IDS_SHOWN], *([f"and {units.whole(more)} more"] if more > 0 else [])]
-    return ", ".join(told) + (f" ({found.within})" if found.within else "")
+    shown = [*found.evidence[:IDS_SHOWN], *([f"and {units.whole(more)} more"] if more > 0 else [])]
+    return ", ".join(shown) + (f" ({found.within})" if found.within else "")

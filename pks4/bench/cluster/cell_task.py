@@ -1,7 +1,7 @@
-"""One cell as a task of its own, for submitit: it may be stopped at any moment and started again.
+"""One cell as a task for submitit: it may be stopped at any moment and started again.
 
-What a task has measured is in its file and is not done twice; a training goes on at its last epoch.
-So to be preempted, requeued or cut at a time limit costs a task what it was just doing, no more.
+What a task has measured is in its file and is not measured twice; a training goes on at its last
+epoch. A task that is preempted, requeued or cut at a time limit loses only what it was just doing.
 """
 
 import os
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 150.0
 
 
 class CellTask:
-    """The work of the cell whose results file this is."""
+    """The work of one cell; `path` is its results file, `whole` the file of the run."""
 
     def __init__(self, path: Path, whole: Path, memory_limit: int | None) -> None:
         self.path, self.whole, self.memory_limit = path, whole, memory_limit
@@ -34,10 +34,10 @@ class CellTask:
         session = run.reopen(self.path, self.whole, PATIENCE_SECONDS)
         for note in session.notes:
             print(note, flush=True)
-        run.execute(session, 1, _tell, self.memory_limit)
+        run.execute(session, 1, _print, self.memory_limit)
 
     def checkpoint(self) -> Any:
-        """What submitit starts when it has requeued this: the same once more."""
+        """What submitit starts after a requeue: this task again."""
         return helpers().DelayedSubmission(self)
 
 
@@ -53,12 +53,12 @@ def helpers() -> Any:
 
 
 def _stop(*_: object) -> None:
-    """End at once, children too: what was begun will be done again."""
+    """End at once, children too; what they were doing is done again later."""
     raise SystemExit(128 + signal.SIGTERM)
 
 
-def _tell(cell: Cell, event: dict[str, Any]) -> None:
-    """A line in the task's log for everything but progress within a measure."""
+def _print(cell: Cell, event: dict[str, Any]) -> None:
+    """A line in the task's log for each event, except progress within a measure."""
     if event["event"] != "progress":
         what = event.get("reason") or event.get("device") or ""
         print(cell.id, event["measure"], event["event"], what, flush=True)

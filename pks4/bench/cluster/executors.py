@@ -1,7 +1,7 @@
 """Where tasks run: a Slurm cluster or processes of this machine, both through submitit.
 
-An executor is handed tasks and tells which of its jobs still wait or run. What became of a job that
-is over is in its task's file; submitit's own result files are never read.
+An executor takes tasks and knows which of its jobs wait or run. The result of a job is in the file
+of its task; the result files of submitit are never read.
 """
 
 import os
@@ -18,25 +18,25 @@ from pks4.bench.plan.cell import Cell
 from pks4.errors import UserError
 
 Live = Literal["waiting", "running"]
-MARGIN_MINUTES = 5  # of a job over its cell's time limit: to start, and to import
-SIGNAL_SECONDS = 60  # before its time limit a job is told, and requeues itself
-REQUEUES = 20  # at its time limit; each goes on where the one before was
+MARGIN_MINUTES = 5  # that a job has more than its cell's time limit: to start and import
+SIGNAL_SECONDS = 60  # before its time limit a job gets a signal and requeues itself
+REQUEUES = 20  # at its time limit; each goes on where the last one was
 WAITING = ("PENDING", "CONFIGURING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED",
            "SPECIAL_EXIT", "RESV_DEL_HOLD")  # fmt: skip
 
 
 class NoAnswer(UserError):
-    """An executor could not be asked for now."""
+    """An executor does not answer now."""
 
 
 class Executor(Protocol):
-    """Takes tasks, and knows its jobs."""
+    """Takes tasks and knows its jobs."""
 
     name: str
     poll_seconds: float
 
     def ready(self, cells: Sequence[Cell], at_work: int) -> list[list[Cell]]:
-        """Which of the cells to submit now, with so many jobs out; a list a submission."""
+        """The cells to submit now, while `at_work` jobs wait or run: a list per submission."""
 
     def submit(self, cells: Sequence[Cell], tasks: Sequence[cell_task.CellTask]) -> list[str]:
         """Ids of the jobs, one for each task."""
@@ -47,18 +47,18 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a job asks of Slurm, in sbatch's own words; empty: the cluster's default."""
+    """What a job asks of Slurm, in the words of sbatch; empty: the cluster's default."""
 
     partition: str = ""
     gres: str = ""
-    minutes: int | None = None  # None: the longest time limit of the cells, and some
+    minutes: int | None = None  # None: the longest time limit of the cells, and a margin
     cpus: int | None = None
     mem: str = ""
     more: dict[str, str] = field(default_factory=dict)  # further options of sbatch
     at_once: int | None = None  # jobs of an array
 
-    def given(self) -> dict[str, Any]:
-        """As submitit names them, without what was not given."""
+    def parameters(self) -> dict[str, Any]:
+        """As submitit names them, without those that are empty."""
         asked = {
             "partition": self.partition, "gres": self.gres, "cpus_per_task": self.cpus,
             "mem": self.mem, "additional_parameters": {"requeue": True, **self.more},
@@ -68,7 +68,7 @@ class Resources:
 
 
 class Slurm:
-    """Job arrays of one task a cell; cells whose measure must be alone get a node to themselves."""
+    """Job arrays with a task per cell; cells that must run alone get a whole node."""
 
     name = "slurm"
     poll_seconds = 5.0
@@ -77,12 +77,12 @@ class Slurm:
         self.log, self.resources = log, resources
 
     def ready(self, cells: Sequence[Cell], at_work: int) -> list[list[Cell]]:
-        """All of them at once, Slurm does the waiting."""
+        """All of them at once: Slurm lets them wait."""
         shared = [c for c in cells if not _needs_node(c)]
         return [part for part in (shared, [c for c in cells if _needs_node(c)]) if part]
 
     def submit(self, cells: Sequence[Cell], tasks: Sequence[cell_task.CellTask]) -> list[str]:
-        """Hand over one array. Raises UserError with what sbatch said if it refuses."""
+        """Submit one array. Raises UserError with the reason of sbatch if it refuses."""
         from submitit.core.utils import FailedJobError, FailedSubmissionError
         from submitit.slurm.slurm import SlurmExecutor
 
@@ -93,17 +93,19 @@ class Slurm:
             time=self.resources.minutes or MARGIN_MINUTES - int(-longest // 60),
             signal_delay_s=SIGNAL_SECONDS,
             **({"exclusive": True} if _needs_node(cells[0]) else {}),
-            **self.resources.given(),
+            **self.resources.parameters(),
         )
         try:
             return [str(job.job_id) for job in executor.submit_array(list(tasks))]
         except (FailedJobError, FailedSubmissionError) as error:
-            told = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise UserError(f"sbatch refused: {(told or ['it gave no reason'])[-1]}; put it right, "
-                            "then go on with --resume") from error  # fmt: skip
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = lines[-1] if lines else "it gave no reason"
+            raise UserError(
+                f"sbatch refused: {reason}; put it right, then go on with --resume"
+            ) from error
 
     def live(self, jobs: Iterable[str]) -> dict[str, Live]:
-        """As squeue tells, asked once for all."""
+        """What one call of squeue says about all of them."""
         try:
             done = subprocess.run(
                 ["squeue", "--me", "--noheader", "--array", "--format", "%i %T"],
@@ -112,61 +114,58 @@ class Slurm:
         except FileNotFoundError as error:
             raise UserError("there is no squeue here; ask on a host of the cluster") from error
         except subprocess.SubprocessError as error:
-            told = getattr(error, "stderr", None) or str(error)
-            raise NoAnswer(f"squeue does not answer: {' '.join(told.split())[:300]}") from error
-        told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line)
+            reason = getattr(error, "stderr", None) or str(error)
+            raise NoAnswer(f"squeue does not answer: {' '.join(reason.split())[:300]}") from error
+        state = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line)
         return {
-            job: "waiting" if told[job] in WAITING else "running" for job in jobs if job in told
+            job: "waiting" if state[job] in WAITING else "running" for job in jobs if job in state
         }
 
 
 class Local:
-    """Processes of this machine, so many at once; cells that must be alone come last, singly."""
+    """Processes of this machine, `at_once` together; cells that must run alone come last."""
 
     name = "local"
     poll_seconds = 0.2
 
     def __init__(self, log: Path, at_once: int) -> None:
         self.log, self.at_once = log, at_once
-        self.own: dict[str, Any] = {}  # job id -> job, of this process
+        self.started: dict[str, Any] = {}  # job id -> job, of this process
 
     def ready(self, cells: Sequence[Cell], at_work: int) -> list[list[Cell]]:
-        """As many as there is room for."""
-        beside = [c for c in cells if not c.alone]
-        now = (
-            beside[: max(0, self.at_once - at_work)]
-            if beside
-            else list(cells[: 0 if at_work else 1])
-        )
+        """As many as there is room for, in one submission."""
+        together = [c for c in cells if not c.alone]
+        room = self.at_once - at_work if together else 1 - at_work
+        now = list(together or cells)[: max(0, room)]
         return [now] if now else []
 
     def submit(self, cells: Sequence[Cell], tasks: Sequence[cell_task.CellTask]) -> list[str]:
-        """Start a process for each."""
+        """Start a process for each task."""
         from submitit.local.local import LocalExecutor
 
         executor = LocalExecutor(self.log, max_num_timeout=REQUEUES)
-        # The cell's own limit ends it first, with a record.
+        # The cell's time limit ends it first, with a record.
         executor.update_parameters(
             timeout_min=2 * MARGIN_MINUTES
             + sum(len(c.measures) * c.time_limit_seconds for c in cells) / 60
         )
         jobs = executor.submit_array(list(tasks))
-        self.own |= {str(job.job_id): job for job in jobs}
+        self.started |= {str(job.job_id): job for job in jobs}
         return [str(job.job_id) for job in jobs]
 
     def live(self, jobs: Iterable[str]) -> dict[str, Live]:
-        """Those whose process is there."""
+        """Those whose process lives."""
         return {job: "running" for job in jobs if self._runs(job)}
 
     def _runs(self, job: str) -> bool:
-        if job in self.own:
-            return not self.own[job].done()
+        if job in self.started:
+            return not self.started[job].done()
         try:
             os.kill(int(job), 0)
         except ProcessLookupError:
             return False
         except PermissionError:
-            return True
+            pass  # it belongs to another user
         return True
 
 
@@ -180,14 +179,14 @@ def check(name: str) -> None:
                             "cluster that submits jobs")  # fmt: skip
 
 
-def live(jobs: Iterable[tuple[str, str]], *own: Executor) -> dict[tuple[str, str], Live]:
-    """Those of the (executor, job) that are not over; `own`: executors of this process."""
+def live(jobs: Iterable[tuple[str, str]], *here: Executor) -> dict[tuple[str, str], Live]:
+    """Those of the (executor, job) that are not over; `here`: executors of this process."""
     asked: dict[str, list[str]] = {}
     for executor, job in jobs:
         asked.setdefault(executor, []).append(job)
     known: dict[str, Executor] = {
         "slurm": Slurm(Path(), Resources()), "local": Local(Path(), 1),
-        **{executor.name: executor for executor in own},
+        **{executor.name: executor for executor in here},
     }  # fmt: skip
     return {
         (name, job): state for name, ids in asked.items()
@@ -196,6 +195,6 @@ def live(jobs: Iterable[tuple[str, str]], *own: Executor) -> dict[tuple[str, str
 
 
 def _needs_node(cell: Cell) -> bool:
-    """Whether a measure of the cell must have nothing beside it."""
+    """Whether a measure of the cell must be the only thing on its node."""
     measures = catalogue.measures()
     return any(measures[name].facts.get("ALONE") for name in cell.measures)

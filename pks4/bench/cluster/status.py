@@ -1,4 +1,4 @@
-"""How far a run is, cell by cell: from its records, its submissions, and what executors say."""
+"""How far a run is, cell by cell: from its records, its submissions and its executors."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Literal
 from pks4.bench.cluster.executors import Live
 from pks4.bench.plan.suite import Settings
 from pks4.bench.records.run_file import RunFile
-from pks4.bench.records.task_files import Job
+from pks4.bench.records.task_files import Submission
 
 State = Literal["done", "failed", "running", "waiting", "lost", "unknown", "to do"]
 COLUMNS = ("cell", "state", "measures", "executor", "job", "node")
@@ -29,25 +29,27 @@ class CellState(Settings):
     node: str | None = None  # that measured it, once there is a record
 
     def row(self) -> tuple[str, ...]:
-        """As a table's line."""
-        told = (self.executor, self.job, self.node)
+        """The fields of a row under `COLUMNS`."""
         done = f"{self.measures_done}/{self.measures}"
-        return (self.cell, self.state, done, *(x or "" for x in told))
+        where = (self.executor, self.job, self.node)
+        return (self.cell, self.state, done, *(field or "" for field in where))
 
 
 def states(
-    run: RunFile, jobs: Mapping[str, Job], live: Mapping[tuple[str, str], Live] | None
+    run: RunFile, jobs: Mapping[str, Submission], live: Mapping[tuple[str, str], Live] | None
 ) -> list[CellState]:
-    """The state of every cell; `live`: what is not over, None where that could not be asked."""
-    left, found = run.missing(), []
+    """The state of every cell; `live`: jobs that are not over, None if that is unknown."""
+    left = run.missing()
     failed = {r.cell for r in run.records if r.status != "ok"}
     nodes = {r.cell: r.environment.get("node") for r in run.records}
+    rows = []
     for cell in run.header.cells:
         job = jobs.get(cell.id)
-        found.append(
+        done: State = "failed" if cell.id in failed else "done"
+        rows.append(
             CellState(
                 cell=cell.id,
-                state=_state(cell.id in left, cell.id in failed, job, live),
+                state=_state(job, live) if cell.id in left else done,
                 measures_done=len(cell.measures) - len(left.get(cell.id, [])),
                 measures=len(cell.measures),
                 executor=job.executor if job else None,
@@ -55,14 +57,11 @@ def states(
                 node=nodes.get(cell.id),
             )
         )
-    return found
+    return rows
 
 
-def _state(
-    open_: bool, failed: bool, job: Job | None, live: Mapping[tuple[str, str], Live] | None
-) -> State:
-    if not open_:
-        return "failed" if failed else "done"
+def _state(job: Submission | None, live: Mapping[tuple[str, str], Live] | None) -> State:
+    """The state of a cell that has something left."""
     if job is None:
         return "to do"
     if live is None:
@@ -70,10 +69,10 @@ def _state(
     return live.get((job.executor, job.job), "lost")
 
 
-def counts(found: Sequence[CellState]) -> dict[State, int]:
+def counts(cells: Sequence[CellState]) -> dict[State, int]:
     """How many cells are in each state that occurs, in the order in which a cell goes through."""
-    of: Counter[State] = Counter(one.state for one in found)
+    number = Counter(cell.state for cell in cells)
     order: tuple[State, ...] = (
         "to do", "waiting", "running", "unknown", "lost", "failed", "done",
     )  # fmt: skip
-    return {state: of[state] for state in order if of[state]}
+    return {state: number[state] for state in order if number[state]}

@@ -1,21 +1,21 @@
 """One number over runs and commits: in order of time, a series for each cell.
 
-No machine and no version of PyTorch should change an exact number, so that its series runs over all
-of them; others have one for each kind of machine. Absolute times have no history: seconds of two
-sessions are not set side by side, their ratios to the reference contestant are. Change points are a
-library's (ruptures, PELT), asked for where it is installed and there are enough runs. They are
-advice on where to look: `compare` is what judges. How it is shown is in `history_print`.
+No machine and no version of PyTorch should change an exact number, so its series runs over all of
+them; other numbers have a series for each kind of machine. Absolute times have no history, since
+seconds of two sessions are never compared; their ratios to the baseline have one. Change points
+come from a library (ruptures, PELT), if it is installed and there are enough runs. They advise
+where to look; `compare` is what judges.
 
-Histories for people: a row a cell, or every run of it.
-
-What all rows share is told once above them, and a column in which no row says anything is left out.
-A dash stands where a series is too short to tell.
+For people a history is a table: a row for each cell, or for every run of a cell. What all rows
+share is in the title. A dash means that a series is too short.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from pks4.bench.plan.cell import split_seed
 from pks4.bench.records import run_file
 from pks4.bench.records.accepted import environment_class
 from pks4.bench.records.record import Record
+from pks4.bench.view.rows import by_seed
+from pks4.bench.view.view import OK
 from pks4.errors import UserError, unknown_name, unknown_of_many
 
 LEAST_POINTS = 6  # for change points; fewer have no segments to speak of
@@ -42,7 +44,7 @@ class Point:
     environment_class: str
     rule: str  # how it was counted or measured; empty where its record has none
     void: bool = False  # a time of a session whose control failed
-    turns: bool = False  # a change point of the series: something began here
+    is_change_point: bool = False  # the first of a new segment of the series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +60,23 @@ class Series:
     points: tuple[Point, ...]
 
 
+class _Key(NamedTuple):
+    """What the points of a series share."""
+
+    suite: str
+    cell: str
+    kind: str
+    unit: str
+    environment_class: str  # empty for an exact number
+
+
 def collect(
     folders: Sequence[Path], metric: str, *, suite: str = "", label: str = "", cell: str = ""
 ) -> tuple[list[Series], list[str]]:
     """The histories of a metric in these folders by suite, and what there is to note.
 
-    `suite`, `label` and `cell` (without its seed) narrow what is looked at. Raises UserError where
-    no run has it, with the near names.
+    `suite`, `label` and `cell` (without its seed) narrow them. Raises UserError where no run has
+    the metric, with the near names.
     """
     notes: list[str] = []
     runs = sorted(_runs(folders, notes), key=lambda run: (run.header.suite, run.header.created))
@@ -75,37 +87,35 @@ def collect(
     labels = {r.label for run in runs for r in run.records}
     if label and label not in labels:
         raise UserError(unknown_name("contestant of these runs", label, labels))
-    found: dict[tuple[str, ...], dict[str, list[Record]]] = {}
-    seen: set[str] = set()
+    found: dict[_Key, dict[str, list[Record]]] = {}
+    metrics: set[str] = set()
     for run in runs:
-        place = {cell.id: number for number, cell in enumerate(run.header.cells)}
-        for r in sorted(run.records, key=lambda r: place.get(r.cell, len(place))):
-            if r.status == "ok" and label in ("", r.label):
-                seen.add(r.metric)
-                if r.metric == metric:
-                    found.setdefault(_key(run, r), {}).setdefault(run.header.run, []).append(r)
-    if metric not in seen:
+        records = [r for r in _as_planned(run) if r.status == OK and label in ("", r.label)]
+        metrics |= {r.metric for r in records}
+        index = by_seed((r for r in records if r.metric == metric), partial(_key, run))
+        for key, seeds in index.items():
+            found.setdefault(key, {})[run.header.run] = [*seeds.values()]
+    if metric not in metrics:
         where = f" of {label!r}" if label else ""
-        raise UserError(f"no run has it: {unknown_name(f'metric{where}', metric, seen)}")
-    cells = dict.fromkeys(key[1] for key in found)
+        raise UserError(f"no run has it: {unknown_name(f'metric{where}', metric, metrics)}")
+    cells = dict.fromkeys(key.cell for key in found)
     if cell and cell not in cells:
         raise UserError(unknown_of_many("cell", cell, cells, f"pks4-bench history {metric}"))
-    if any(key[2:4] == ("noisy", "s") for key in found):
+    if any((key.kind, key.unit) == ("noisy", "s") for key in found):
         ratio = f"{metric.removesuffix('_seconds')}_ratio"
-        ask = f"; ask for {ratio}" if ratio in seen else ""
+        ask = f"; ask for {ratio}" if ratio in metrics else ""
         raise UserError(f"{metric}: seconds of different sessions have no history{ask}")
-    order = list(dict.fromkeys(key[:2] for key in found))  # a cell's machines beside each other
+    order = list(dict.fromkeys(key[:2] for key in found))  # a cell's machines one after the other
     keys = sorted(found, key=lambda key: order.index(key[:2]))
-    series = [_series(key, metric, found[key]) for key in keys if cell in ("", key[1])]
+    series = [_series(key, metric, found[key]) for key in keys if cell in ("", key.cell)]
     if not _has_ruptures() and any(len(one.points) >= LEAST_POINTS for one in series):
         notes.append(WITHOUT)
-    return [_with_turns(one) for one in series], notes
+    return [_with_change_points(one) for one in series], notes
 
 
-def _key(run: run_file.RunFile, r: Record) -> tuple[str, ...]:
-    """What the points of a series share: suite, cell, kind, unit, kind of machine."""
-    where = "" if r.kind == "exact" else environment_class(r)
-    return run.header.suite, split_seed(r.cell)[0], r.kind or "", r.unit or "", where
+def _key(run: run_file.RunFile, r: Record) -> _Key:
+    machine = "" if r.kind == "exact" else environment_class(r)
+    return _Key(run.header.suite, split_seed(r.cell)[0], r.kind or "", r.unit or "", machine)
 
 
 def document(series: Series) -> dict[str, Any]:
@@ -114,28 +124,32 @@ def document(series: Series) -> dict[str, Any]:
 
 
 def _runs(folders: Sequence[Path], notes: list[str]) -> Iterator[run_file.RunFile]:
-    """Every run once, by name; files that are none are told of."""
+    """Every run once, by name; `notes` names the files that are none."""
     names: set[str] = set()
-    for folder in folders:
-        for path in run_file.runs(folder):
-            try:
-                run = run_file.read(path)
-            except UserError as error:
-                notes.append(f"left out: {error}")
-                continue
-            notes.extend(run.torn)
-            if run.header.run not in names:
-                names.add(run.header.run)
-                yield run
+    for path in (path for folder in folders for path in run_file.runs(folder)):
+        try:
+            run = run_file.read(path)
+        except UserError as error:
+            notes.append(f"left out: {error}")
+            continue
+        notes.extend(run.torn)
+        if run.header.run not in names:
+            names.add(run.header.run)
+            yield run
 
 
-def _series(key: tuple[str, ...], metric: str, runs: dict[str, list[Record]]) -> Series:
-    suite, cell, kind, unit, where = key
-    points = sorted((_point(name, rs) for name, rs in runs.items()), key=lambda p: p.created)
-    return Series(
-        suite=suite, cell=cell, metric=metric, kind=kind, unit=unit,
-        environment_class=where or None, points=tuple(points),
-    )  # fmt: skip
+def _as_planned(run: run_file.RunFile) -> list[Record]:
+    """The records in the order of the plan's cells."""
+    place = {cell.id: number for number, cell in enumerate(run.header.cells)}
+    return sorted(run.records, key=lambda r: place.get(r.cell, len(place)))
+
+
+def _series(key: _Key, metric: str, runs: dict[str, list[Record]]) -> Series:
+    points = sorted(
+        (_point(name, records) for name, records in runs.items()), key=lambda p: p.created
+    )
+    shared = key._asdict() | {"environment_class": key.environment_class or None}
+    return Series(**shared, metric=metric, points=tuple(points))
 
 
 def _point(run: str, records: Sequence[Record]) -> Point:
@@ -150,25 +164,23 @@ def _point(run: str, records: Sequence[Record]) -> Point:
 
 
 def _has_ruptures() -> bool:
-    from importlib.util import find_spec
-
     return find_spec("ruptures") is not None
 
 
-def _with_turns(series: Series) -> Series:
-    """The series with its change points marked, where they can be asked for."""
+def _with_change_points(series: Series) -> Series:
+    """The series with its change points marked, if ruptures is installed."""
     values = np.array([p.value for p in series.points], dtype=float)
     if len(values) < LEAST_POINTS or not _has_ruptures() or np.ptp(values) == 0:
         return series
     import ruptures
 
-    # Steps of neighbours tell the noise, whatever the level; half of all runs may be without any.
+    # The noise is that of steps between neighbours, at any level; half of the steps may be 0.
     noise = float(np.median(np.abs(np.diff(values)))) / 0.9539 or float(np.ptp(values)) / 100
     scaled = values / noise
     penalty = 3 * np.log(len(values))  # BIC of a mean that changes, once more for a small sample
     ends = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(scaled).predict(pen=penalty)
-    marked = tuple(Point(**{**asdict(p), "turns": i in ends}) for i, p in enumerate(series.points))
-    return Series(**{**vars(series), "points": marked})
+    marked = (replace(p, is_change_point=i in ends) for i, p in enumerate(series.points))
+    return replace(series, points=tuple(marked))
 
 
 Rows = list[tuple[str, ...]]
@@ -190,8 +202,8 @@ def table(every: Sequence[Series]) -> tuple[str, tuple[str, ...], Rows]:
         "runs": [str(len(one.points)) for one in every],
         "first → last": [_span(one) for one in every],
         "change": [_change(one) for one in every],
-        "change points": [_turns(one) for one in every],
-        "machine": [", ".join(p for p in own if p not in machine) for own in machines],
+        "change points": [_change_points(one) for one in every],
+        "machine": [", ".join(p for p in parts if p not in machine) for parts in machines],
     }
     shown = {name: column for name, column in columns.items() if set(column) - {"", units.MISSING}}
     exact = all(one.kind == "exact" for one in every)
@@ -222,7 +234,7 @@ def _title(metric: str, suite: str, exact: bool, machine: str) -> str:
         "exact: one series for all machines": exact,
         f"on {machine}": machine,
     }
-    return ", ".join(part for part, told in parts.items() if told)
+    return ", ".join(part for part, shown in parts.items() if shown)
 
 
 def _parts(environment_class: str | None) -> list[str]:
@@ -244,15 +256,15 @@ def _short(one: Series, value: float) -> str:
 
 
 def _change(one: Series) -> str:
-    """From the first run to the last; also that the rule of counting or measuring did."""
+    """From the first run to the last, of the value and of the rule."""
     values = [p.value for p in one.points]
     if len(values) == 1:
         return units.MISSING
-    told = _difference(one, values[0], values[-1]) or "none"
-    if told == "none" and len(set(values)) > 1:
-        told = "none, but between"
+    change = _difference(one, values[0], values[-1]) or "none"
+    if change == "none" and len(set(values)) > 1:
+        change = "none, but between"
     rules = _changed(one.points[0].rule, one.points[-1].rule)
-    return f"{told}, rule {rules}" if rules else told
+    return f"{change}, rule {rules}" if rules else change
 
 
 def _difference(one: Series, before: float, after: float) -> str:
@@ -266,24 +278,24 @@ def _difference(one: Series, before: float, after: float) -> str:
     return (f"{change:+,}" if isinstance(change, int) else f"{change:+.4g}") + share
 
 
-def _turns(one: Series) -> str:
-    """When something began, by the day and the commit of the run."""
+def _change_points(one: Series) -> str:
+    """Each by the day and the commit of its run."""
     if len(one.points) < LEAST_POINTS:
         return units.MISSING
-    turns = [f"{p.created[:10]} {(p.commit or 'none')[:7]}" for p in one.points if p.turns]
-    return ", ".join(turns) or "none"
+    changed = [p for p in one.points if p.is_change_point]
+    return ", ".join(f"{p.created[:10]} {(p.commit or 'none')[:7]}" for p in changed) or "none"
 
 
 def _remarks(before: Point | None, p: Point) -> str:
-    """What to know of a run: where the rule or the machine is another than in the run before."""
-    told = ["change point"] * p.turns + ["void session"] * p.void
+    """What to know of a run: change point, void session, another rule or machine than before."""
+    remarks = ["change point"] * p.is_change_point + ["void session"] * p.void
     if before and before.rule != p.rule:
-        told.append(f"rule {_changed(before.rule, p.rule)}")
+        remarks.append(f"rule {_changed(before.rule, p.rule)}")
     if before and before.environment_class != p.environment_class:
         old, new = _parts(before.environment_class), _parts(p.environment_class)
         gone, come = ([x for x in a if x not in b] for a, b in ((old, new), (new, old)))
-        told.append(_changed(", ".join(gone), ", ".join(come)))
-    return "; ".join(told)
+        remarks.append(_changed(", ".join(gone), ", ".join(come)))
+    return "; ".join(remarks)
 
 
 def _changed(before: str, after: str) -> str:

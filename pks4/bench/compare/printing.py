@@ -1,7 +1,7 @@
 """A comparison for people and for machines: rows of a table, JSON, Markdown, JUnit XML.
 
-Names and reasons come from records, so they are shown as text: escaped in Markdown, and in XML by
-the library, without the control characters that XML has no place for.
+Names and reasons come from records, so they are escaped: in Markdown here, in XML by the library,
+without the control characters that XML does not allow.
 """
 
 import re
@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 from pks4.bench import units
 from pks4.bench.compare.cases import Change
 from pks4.bench.compare.compare import ALARMS, Comparison, Entry
-from pks4.bench.units import plain
+from pks4.bench.table import escape_markdown as escape
+from pks4.bench.table import markdown as markdown_table
 
 COLUMNS = ("state", "cell", "metric", "BASE", "HEAD", "effect", "why")
 ORDER = (
@@ -28,8 +29,8 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def rows(comparison: Comparison, every: bool = False) -> list[tuple[str, ...]]:
     """Rows under `COLUMNS`, alarms first; without `every` none that is the same, nor by rule.
 
-    The same is also what another case was accepted for and has the value that it had. A reason of
-    an acceptance is told once, in the `summary`; where there are several, a row names its number.
+    An accepted number with an equal value counts as the same. The `summary` gives the reasons of
+    acceptances; where there are several, a row names the number of its reason.
     """
     shown = [e for e in comparison.entries if every or not (_is_same(e) or e.by_rule)]
     shown.sort(key=lambda e: ORDER.index(e.state))
@@ -100,14 +101,10 @@ def document(comparison: Comparison) -> dict[str, Any]:
 def markdown(comparison: Comparison) -> str:
     """A comment for a pull request: what matters as a table, then the counts."""
     head, *more = summary(comparison)
-    lines = [f"### pks4-bench compare: {plain(head)}", "", *(plain(m) for m in more), ""]
-    found = rows(comparison)
+    lines = [f"### pks4-bench compare: {escape(head)}", "", *map(escape, more), ""]
+    found = [[escape(text) for text in row] for row in rows(comparison)]
     if found:
-        lines += [
-            f"| {' | '.join(COLUMNS)} |",
-            f"|{'---|' * len(COLUMNS)}",
-            *(f"| {' | '.join(map(plain, row))} |" for row in found),
-        ]
+        lines.append(markdown_table(COLUMNS, found))
     return "\n".join(lines) + "\n"
 
 
@@ -138,15 +135,16 @@ def junit(comparison: Comparison) -> str:
 
 
 def effect(entry: Entry) -> str:
-    """The effect with its interval: `+3.1 % (1.2 to 5.0)`, `-4.0 points (-6.1 to -2.0)`, `+12`."""
+    """The effect with its interval: `+3.1 % (95 %: +1.2 to +5.0)`, `+12`."""
     if entry.effect is None or (entry.state == "same" and entry.interval is None):
         return ""
     p = "" if entry.p is None else f", p = {entry.p:.2g}"
+    level = units.level(entry.level or 0)
     if entry.kind == "noisy":
         low, high = (f"{100 * (x - 1):+.1f}" for x in entry.interval or ())
-        return f"{100 * (entry.effect - 1):+.1f} % ({low} to {high}){p}"
+        return f"{100 * (entry.effect - 1):+.1f} % ({level}: {low} to {high}){p}"
     if entry.kind == "sampled" and entry.unit == "1":
-        ends = f" ({units.point_interval(entry.interval)})" if entry.interval else ""
+        ends = f" ({level}: {units.point_interval(entry.interval)})" if entry.interval else ""
         return f"{units.points(entry.effect)} points{ends}{p}"
     if isinstance(entry.effect, int):
         share = f" ({100 * entry.effect / entry.base:+.3g} %)" if entry.base else ""

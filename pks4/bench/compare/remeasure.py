@@ -1,9 +1,8 @@
-"""Alarms measured once more: only what repeats in a fresh session stays an alarm.
+"""Measure alarms once more: only what repeats in a fresh session stays an alarm.
 
-The alarmed cells of HEAD are run again, with the measures that alarmed and nothing else, on the
-code that is here; it must be HEAD's. Two revisions in one session are both measured again. An exact
-number that comes out as in BASE this time stays an alarm all the same: a number that ought to be
-exact and is not is worse news than a change.
+The cells of HEAD that alarmed are run again, with the measures that alarmed, on the code here; it
+must be HEAD's. Two revisions in one session are both measured again. An exact number that equals
+BASE this time stays an alarm, because an exact number must repeat.
 """
 
 from collections.abc import Iterable
@@ -46,34 +45,34 @@ def session(comparison: Comparison, head: RunFile, folder: Path) -> run.Session:
 def alarmed(comparison: Comparison, cells: Iterable[Cell]) -> list[Cell]:
     """Those of the cells that alarmed, each with the measures that did."""
     alarms = {(e.cell, e.measure) for e in comparison.of(*ALARMS)}
-    found = []
+    alarmed_cells = []
     for cell in cells:
         ids = cell.id, split_seed(cell.id)[0]
         measures = [m for m in cell.measures if any((i, m) in alarms for i in ids)]
         if measures:
-            found.append(cell.model_copy(update={"measures": measures}))
-    return found
+            alarmed_cells.append(cell.model_copy(update={"measures": measures}))
+    return alarmed_cells
 
 
 def confirmed(comparison: Comparison, again: Comparison) -> Comparison:
-    """The comparison with each alarm told as repeated, or withdrawn."""
-    found = {e.key: e for e in again.entries}
+    """The comparison with each alarm marked as repeated, or withdrawn."""
+    second = {e.key: e for e in again.entries}
     entries = tuple(
-        _told(e, found.get(e.key), again.head) if e.state in ALARMS else e
+        _after(e, second.get(e.key), again.head) if e.state in ALARMS else e
         for e in comparison.entries
     )
     note = f"alarms were measured again in {again.head}"
     return replace(comparison, entries=entries, notes=(*comparison.notes, note))
 
 
-def _told(alarm: Entry, again: Entry | None, where: str) -> Entry:
+def _after(alarm: Entry, again: Entry | None, where: str) -> Entry:
     if again is None or again.state == alarm.state == "missing":
         return replace(alarm, why=f"{alarm.why}; also missing in {where}")
+    repeats = again.state == alarm.state
     if alarm.state == "changed":
-        same = again.state == "changed" and again.head == alarm.head
-        words = f"repeats in {where}" if same else f"NOT repeatable: {again.head} in {where}"
+        repeats = repeats and again.head == alarm.head
+    if repeats or alarm.state == "changed":
+        words = f"repeats in {where}" if repeats else f"NOT repeatable: {again.head} in {where}"
         return replace(alarm, why="; ".join(filter(None, [alarm.why, words])))
-    if again.state == alarm.state:
-        return replace(alarm, why="; ".join(filter(None, [alarm.why, f"repeats in {where}"])))
     words = f"{alarm.state} at first, {again.state} in {where}: the alarm did not repeat"
     return replace(alarm, state="inconclusive", why=words)

@@ -1,13 +1,11 @@
-"""Several rounds of one cell as one measurement: samples of all its processes together.
+"""Measure two revisions in one session, alternating cell by cell.
 
-Two revisions measured in one session, alternating cell by cell.
-
-BASE is a revision in a git worktree of its own in a temporary folder, HEAD the code that is here;
-each child imports the code of its arm alone, and what it imported is checked. For a cell, round
-after round, a child of each arm runs, in random order; a measure of times takes one process of its
-rounds each time. So process i of BASE and process i of HEAD are neighbours in time: they are
-what is paired, each by its ratio to the reference contestant timed in the same process by the same
-code. Everything that is not a time is measured once an arm, in the first round.
+BASE is a revision in a git worktree in a temporary folder, HEAD is the code here. Each child
+imports only the code of its arm, which is checked. For each cell, in each round, a child of each
+arm runs, in random order; a measure of times takes one process each round. So process i of BASE and
+process i of HEAD run one after the other and are paired, each by its ratio to the baseline timed in
+the same process by the same code. Everything that is not a time is measured once an arm, in the
+first round. `joined` makes one measurement of the rounds of a cell.
 """
 
 import contextlib
@@ -17,7 +15,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,12 +29,12 @@ from pks4.bench.compare.remeasure import alarmed
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import device_lock
+from pks4.bench.process.child import Child
 from pks4.bench.records import run_file
 from pks4.bench.records.record import Provenance, RunHeader, records_of, stamp
 from pks4.bench.records.run_file import RunFile
-from pks4.bench.run.workers import events, kill
 from pks4.bench.stats import paired_times
-from pks4.bench.stats.noisy import RATIO, SECONDS
+from pks4.bench.stats.paired_times import RATIO, SECONDS
 from pks4.errors import UserError
 
 # Lists of a time's details that grow by what each round adds.
@@ -96,7 +93,7 @@ def _reading(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _restate(ratio: dict[str, Any], seconds: dict[str, Any]) -> None:
-    """The ratio and its intervals anew, from the samples of all rounds."""
+    """Computes the ratio and its intervals again, from the samples of all rounds."""
     detail = ratio["detail"]
     found = paired_times.compare(
         *(np.array(x) for x in (
@@ -107,8 +104,8 @@ def _restate(ratio: dict[str, Any], seconds: dict[str, Any]) -> None:
     ratio["value"] = found.value
     detail |= {
         "interval": found.interval,
-        "aa_ratio": found.control,
-        "aa_interval": found.control_interval,
+        "aa_ratio": found.control.value,
+        "aa_interval": found.control.interval,
         "least_effect": found.least_effect,
         "verdict": found.verdict,
     }
@@ -155,15 +152,15 @@ def worktree(revision: str) -> Iterator[Path]:
 
 
 def arm(name: str, root: Path, suite: Path) -> Arm:
-    """An arm as its own code sees itself and plans the suite's file."""
-    said = json.loads(_python(name, root, "-c", _ASK))
-    imported = Path(said[0]).resolve()
+    """An arm: the provenance that its code states, and its plan of the suite's file."""
+    file, source = json.loads(_python(name, root, "-c", _ASK))
+    imported = Path(file).resolve()
     if not imported.is_relative_to(root.resolve()):
         raise UserError(f"{name}: {imported} was imported, which is not its code under {root}")
     cells = json.loads(_python(name, root, "-c", _CLI, "plan", str(suite.resolve()), "--json"))
     known = [Cell.model_validate(cell) for cell in cells]
     return Arm(
-        name=name, root=root, source=Provenance.model_validate(said[1]),
+        name=name, root=root, source=Provenance.model_validate(source),
         cells={c.id: c for c in known},
     )  # fmt: skip
 
@@ -188,15 +185,15 @@ def measure(
     order = random.Random(0)
     for cell in dict.fromkeys([*arms[0].cells, *arms[1].cells]):
         progress(cell)
-        said: dict[str, list[dict[str, Any]]] = {one.name: [] for one in arms}
+        results: dict[str, list[dict[str, Any]]] = {one.name: [] for one in arms}
         with _turn(arms, cell, progress):
             for number in range(rounds):
                 for one in order.sample(arms, len(arms)):
                     if cell in one.cells and _measures(one.cells[cell], number):
-                        said[one.name].append(_round(one, one.cells[cell], number))
+                        results[one.name].append(_round(one, one.cells[cell], number))
         for one, path in zip(arms, paths, strict=True):
-            if said[one.name]:
-                _write(path, one, one.cells[cell], joined(said[one.name]))
+            if results[one.name]:
+                _write(path, one, one.cells[cell], joined(results[one.name]))
     return run_file.read(paths[0]), run_file.read(paths[1])
 
 
@@ -206,9 +203,9 @@ def _turn(arms: tuple[Arm, Arm], cell: str, progress: Callable[[str], None]) -> 
     alone = [one.cells[cell] for one in arms if cell in one.cells and one.cells[cell].alone]
     with contextlib.ExitStack() as held:
         if alone:
-            told = f"{cell}: waiting for another run's timing on this"
+            message = f"{cell}: waiting for another run's timing on this"
             held.enter_context(
-                device_lock.turn(alone[0], lambda device: progress(f"{told} {device}"))
+                device_lock.exclusive(alone[0], lambda device: progress(f"{message} {device}"))
             )
         yield
 
@@ -225,24 +222,13 @@ def _round(one: Arm, cell: Cell, number: int) -> dict[str, Any]:
     if TIMED in settings:
         settings[TIMED] = {**settings[TIMED], "processes": 1}
     plain = cell.model_copy(update={"settings": settings, "measures": measures})
-    with subprocess.Popen(
-        [sys.executable, "-m", "pks4.bench.worker"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        encoding="utf-8", cwd=one.root, env=_environment(one.root), start_new_session=True,
+    job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
+    with Child(
+        "pks4.bench.worker", job, limit=cell.time_limit_seconds,
+        environment=_environment(one.root), folder=one.root,
     ) as child:  # fmt: skip
-        assert child.stdin is not None
-        timer = threading.Timer(cell.time_limit_seconds, kill, [child])
-        timer.start()
-        try:
-            job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
-            with contextlib.suppress(BrokenPipeError):  # it died at once: it leaves no event
-                child.stdin.write(json.dumps(job) + "\n")
-                child.stdin.flush()
-            ended = {e["measure"]: e for e in events(child) if e["event"] in ("done", "failed")}
-            code = child.wait()
-        finally:
-            timer.cancel()
-            kill(child)
+        ended = {e["measure"]: e for e in child.events() if e["event"] in ("done", "failed")}
+        code = child.wait()
     lost = {
         "event": "failed", "status": "failed", "seconds": 0.0,
         "reason": f"the worker of {one.name} ended with code {code}, or at its time limit",
@@ -271,14 +257,14 @@ def _python(name: str, root: Path, *args: str) -> str:
         [sys.executable, *args], cwd=root, env=_environment(root), capture_output=True, text=True
     )
     if done.returncode:
-        told = " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
-        raise UserError(f"{name} cannot do this: {told}")
+        reason = " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
+        raise UserError(f"{name} cannot do this: {reason}")
     return done.stdout
 
 
 def _git(top: Path, *args: str) -> str:
     done = subprocess.run(["git", *args], cwd=top, capture_output=True, text=True)
     if done.returncode:
-        told = " ".join(done.stderr.split()) or f"{args[-1]!r} is no revision here"
-        raise UserError(f"git {args[0]}: {told}")
+        reason = " ".join(done.stderr.split()) or f"{args[-1]!r} is no revision here"
+        raise UserError(f"git {args[0]}: {reason}")
     return done.stdout.strip()

@@ -1,1 +1,1 @@
-"""What there is: models, measures and suites by their files; building, cards, published numbers."""
+"""Models, measures and suites found by their files; building, cards, published numbers."""

@@ -1,6 +1,6 @@
-"""From an entry of the catalogue and options to a model: where every contestant is built.
+"""Builds every contestant from its catalogue entry and options; counts parameters and MACs.
 
-Parameters and MACs of a model, counted on the spot: built on meta, nothing is computed.
+The counts are taken from a model on meta, so nothing is computed.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ def build(
     from pks4.models import training_options
 
     common = {name: options[name] for name in entry.common if name in options}
-    own = {name: value for name, value in options.items() if name not in common}
+    given = {name: value for name, value in options.items() if name not in common}
     module = entry.load()
     torch.manual_seed(seed)
     where = torch.device("meta") if device == "meta" else contextlib.nullcontext()
     try:
         with where:
-            model = module.build(frames=frames, num_classes=num_classes, **own)
+            model = module.build(frames=frames, num_classes=num_classes, **given)
             training_options.apply(model, **common)
     except (ValueError, TypeError) as error:
         raise UserError(f"model {entry.name!r}: {' '.join(str(error).split())}") from error
@@ -50,7 +50,7 @@ PAPER_CLASSES = 400  # Kinetics-400
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What one configuration holds and costs: parameters, and MACs of one clip by stage."""
+    """Parameters of a configuration, and MACs of one clip by stage."""
 
     params_total: int
     params_trainable: int
@@ -71,7 +71,7 @@ def configured(entry: Entry, options: dict[str, Any], scale: str = PAPER_SCALE) 
 def count(entry: Entry, options: dict[str, Any], frames: int, num_classes: int) -> Counts:
     """Counts of the model with exactly these options of its `build`.
 
-    The MACs are the model's closed form; the measure `macs` is what checks it.
+    The MACs are the model's closed form, which the measure `macs` checks.
     """
     model = build(entry, options, frames=frames, num_classes=num_classes)
     parameters = list(model.parameters())

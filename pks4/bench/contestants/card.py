@@ -1,4 +1,4 @@
-"""The card of a model: what its file states, what it counts at a scale, published beside ours."""
+"""The card of a model: the facts of its file, its counts, and published counts beside ours."""
 
 import tomllib
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class Configuration:
 
 
 def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
-    """Options written `name=value`, the value as TOML has it; other words are taken as text."""
+    """Options written `name=value`, the value in TOML; other words are taken as text."""
     options: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -41,7 +41,7 @@ def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def stated(entry: Entry) -> dict[str, Any]:
-    """The facts of the file, for people: no torch is needed for them."""
+    """The facts of the file, for people, read without torch."""
     facts = entry.facts
     steps = entry.frames_step({})
     return {
@@ -70,24 +70,24 @@ def counted(entry: Entry, wanted: Configuration) -> Counts:
     return building.count(entry, options, wanted.frames, wanted.num_classes)
 
 
-def beside(entry: Entry) -> list[Pair]:
-    """Every published figure of this model beside ours, each configuration counted once."""
-    found: dict[tuple, Counts] = {}
+def published_pairs(entry: Entry) -> list[Pair]:
+    """Every published figure of this model with our count; each configuration is counted once."""
+    counts: dict[tuple, Counts] = {}
     pairs = []
     for figure in published.read():
         if figure.model != entry.name:
             continue
-        if figure.configuration not in found:
+        if figure.configuration not in counts:
             options = building.configured(entry, figure.options)
-            found[figure.configuration] = building.count(
+            counts[figure.configuration] = building.count(
                 entry, options, figure.frames, figure.num_classes
             )
-        pairs.append(published.pair(figure, found[figure.configuration]))
+        pairs.append(published.pair(figure, counts[figure.configuration]))
     return pairs
 
 
 def fit(entry: Entry, wanted: Configuration, weights: Path) -> Any:
-    """Load a checkpoint with the authors' names into a fresh model; gives an official.Loaded.
+    """Load a checkpoint with the authors' names into a fresh model; returns an official.Loaded.
 
     Raises UserError, one line, if it does not fit or the model has no authors' names.
     """

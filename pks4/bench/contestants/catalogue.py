@@ -1,4 +1,4 @@
-"""What there is: models, measures and suites, found by their files and described without import.
+"""The catalogue: models, measures and suites, found by their files and described without import.
 
 A file is its own registration: name = file stem, summary = first docstring line, facts = module
 constants that are literals. They are read from the syntax tree, so that listing costs no torch.
@@ -20,16 +20,19 @@ from typing import Any
 from pks4.errors import UserError, unknown_name
 
 PACKAGE = Path(__file__).resolve().parents[2]
-ADDED = "PKS4_MODEL_FILES"  # in the environment, so that children know a user's own files too
+ADDED = "PKS4_MODEL_FILES"  # environment variable, so that child processes know a user's files
 CLAIMS = "claims.toml"
-# Options that every model takes beside its own, see `pks4.models.training_options`.
+# Options that every model takes, see `pks4.models.training_options`.
 COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
-PLAIN_SCALES = {"paper": {"image_size": 224}, "tiny": {"image_size": 64}}  # of a file without any
+PLAIN_SCALES = {
+    "paper": {"image_size": 224},
+    "tiny": {"image_size": 64},
+}  # default
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the catalogue: its facts, and its module when asked."""
+    """One file of the catalogue: its facts, and its module on `load`."""
 
     name: str
     path: Path
@@ -37,10 +40,10 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] | None = None  # what `build` takes; None: anything
     defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
-    common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # options that `build` does not take itself
+    common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # those that `build` does not take
 
     def frames_step(self, options: dict[str, Any]) -> int:
-        """With these options it takes multiples of so many frames."""
+        """The number of frames with these options is a multiple of this."""
         return options.get("tubelet", self.facts.get("FRAMES_STEP", 1))
 
     def load(self) -> ModuleType:
@@ -72,7 +75,7 @@ def models() -> dict[str, Entry]:
 
 
 def add_model(path: Path) -> Entry:
-    """Take a user's own file, whose `build` makes a model, into the catalogue of this process.
+    """Add a user's file, whose `build` makes a model, to the catalogue of this process.
 
     Raises UserError if there is no such file, it has no `build`, or its name is taken.
     """
@@ -115,7 +118,7 @@ def suites() -> dict[str, Path]:
 
 
 def claims() -> Path:
-    """The file of the paper's claims, which lies beside the suites that give the evidence."""
+    """The file of the paper's claims, in the folder of the suites that give the evidence."""
     return root() / "suites" / CLAIMS
 
 
@@ -151,10 +154,10 @@ def _read(name: str, path: Path) -> Entry:
     )
     if build is None:
         return Entry(name, path, summary, facts)
-    own = _options(build.args, facts)
-    common = tuple(option for option in COMMON_OPTIONS if option not in (own or ()))
+    named = _options(build.args, facts)
+    common = tuple(option for option in COMMON_OPTIONS if option not in (named or ()))
     defaults = _defaults(build.args) | {option: COMMON_OPTIONS[option] for option in common}
-    options = None if own is None else own + common
+    options = None if named is None else named + common
     return Entry(name, path, summary, facts, options, defaults, common)
 
 
@@ -168,14 +171,14 @@ def _options(taken: ast.arguments, facts: dict[str, Any]) -> tuple[str, ...] | N
 
 def _defaults(taken: ast.arguments) -> dict[str, Any]:
     """The literal defaults of the keyword-only arguments of `build`."""
-    found = {}
+    literals = {}
     for argument, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True):
         try:
             if default is not None:
-                found[argument.arg] = ast.literal_eval(default)
+                literals[argument.arg] = ast.literal_eval(default)
         except ValueError:
             continue  # a name or an expression: no literal to show
-    return found
+    return literals
 
 
 def _load(path: Path) -> ModuleType:
@@ -192,6 +195,6 @@ def _load(path: Path) -> ModuleType:
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[name]  # or the next import would find it half made
+            del sys.modules[name]  # or the next import would get it half initialised
             raise
     return sys.modules[name]

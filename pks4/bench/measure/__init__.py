@@ -1,6 +1,7 @@
-"""One measure a file: its first docstring line is its summary, `measure(trial)` its entry.
+"""One measure a file: its first docstring line is its summary, `measure(inputs)` its entry.
 
 A measure file may state, as literals that are read without importing it: `SETTINGS` (its settings
-with their defaults; a suite may change these and no others) and `ALONE = True` (its cells run with
-nothing beside them).
+with their defaults; a suite may change these and no others), `METRICS` (the numbers that it may
+yield), `RUNS = True` (it computes on this machine) and `ALONE = True` (nothing else may run at the
+same time as its cells).
 """

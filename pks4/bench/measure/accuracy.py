@@ -1,23 +1,25 @@
 """Accuracy after a training on embedded or indexed video, from a shared image model.
 
-Each contestant starts from its image twin (pre-trained on still digits, or on what `image_weights`
-names), is trained by its recipe on the train split, and is scored on `split`: top-1, top-5, by
-class, and within reversal pairs, where a bag of frames can only guess. Seeded; per-clip predictions
-are kept. Training compute is counted, not timed: MACs of a training step, backward included, times
-clips seen. With `curve` the validation split is scored after each epoch. A training that was cut
-goes on at its last epoch. With `processes` above 1 it is done by so many ranks, scoring included;
-with `sharding` "full" their weights, gradients and optimiser lie in shards (`pks4.train.sharding`).
+Each contestant starts from its image twin (pre-trained on still digits, or read from
+`image_weights`), is trained by its recipe on the train split, and is scored on `split`: top-1,
+top-5, by class, and within reversal pairs, where a bag of frames can only guess. Everything is
+seeded, and the prediction of each clip is kept. Training compute is counted, not timed: MACs of a
+training step, backward included, times the clips seen. With `curve` the validation split is scored
+after each epoch. An interrupted training resumes after its last epoch. With `processes` above 1
+several ranks train and score; with `sharding` "full" weights, gradients and optimiser state are
+sharded (`pks4.train.sharding`). Settings that are fields of `Recipe` have its defaults, but for
+`batch_size` and `warmup_epochs`; a test holds them equal.
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.measure.parts.accuracy_readings import Costs, scores
 from pks4.bench.measure.parts.data_sources import Data, data_needed, data_of
 from pks4.bench.measure.parts.image_models import image_model, image_twin, kernel_on
-from pks4.bench.measure.parts.input import Trial, build
+from pks4.bench.measure.parts.input import MeasureInput, build
 from pks4.bench.records.record import Reading
 
 if TYPE_CHECKING:
@@ -90,123 +92,120 @@ SETTINGS = {
 MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
-    """Pre-train or fetch the image model, train, score; in `processes` ranks of this cell."""
-    processes = trial.settings["processes"]
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
+    """Pre-train or load the image model, train, and score, in `processes` ranks."""
+    processes = inputs.settings["processes"]
     if processes == 1:
-        yield from in_this_process(trial)
+        yield from in_this_process(inputs)
         return
     from pks4.bench.measure.parts.ranks import run
 
-    data_of(trial.cell)  # both are made here, once; the ranks find them in the cache
-    image_model(trial, image_twin(trial.cell.model))
-    yield from run(in_this_process, trial, processes)
+    data_of(inputs.cell)  # data and image model are made once, here; the ranks read the cache
+    image_model(inputs, image_twin(inputs.cell.model))
+    yield from run(in_this_process, inputs, processes)
 
 
-def in_this_process(trial: Trial) -> Iterator[Reading]:
-    """The whole measure, as one process or as one rank of several."""
+def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
+    """The whole measure, in one process or in one rank of several."""
     from pks4.simulate.attention_kernels import declared_attention
-    from pks4.simulate.count_macs import count_on_meta
-    from pks4.simulate.what_ran import forward_seen
+    from pks4.simulate.what_ran import observe_forward
+    from pks4.train.augment import check_task
     from pks4.train.engine import precision
 
-    cell, settings = trial.cell, trial.settings
+    cell, settings = inputs.cell, inputs.settings
     twin, data = image_twin(cell.model), data_of(cell)
-    recipe = _recipe(trial, data)
-    classes = data.classes
-    meta = build(cell, "meta", num_classes=len(classes))
-    clip_macs = count_on_meta(meta, trial.clip("meta", batch=1), backward=True)
-    held_out = data.source(
-        settings["split"]
-    )  # before the training: what is wrong here is told soon
-    image = image_model(trial, twin)
+    recipe, classes = recipe_of(settings), data.classes
+    check_task(recipe, data.task)
+    clip_macs = _clip_macs(inputs, len(classes))
+    held_out = data.source(settings["split"])  # its errors are raised before the training
+    image = image_model(inputs, twin)
     with declared_attention(kernel_on(recipe.device, recipe.precision, settings)) as calls:
         model = build(cell, num_classes=len(classes), seed=settings["seed"])
         model.load_image_weights(image.state)
         model.to(recipe.device)
         with precision(recipe):
-            ran = forward_seen(model, trial.clip(recipe.device, batch=1), calls)
-        ran.check(trial.asked_attention())
-        history = _train(trial, model, recipe, data, clip_macs, image.facts["digest"])
+            ran = observe_forward(model, inputs.clip(recipe.device, batch=1), calls)
+        ran.check(inputs.asked_attention())
+        history = _train(inputs, model, recipe, data, clip_macs, image.facts["digest"])
         with precision(recipe):
-            found = _scored(trial, model, data, held_out)
+            predicted = _scored(inputs, model, data, held_out)
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
-        **_ran(recipe, _sharding(trial)),
+        **_how(recipe, _sharding(inputs)),
         **ran.evidence(),
         **data.evidence(),
         "image_weights": image.facts.get("weights", "stills"),
-        "split": settings["split"],
-        "seed": settings["seed"],
-        "learning_rate": settings["learning_rate"],
+        **{name: settings[name] for name in ("split", "seed", "learning_rate")},
         "recipe": recipe.digest,
         "resumed_at_epoch": history.resumed_at,
-        "alone": cell.alone,  # otherwise its seconds were taken beside another cell
+        "alone": cell.alone,  # otherwise another cell may have run during its seconds
     }
-    task = None if cell.data else cell.task
+    yield from scores(None if cell.data else cell.task, classes, predicted, evidence)
     costs = Costs(history=history, clip_macs=clip_macs, image=image.facts, evidence=evidence)
-    yield from scores(task, classes, found, evidence)
     yield from costs.readings()
-    if settings["curve"]:
-        yield from costs.curve(settings["target_top1"])
+    yield from costs.curve(settings["target_top1"]) if settings["curve"] else ()
 
 
-def _scored(trial: Trial, model: Any, data: Data, source: Any) -> "Predicted":
-    """What the model says of the clips of a source."""
+def _clip_macs(inputs: MeasureInput, classes: int) -> int:
+    """MACs of a training step with one clip, backward included."""
+    from pks4.simulate.count_macs import count_on_meta
+
+    meta = build(inputs.cell, "meta", num_classes=classes)
+    return count_on_meta(meta, inputs.clip("meta", batch=1), backward=True)
+
+
+def _scored(inputs: MeasureInput, model: Any, data: Data, source: Any) -> "Predicted":
+    """The model's predictions for the clips of a source."""
     from pks4.train.predict import predict
 
-    settings = trial.settings
+    settings = inputs.settings
     return predict(
         model, source, data.batch, workers=settings["workers"], max_bad=settings["max_bad"]
     )
 
 
 def _train(
-    trial: Trial, model: Any, recipe: "Recipe", data: Data, clip_macs: int, image: str
+    inputs: MeasureInput, model: Any, recipe: "Recipe", data: Data, clip_macs: int, image: str
 ) -> "History":
-    """Train on the train split, with the checkpoint of an earlier try where there is one."""
+    """Train on the train split, from the checkpoint of an earlier try if there is one."""
     from pks4.train.engine import Options, fit
     from pks4.train.score import top1
 
-    val = data.source("val") if trial.settings["curve"] else None
+    val = data.source("val") if inputs.settings["curve"] else None
 
     def validate(model: Any) -> float:
-        found = _scored(trial, model, data, val)
-        return top1(found.scores, found.label).value
+        predicted = _scored(inputs, model, data, val)
+        return top1(predicted.scores, predicted.label).value
 
     options = Options(
         after_epoch=validate if val is not None else None,
-        saved=trial.scratch / "training.pt" if trial.scratch else None,
+        saved=inputs.scratch / "training.pt" if inputs.scratch else None,
         about={**data.about(), "image model": image},
         clip_macs=clip_macs,
         classes=len(data.classes),
-        max_bad=trial.settings["max_bad"],
-        sharding=_sharding(trial),
+        max_bad=inputs.settings["max_bad"],
+        sharding=_sharding(inputs),
     )
     if data.mirrors:
-        recipe = replace(recipe, flip=False)  # a second mirror would not ask for the class
-    return fit(model, data.source("train", training=True), recipe, trial.progress, options)
+        recipe = replace(recipe, flip=False)  # the engine's flip ignores the class
+    return fit(model, data.source("train", training=True), recipe, inputs.progress, options)
 
 
-def _recipe(trial: Trial, data: Data) -> "Recipe":
-    """The recipe in the settings; it never flips what flipping would relabel."""
-    from pks4.train.augment import check_task
+def recipe_of(settings: Mapping[str, Any]) -> "Recipe":
+    """The recipe in the settings of this measure."""
     from pks4.train.recipe import Recipe
 
-    names = [field.name for field in fields(Recipe)]
-    recipe = Recipe.of({name: trial.settings[name] for name in names})
-    check_task(recipe, data.task)
-    return recipe
+    return Recipe.of({field.name: settings[field.name] for field in fields(Recipe)})
 
 
-def _sharding(trial: Trial) -> str:
-    """The setting; a run that began before there was one resumes without."""
-    return str(trial.settings.get("sharding", SETTINGS["sharding"]))
+def _sharding(inputs: MeasureInput) -> str:
+    """The setting; runs from before it existed resume without sharding."""
+    return str(inputs.settings.get("sharding", SETTINGS["sharding"]))
 
 
-def _ran(recipe: "Recipe", sharding: str) -> dict[str, Any]:
-    """Where and how the training ran."""
+def _how(recipe: "Recipe", sharding: str) -> dict[str, Any]:
+    """Device, precision and processes of the training."""
     import torch
     from accelerate import PartialState
 

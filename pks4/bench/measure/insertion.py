@@ -1,14 +1,14 @@
 """Identity at insertion: logits of a backbone with a fresh PKS4 module against those without it.
 
-Each backbone is a timm model with random weights, to which the module is added as `plug_in` does;
-then the module is taken out and the same clip goes through again. 0 is equal to the bit.
+Each backbone is a timm model with random weights. `plug_in` adds the module, a clip goes through,
+the module is removed, and the same clip goes through again. 0 means bitwise equal.
 """
 
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
@@ -26,23 +26,23 @@ SETTINGS = {
 CLASSES = 5
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
-    """Insert into each backbone in turn; a backbone that does not take it fails the measure."""
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
+    """Insert into each backbone in turn; a backbone that refuses the module fails the measure."""
     import torch
 
     from pks4.method.options import Options
 
-    if trial.cell.model != "pks4":
-        raise UserError(f"model {trial.cell.model!r} is no module to insert; only pks4 is")
+    if inputs.cell.model != "pks4":
+        raise UserError(f"model {inputs.cell.model!r} is no module to insert; only pks4 is")
     known = {field.name for field in fields(Options)}
-    options = {k: v for k, v in trial.cell.options.items() if k in known}
-    found, names = {}, trial.settings["backbones"]
+    options = {k: v for k, v in inputs.cell.options.items() if k in known}
+    differences, names = {}, inputs.settings["backbones"]
     for number, name in enumerate(names, 1):
-        found[name] = _difference(name, trial.cell.frames, options)
-        trial.progress(number, len(names), name)
+        differences[name] = _difference(name, inputs.cell.frames, options)
+        inputs.progress(number, len(names), name)
     yield Reading(
         metric="insertion_difference",
-        value=max(found.values()),
+        value=max(differences.values()),
         unit="1",
         kind="exact",
         evidence={
@@ -52,12 +52,12 @@ def measure(trial: Trial) -> Iterator[Reading]:
             "dtype": "float32",
             "threads": torch.get_num_threads(),
         },
-        detail={"by_backbone": found},
+        detail={"by_backbone": differences},
     )
 
 
 def _difference(backbone: str, frames: int, options: dict) -> float:
-    """The largest difference of a logit on one random clip."""
+    """The largest absolute difference of a logit on one random clip."""
     import torch
 
     from pks4.method.video import plug_in

@@ -1,25 +1,30 @@
-"""Parameters: all of them, and those that are trained."""
+"""Parameters: all of them, and those that are trained.
+
+    params_total       every parameter of the contestant: backbone, temporal part, classifier
+    params_trainable   those with `requires_grad`, as the contestant's options leave them; a frozen
+                       backbone does not count
+
+Both are numbers of values (unit "1") and exact. They are counted on meta tensors, so no weights are
+made, and they do not depend on the seed. Rule: a parameter that several layers share counts once;
+buffers, such as the statistics of a batch norm, are no parameters. The number of classes is the
+grid's `num_classes`, so totals compare with a paper's only at the same number.
+"""
 
 from collections.abc import Iterator
+from functools import partial
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
 METRICS = ("params_total", "params_trainable")
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Count on meta tensors; a parameter used twice counts once."""
-    parameters = list(trial.build("meta").parameters())
+    parameters = list(inputs.build("meta").parameters())  # torch yields a shared one once
+    trained = [p for p in parameters if p.requires_grad]
+
     evidence = {"how": "counted", "rule": "unique parameters", "device": "meta"}
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    yield Reading(
-        metric="params_total",
-        value=sum(p.numel() for p in parameters),
-        unit="1",
-        kind="exact",
-        evidence=evidence,
-    )
-    yield Reading(
-        metric="params_trainable", value=trained, unit="1", kind="exact", evidence=evidence
-    )
+    reading = partial(Reading, unit="1", kind="exact", evidence=evidence)
+    yield reading(metric="params_total", value=sum(p.numel() for p in parameters))
+    yield reading(metric="params_trainable", value=sum(p.numel() for p in trained))

@@ -1,58 +1,54 @@
-"""Real peak of a training step on this machine, beside the simulated one and their ratio.
+"""Real peak of a training step on this machine, and its ratio to the simulated peak.
 
-A fresh process does two steps of AdamW; the second counts. On a CPU it is resident memory above the
-libraries, on CUDA what PyTorch allocated at most. See `pks4.bench.measure.parts.real_memory`.
+A fresh process does two steps of AdamW; the second counts. On a CPU the peak is resident memory
+above the libraries, on CUDA the most that PyTorch allocated (`bench/measure/parts/real_memory.py`).
 """
 
 from collections.abc import Iterator
+from functools import partial
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.process import child
 from pks4.bench.records.record import Reading
 
 ALONE = True
 RUNS = True  # computes on this machine
 METRICS = ("step_peak_measured_bytes", "step_peak_ratio")
-SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's own
+SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's default
 THREADS = 1
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
-    """Measure, simulate the same step, and put both side by side."""
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
+    """Measure a step, simulate the same step, and give their ratio."""
     from pks4.bench.measure.parts.real_memory import TAMED
     from pks4.simulate.step_memory import simulate
     from pks4.simulate.targets import target_of
 
-    where = target_of(trial.settings)
-    job = {
-        "cell": trial.cell.model_dump(),
-        "settings": trial.settings,
-        "threads": THREADS,
-    }
-    (found,) = child.session("pks4.bench.measure.parts.real_memory", job, TAMED)
-    simulated = simulate(trial.build("meta"), trial.clip("meta"), where).memory.peak
+    where = target_of(inputs.settings)
+    job = {"cell": inputs.cell.model_dump(), "settings": inputs.settings, "threads": THREADS}
+    (measured,) = child.session("pks4.bench.measure.parts.real_memory", job, TAMED)
+    simulated = simulate(inputs.build("meta"), inputs.clip("meta"), where).memory.peak
     evidence = {
         **where.evidence(),
         "how": "measured",
         "rule": "peak_memory/v1",
-        "device": trial.settings["device"],
+        "device": inputs.settings["device"],
         "threads": THREADS,
-        **found.pop("ran"),
+        **measured.pop("ran"),
     }
-    ratio = found["peak"] / simulated
-    yield Reading(
+    ratio = measured["peak"] / simulated
+    noisy = partial(Reading, kind="noisy")
+    yield noisy(
         metric="step_peak_measured_bytes",
-        value=found["peak"],
+        value=measured["peak"],
         unit="B",
-        kind="noisy",
         evidence=evidence,
-        detail={**found, "simulated": simulated, "measured_over_simulated": ratio},
+        detail={**measured, "simulated": simulated, "measured_over_simulated": ratio},
     )
-    yield Reading(
+    yield noisy(
         metric="step_peak_ratio",
         value=ratio,
         unit="1",
-        kind="noisy",
         evidence={**evidence, "reference": "step_memory/v1"},
         detail={"simulated": simulated},
     )

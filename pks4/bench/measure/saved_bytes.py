@@ -1,16 +1,16 @@
 """Activation memory: bytes kept for backward, by module class and stage, without a GPU.
 
-Every tensor that autograd keeps is noted once per storage; parameters, buffers and the input do
-not count. On fake tensors with a declared attention kernel this equals a real run to the byte,
-under autocast too, whose copies of weights count. A kernel's own workspace and what backward
-allocates for a moment are not in this number.
+Every storage that autograd keeps counts once; parameters, buffers and the clip do not count. On
+fake tensors with a declared attention kernel the number equals that of a real run to the byte, also
+under autocast, whose copies of weights count. Workspace of a kernel and temporary memory of the
+backward are not included.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.simulate.saved_bytes import Kept, saved_bytes
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 METRICS = ("saved_bytes",)
 SETTINGS = {
     "target": "cpu-fp32",
-    "kernel": "",  # "math" keeps scores; "": the target's
-    "check_up_to": 8,  # frames of a cell that is checked against a real run
-    "check_frames": 2,  # of that run; it is at tiny scale,
-    "check_whole": False,  # or else the cell itself
+    "kernel": "",  # "math" keeps scores; "": the target's default
+    "check_up_to": 8,  # cells of up to so many frames are checked against a real run
+    "check_frames": 2,  # frames of that run, which is at tiny scale
+    "check_whole": False,  # run the cell itself instead
 }
 RULE = "saved_bytes/v1"
 
 
 class Disagreement(Exception):
-    """A simulated run keeps other bytes than a real one."""
+    """A simulated run and a real one keep different bytes."""
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
-    """Run one forward on fake tensors and add up what is kept; check a small one against reality.
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
+    """Run one forward on fake tensors, add up the kept bytes, and check them against a real run.
 
-    In cells of up to `check_up_to` frames, where the target is a CPU, the same contestant is run
-    for real, small or as it is, and must keep the same to the byte.
+    The check is done in cells of up to `check_up_to` frames where the target is a CPU: the same
+    contestant, small or as it is, must keep the same bytes in a real run.
     """
     from pks4.simulate.targets import target
 
-    where = target(trial.settings["target"], trial.settings["kernel"])
-    kept = simulated(trial, where)
-    kept.ran.check(trial.asked_attention())
-    checked = where.rules == "cpu" and trial.cell.frames <= trial.settings["check_up_to"]
-    check = _cross_check(trial, where) if checked else None
+    where = target(inputs.settings["target"], inputs.settings["kernel"])
+    kept = simulated(inputs, where)
+    kept.ran.check(inputs.asked_attention())
+    checked = where.rules == "cpu" and inputs.cell.frames <= inputs.settings["check_up_to"]
+    check = _cross_check(inputs, where) if checked else None
     yield Reading(
         metric="saved_bytes",
         value=kept.by_class.total(),
@@ -66,30 +66,33 @@ def measure(trial: Trial) -> Iterator[Reading]:
     )
 
 
-def simulated(trial: Trial, where: "Target") -> Kept:
-    """A forward of the trial's model on a target, on fake tensors."""
-    from pks4.simulate.targets import standing_on
+def simulated(inputs: MeasureInput, where: "Target") -> Kept:
+    """A forward of a cell's contestant on a target, on fake tensors."""
+    from pks4.simulate.targets import on_target
 
-    model = trial.build("meta")
-    with standing_on(where, model, trial.clip("meta")) as clip:
-        return saved_bytes(model, clip, where.kernel, trial.stages())
+    model = inputs.build("meta")
+    with on_target(where, model, inputs.clip("meta")) as clip:
+        return saved_bytes(model, clip, where.kernel, inputs.stages())
 
 
-def _cross_check(trial: Trial, where: "Target") -> dict[str, Any]:
-    """A contestant simulated and real, side by side; raises Disagreement where they differ."""
+def _cross_check(inputs: MeasureInput, where: "Target") -> dict[str, Any]:
+    """Compare a simulated run with a real one; raises Disagreement where they differ."""
     import torch
 
-    small = trial if trial.settings["check_whole"] else trial.small(trial.settings["check_frames"])
+    small = (
+        inputs if inputs.settings["check_whole"] else inputs.small(inputs.settings["check_frames"])
+    )
     fake, model, clip = simulated(small, where), small.build(), small.clip()
     with torch.autocast("cpu", torch.bfloat16, enabled=where.dtype == "bfloat16"):
         real = saved_bytes(model, clip, where.kernel, small.stages())
     for name in Kept._fields:
-        said, was = getattr(fake, name), getattr(real, name)
-        if said != was:
+        simulated_bytes, real_bytes = getattr(fake, name), getattr(real, name)
+        if simulated_bytes != real_bytes:
             raise Disagreement(
                 f"bytes kept at {small.cell.scale} scale, {small.cell.frames} frames, {name}: "
-                f"simulated {_apart(said, was)}, real {_apart(was, said)}; is the fake kernel of "
-                "an operator wrong?"
+                f"simulated {_differing(simulated_bytes, real_bytes)}, "
+                f"real {_differing(real_bytes, simulated_bytes)}; "
+                "is the fake kernel of an operator wrong?"
             )
     return {
         "scale": small.cell.scale,
@@ -98,8 +101,8 @@ def _cross_check(trial: Trial, where: "Target") -> dict[str, Any]:
     }
 
 
-def _apart(said: Any, other: Any) -> Any:
-    """What of a count is not as in the other."""
-    if not isinstance(said, Counter):
-        return said
-    return {k: said[k] for k in sorted({*said, *other}) if said[k] != other[k]}
+def _differing(count: Any, other: Any) -> Any:
+    """The entries of a count that differ from the other's."""
+    if not isinstance(count, Counter):
+        return count
+    return {k: count[k] for k in sorted({*count, *other}) if count[k] != other[k]}

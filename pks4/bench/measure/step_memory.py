@@ -1,41 +1,36 @@
 """Peak memory of a training step, simulated: weights, moments, activations, gradients and the rest.
 
-AdamW's moments are there from the start, as they are from the second step on. Nothing is computed,
-so that a laptop tells what a GPU would hold; what allocators, libraries and kernels add to it comes
-on top (`workspace/v1` says what this project's own operators need).
+AdamW's moments exist from the start, as in every step after the first. Nothing is computed, so a
+laptop can simulate a GPU. Memory that allocators, libraries and kernels add is not included, but
+the workspace of this project's operators is (rule `workspace/v1`).
 """
 
 from collections.abc import Iterator
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
 METRICS = ("step_peak_bytes",)
 SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
 
 
-def measure(trial: Trial) -> Iterator[Reading]:
+def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Simulate one step."""
     from pks4.simulate.step_memory import RULE, simulate
     from pks4.simulate.targets import target
 
-    where = target(trial.settings["target"], trial.settings["kernel"])
-    found, kernel, scan = simulate(trial.build("meta"), trial.clip("meta"), where)
+    where = target(inputs.settings["target"], inputs.settings["kernel"])
+    memory, kernel, scan = simulate(inputs.build("meta"), inputs.clip("meta"), where)
     yield Reading(
         metric="step_peak_bytes",
-        value=found.peak,
+        value=memory.peak,
         unit="B",
         kind="exact",
-        evidence={
-            **where.evidence(),
-            "rule": RULE,
-            "kernel": kernel,
-            "scan_backend": scan,
-        },
+        evidence={**where.evidence(), "rule": RULE, "kernel": kernel, "scan_backend": scan},
         detail={
-            "parts": found.parts,
-            "phase": found.phase,
-            "after_forward": found.after_forward,
-            "batch": trial.cell.batch,
+            "parts": memory.parts,
+            "phase": memory.phase,
+            "after_forward": memory.after_forward,
+            "batch": inputs.cell.batch,
         },
     )

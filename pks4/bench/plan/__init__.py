@@ -1,1 +1,9 @@
-"""From a suite file to cells: contestants x frames x seeds, checked before anything runs."""
+"""From a suite file to cells: contestants x frames x seeds, checked before anything runs.
+
+suite.py         a suite as its TOML file says
+user_inputs.py   what a suite leaves to its user
+recipes.py       training recipes by name, and the variants of a search
+plan.py          suite and inputs -> cells
+cell.py          one cell
+shard.py         the part of a plan that one machine runs
+"""

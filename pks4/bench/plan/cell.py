@@ -1,4 +1,4 @@
-""" """
+"""A cell: one (contestant, frames, seed) of a grid, the unit that a child process measures."""
 
 import re
 from typing import Any

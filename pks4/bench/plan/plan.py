@@ -1,4 +1,4 @@
-"""The plan: a suite becomes cells, one per contestant, number of frames and seed, before it runs.
+"""The plan: a suite becomes cells, one per contestant, number of frames and seed.
 
 Every model, measure, option and setting that the suite names is checked here against the catalogue,
 so that a run does not fail an hour later on a typing mistake.
@@ -11,7 +11,7 @@ from pks4.bench.contestants import catalogue
 from pks4.bench.plan import recipes
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.suite import Contestant, Grid, Suite
-from pks4.bench.plan.user_inputs import NOTHING, Given, filled, with_weights
+from pks4.bench.plan.user_inputs import NO_INPUTS, UserInputs, grid_with_data, with_weights
 from pks4.data.kinetic_digits.tasks import MIN_FRAMES
 from pks4.errors import UserError, unknown_name
 from pks4.train.recipe import check_sharding
@@ -22,54 +22,42 @@ OF_AN_INDEX = (
 )  # fmt: skip
 
 
-def plan(suite: Suite, device: str | None = None, given: Given = NOTHING) -> list[Cell]:
-    """All cells of a suite, in the order in which they are to run.
+def plan(suite: Suite, inputs: UserInputs = NO_INPUTS) -> list[Cell]:
+    """All cells of a suite, with what its user named, in the order in which they are to run.
 
-    A grid's first seed comes whole before its second, so that a run that is stopped compares.
-    `device`: where measures that compute for real are to do so, whatever the suite says. `given`:
-    what the suite leaves to its user.
+    All cells of a grid's first seed come before those of its second, so that a run that is stopped
+    early can be compared.
     """
-    known_models, known_measures = catalogue.models(), catalogue.measures()
-    by_label = {c.label: c for c in suite.contestants}
+    models, measures = catalogue.models(), catalogue.measures()
     for contestant in suite.contestants:
-        recipe = known_measures["accuracy"].facts["SETTINGS"]
-        own = recipes.of(contestant)
-        _only_known(f"contestant {contestant.label!r}: recipe key", own, recipe)
+        where = f"contestant {contestant.label!r}: recipe key"
+        _only_known(where, recipes.of(contestant), measures["accuracy"].facts["SETTINGS"])
     cells = []
-    for grid in (filled(grid, given) for grid in suite.grids):
-        for name in grid.measures:
-            catalogue.find("measure", name, known_measures)
-        _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
-        _check_data(grid)
-        labels = grid.contestants or list(by_label)
-        _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
-        _check_seeds(grid, [by_label[label] for label in labels])
+    for grid in (grid_with_data(grid, inputs) for grid in suite.grids):
+        contestants = _checked(grid, suite, measures)
         seeds: list[int | None] = [*grid.seeds] or [None]
         for seed in seeds:
-            for contestant in (c for label in labels for c in _variants(grid, by_label[label])):
-                entry = catalogue.find("model", contestant.model, known_models)
+            for contestant in (c for each in contestants for c in _variants(grid, each)):
+                entry = catalogue.find("model", contestant.model, models)
                 for frames in grid.frames:
-                    cell = _cell(grid, contestant, entry, frames, known_measures, given)
-                    cells.append(cell if seed is None else _seeded(cell, seed))
-    return cells if device is None else _on_device(cells, device)
-
-
-def _on_device(cells: list[Cell], device: str) -> list[Cell]:
-    """The cells with every measure that knows devices put on this one."""
-    if not any("device" in own for cell in cells for own in cell.settings.values()):
+                    cells.append(_cell(grid, contestant, entry, frames, seed, measures, inputs))
+    if inputs.device and not any("device" in s for c in cells for s in c.settings.values()):
         raise UserError("no measure of this suite computes on a device; leave --device out")
-    return [
-        cell.model_copy(
-            update={
-                "settings": {
-                    name: own | ({"device": device} if "device" in own else {})
-                    for name, own in cell.settings.items()
-                },
-                "alone": cell.alone or (device == "cuda" and "accuracy" in cell.settings),
-            }
-        )
-        for cell in cells
-    ]
+    return cells
+
+
+def _checked(grid: Grid, suite: Suite, measures: dict[str, catalogue.Entry]) -> list[Contestant]:
+    """The contestants of a grid; raises UserError for what does not fit together."""
+    for name in grid.measures:
+        catalogue.find("measure", name, measures)
+    _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
+    _check_data(grid)
+    by_label = {c.label: c for c in suite.contestants}
+    labels = grid.contestants or list(by_label)
+    _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
+    contestants = [by_label[label] for label in labels]
+    _check_seeds(grid, contestants)
+    return contestants
 
 
 def _check_data(grid: Grid) -> None:
@@ -84,10 +72,6 @@ def _check_data(grid: Grid) -> None:
         raise UserError(f'{where}: accuracy needs a task; add task = "temporal", or data = FOLDER')
     if grid.search and not learns:
         raise UserError(f"{where}: search varies the accuracy's recipe; add that measure")
-
-
-def _variants(grid: Grid, contestant: Contestant) -> list[Contestant]:
-    return [one for one, _ in recipes.variants(grid, contestant)] if grid.search else [contestant]
 
 
 def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:
@@ -106,11 +90,8 @@ def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:
             )
 
 
-def _seeded(cell: Cell, seed: int) -> Cell:
-    """The cell with this seed, under an id of its own."""
-    accuracy = {**cell.settings["accuracy"], "seed": seed}
-    settings = {**cell.settings, "accuracy": accuracy}
-    return cell.model_copy(update={"id": f"{cell.id}/seed{seed}", "settings": settings})
+def _variants(grid: Grid, contestant: Contestant) -> list[Contestant]:
+    return [v for v, _ in recipes.variants(grid, contestant)] if grid.search else [contestant]
 
 
 def _cell(
@@ -118,8 +99,9 @@ def _cell(
     contestant: Contestant,
     entry: catalogue.Entry,
     frames: int,
-    measures: dict,
-    given: Given,
+    seed: int | None,
+    measures: dict[str, catalogue.Entry],
+    inputs: UserInputs,
 ) -> Cell:
     scales = entry.facts.get("SCALES", {})
     if grid.scale not in scales:
@@ -128,14 +110,18 @@ def _cell(
     if entry.options is not None:
         _only_known(f"contestant {contestant.label!r}: option", options, entry.options)
     settings = {name: _settings(grid, contestant, measures[name]) for name in grid.measures}
-    if "accuracy" in settings:
-        _check_length(grid, settings["accuracy"])
-        _check_ranks(grid, settings["accuracy"])
-        settings["accuracy"] = with_weights(
-            contestant.label, entry.name, settings["accuracy"], given
-        )
+    if accuracy := settings.get("accuracy"):
+        _check_training(grid, accuracy)
+        accuracy = with_weights(contestant.label, entry.name, accuracy, inputs)
+        settings["accuracy"] = accuracy if seed is None else {**accuracy, "seed": seed}
+    alone = any(measures[name].facts.get("ALONE") for name in grid.measures) or _takes_all(settings)
+    if inputs.device:
+        settings = {
+            name: values | ({"device": inputs.device} if "device" in values else {})
+            for name, values in settings.items()
+        }
     return Cell(
-        id=f"{grid.name}/{contestant.label}/t{frames}",
+        id=f"{grid.name}/{contestant.label}/t{frames}{'' if seed is None else f'/seed{seed}'}",
         grid=grid.name,
         label=contestant.label,
         title=contestant.title or contestant.label,
@@ -151,27 +137,23 @@ def _cell(
         measures=grid.measures,
         settings=settings,
         time_limit_seconds=grid.time_limit_seconds,
-        alone=any(measures[name].facts.get("ALONE", False) for name in grid.measures)
-        or _takes_all(settings.get("accuracy", {})),
+        alone=alone or _takes_all(settings),
     )
 
 
-def _takes_all(accuracy: dict[str, Any]) -> bool:
-    """Whether a training takes what cells beside it would need: a GPU, or several cores."""
+def _takes_all(settings: dict[str, dict[str, Any]]) -> bool:
+    """Whether a training takes what other cells would need: a GPU, or several cores."""
+    accuracy = settings.get("accuracy", {})
     return bool(accuracy) and (accuracy["device"] == "cuda" or accuracy["processes"] > 1)
 
 
-def _check_length(grid: Grid, accuracy: dict[str, Any]) -> None:
-    """Raise where a task's clips are too short to mean anything."""
+def _check_training(grid: Grid, accuracy: dict[str, Any]) -> None:
+    """Raise if a task's clips are too short to mean anything, or for an unknown sharding."""
     if grid.task and accuracy["clip_frames"] < MIN_FRAMES[grid.task]:
         raise UserError(
             f"grid {grid.name!r}: task {grid.task!r} needs clip_frames of "
             f"{MIN_FRAMES[grid.task]} or more, got {accuracy['clip_frames']}"
         )
-
-
-def _check_ranks(grid: Grid, accuracy: dict[str, Any]) -> None:
-    """Raise where a training is to be sharded in a way that there is not."""
     try:
         check_sharding(accuracy["sharding"], accuracy["processes"])
     except UserError as error:
@@ -181,23 +163,22 @@ def _check_ranks(grid: Grid, accuracy: dict[str, Any]) -> None:
 def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> dict[str, Any]:
     """A measure's settings: its defaults, then the grid's, then the contestant's recipe."""
     defaults = measure.facts.get("SETTINGS", {})
-    given = dict(grid.settings.get(measure.name, {}))
+    changed = dict(grid.settings.get(measure.name, {}))
     if measure.name == "accuracy":
-        given |= recipes.of(contestant)
+        changed |= recipes.of(contestant)
     where = f"grid {grid.name!r}, measure {measure.name!r}"
-    _only_known(f"{where}: setting", given, defaults)
-    for key, value in given.items():
-        _same_kind(
-            f"{where}: {key}", value, defaults[key], key in measure.facts.get("MAY_BE_ZERO", ())
-        )
-    return {**defaults, **given}
+    _only_known(f"{where}: setting", changed, defaults)
+    may_be_zero = measure.facts.get("MAY_BE_ZERO", ())
+    for key, value in changed.items():
+        _same_kind(f"{where}: {key}", value, defaults[key], key in may_be_zero)
+    return {**defaults, **changed}
 
 
-def _same_kind(where: str, value: Any, default: Any, may_be_zero: bool = False) -> None:
+def _same_kind(where: str, value: Any, default: Any, may_be_zero: bool) -> None:
     """Raise unless value has the default's kind and, where that is positive, is positive too.
 
-    A whole number may stand for a real one; seeds and the like, 0 by default, may be 0, and so
-    may what the measure names in MAY_BE_ZERO.
+    A whole number may stand for a real one. Seeds and the like, 0 by default, may be 0, and so may
+    what the measure names in MAY_BE_ZERO.
     """
     wanted = (int, float) if isinstance(default, float) else type(default)
     if default is not None and (

@@ -1,8 +1,7 @@
-"""Recipes by name, FILE/TABLE: suites/recipes/FILE.toml holds [TABLE.recipe] and where it is from.
+"""Recipes by name, FILE/TABLE: suites/recipes/FILE.toml holds [TABLE.recipe] and its source.
 
-`published` holds what papers and their code state, no more; the others were chosen by a search,
-`search = { learning_rate = [1e-3, 3e-3] }` of a grid, which has each contestant once with every
-combination.
+`published` holds only what papers and their code state. The other files were chosen by a search:
+with `search = { learning_rate = [1e-3, 3e-3] }` a grid has each contestant once per combination.
 """
 
 import re
@@ -19,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def folder() -> Path:
-    """Where recipes are."""
+    """The folder of recipes."""
     return catalogue.root() / "suites" / "recipes"
 
 
@@ -49,16 +48,16 @@ def of(contestant: Contestant) -> dict[str, Any]:
 
 def variants(grid: Grid, contestant: Contestant) -> list[tuple[Contestant, dict[str, Any]]]:
     """A contestant with each combination of the grid's search, and that combination."""
-    found = []
+    pairs = []
     for values in product(*grid.search.values()):
         chosen = dict(zip(grid.search, values, strict=True))
-        told = ", ".join(f"{key} {value}" for key, value in chosen.items())
-        one = contestant.model_copy(
+        text = ", ".join(f"{key} {value}" for key, value in chosen.items())
+        variant = contestant.model_copy(
             update={
                 "label": "-".join([contestant.label, *map(str, values)]),
-                "title": f"{contestant.title or contestant.label}, {told}",
+                "title": f"{contestant.title or contestant.label}, {text}",
                 "recipe": of(contestant) | chosen,
             }
         )
-        found.append((one, chosen))
-    return found
+        pairs.append((variant, chosen))
+    return pairs

@@ -1,7 +1,7 @@
-"""Shards: a plan dealt out to several machines, each cell by its id alone.
+"""Shards: a plan split over several machines, each cell by its id alone.
 
-A cell's shard is a hash of its id, so that every host deals alike without a word between them, and
-a cell that is added to a suite moves no other. Shards are of about, not exactly, the same size.
+A cell's shard is a hash of its id. So all hosts agree without any exchange, and a cell that is
+added to a suite moves no other. Shards have about, not exactly, the same size.
 """
 
 import hashlib
@@ -15,23 +15,23 @@ from pks4.errors import UserError
 
 
 class Part(Settings):
-    """What of a plan a run holds, in the header of a run that is not the whole."""
+    """The part of a plan that a run holds, in the header of a run that is not the whole plan."""
 
     shards: list[int]  # from 1
     of: int
     plan: list[str]  # ids of all cells of the whole, in order
 
     def __str__(self) -> str:
-        one = len(self.shards) == 1
-        return f"shard{'' if one else 's'} {', '.join(map(str, self.shards))} of {self.of}"
+        plural = "" if len(self.shards) == 1 else "s"
+        return f"shard{plural} {', '.join(map(str, self.shards))} of {self.of}"
 
     def absent(self) -> dict[int, list[str]]:
         """Shard -> ids of its cells, for each shard with any that the run does not hold."""
-        found: dict[int, list[str]] = {}
+        cells: dict[int, list[str]] = {}
         for cell in self.plan:
             if (number := _number(cell, self.of)) not in self.shards:
-                found.setdefault(number, []).append(cell)
-        return dict(sorted(found.items()))
+                cells.setdefault(number, []).append(cell)
+        return dict(sorted(cells.items()))
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Shard:
         return f"{self.number}/{self.total}"
 
     def of(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Those of the cells that are this shard's, in order."""
+        """The cells of this shard, in order."""
         return [cell for cell in cells if _number(cell.id, self.total) == self.number]
 
     def part(self, cells: Iterable[Cell]) -> Part:
-        """What the header of this shard's run says; `cells`: the whole plan."""
+        """The `part` in the header of this shard's run; `cells`: the whole plan."""
         return Part(shards=[self.number], of=self.total, plan=[cell.id for cell in cells])
 
     def is_all_of(self, part: Part | None) -> bool:
-        """Whether a run with this part is this shard's."""
+        """Whether a run with this part holds this shard and no other."""
         return part is not None and (part.shards, part.of) == ([self.number], self.total)
 
 

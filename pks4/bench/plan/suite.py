@@ -1,8 +1,7 @@
 """A suite: one question, written as TOML, read into frozen settings.
 
-A key that is not known is an error with the near name, never ignored.
-
-TOML as every file of settings is read: a table, or one line that names the file.
+An unknown key is an error that suggests the nearest name; it is never ignored. All TOML files are
+read through `parse`: a file is a table, or the error is one line that names the file.
 """
 
 import tomllib
@@ -17,13 +16,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class Settings(BaseModel):
-    """Frozen settings that know all of their keys."""
+    """Frozen settings; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Contestant(Settings):
-    """One line of the comparison: a model with options, under a label of its own."""
+    """One line of the comparison: a model with options, under a label."""
 
     label: Name
     title: str = ""
@@ -86,7 +85,7 @@ class Suite(Settings):
     as_fast: bool = False  # not for files: the text of a fast run begins with it
 
 
-FAST = "-fast"  # ends the name of a suite as it is run fast, so that runs are not mixed up
+FAST = "-fast"  # ends the name of a suite that runs fast, so that its runs are not mixed up
 
 
 def read_suite(path: Path) -> tuple[Suite, str]:
@@ -122,26 +121,24 @@ def parse_suite(text: str, where: str) -> Suite:
 
 
 def fast_text(text: str) -> str:
-    """The text of a suite that is to be run fast; it says so itself, so that a run can resume."""
+    """The text of a suite that runs fast; the text says so, so that a run can resume."""
     return f"as_fast = true\n{text}"
 
 
 def _hurried(suite: Suite, where: str) -> Suite:
-    """The suite with its `fast` applied, under a name of its own."""
+    """The suite with its `fast` applied, under another name."""
     grids = []
     for grid in suite.grids:
-        given = dict(suite.fast.get(grid.name, {}))
-        if given.pop("skip", False):
+        changes = dict(suite.fast.get(grid.name, {}))
+        if changes.pop("skip", False):
             continue
-        settings = {
-            measure: {
-                **grid.settings.get(measure, {}),
-                **given.get("settings", {}).get(measure, {}),
-            }
-            for measure in {**grid.settings, **given.get("settings", {})}
-        }
+        settings = {**grid.settings}
+        for measure, values in changes.get("settings", {}).items():
+            settings[measure] = {**settings.get(measure, {}), **values}
         try:
-            grids.append(Grid.model_validate({**grid.model_dump(), **given, "settings": settings}))
+            grids.append(
+                Grid.model_validate({**grid.model_dump(), **changes, "settings": settings})
+            )
         except ValidationError as error:
             raise UserError(f"{where}: fast.{grid.name}.{_first_problem(error, Grid)}") from error
     if not grids:
@@ -157,7 +154,7 @@ def _first_problem(error: ValidationError, root: type[Settings] = Suite) -> str:
     """One line for the first problem: where it is, and the near name of an unknown key."""
     problems = error.errors()
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
-    problem = (unknown or problems)[0]  # a misspelt key is also a missing one: tell the cause
+    problem = (unknown or problems)[0]  # a misspelt key is also a missing one: name the cause
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         owner = _MODELS.get(str(problem["loc"][0]), root) if len(problem["loc"]) > 1 else root
@@ -170,7 +167,7 @@ DOTS = 1000  # in a line; what the parser takes for a dotted key grows with the 
 
 
 def text_of(path: Path) -> str:
-    """The text of a file; raises UserError where it is not there or not text."""
+    """The text of a file; raises UserError if it is missing or not text."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -185,5 +182,5 @@ def parse(text: str, where: object) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise UserError(f"{where}: not valid TOML: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits is one, too
+    except ValueError as error:  # also raised for a number of thousands of digits
         raise UserError(f"{where}: not valid TOML: {error}") from error

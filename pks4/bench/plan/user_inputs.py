@@ -1,17 +1,18 @@
-"""What a suite leaves to its user: the folder of a data set, the files of image weights.
+"""What a suite leaves to its user: a device, the folder of a data set, files of image weights.
 
-A grid with `data_set = "kinetics400"` and no `data` asks for the folder of an index; an accuracy
+A grid with `data_set = "kinetics400"` and no `data` asks for the folder of an index. An accuracy
 setting `image_weights = "given"` asks for a file for the contestant's image twin. The command line
-takes them as --data FOLDER and --weights TWIN=FILE.
+takes them as --data FOLDER and --weights TWIN=FILE, and the device as --device.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from pks4.bench.contestants import catalogue
-from pks4.bench.plan.suite import Grid, Suite
+from pks4.bench.plan.suite import Grid, Settings, Suite
 from pks4.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -20,16 +21,18 @@ if TYPE_CHECKING:
 ASKED = "given"  # the value of image_weights that asks for a file
 
 
-@dataclass(frozen=True)
-class Given:
-    """The folder of the index, and image twin -> file; `on_paper`: a plan that needs neither."""
+class UserInputs(Settings):
+    """What the user of a suite named. A run keeps it in its header, and resumes with it."""
 
-    data: Path | None = None
-    weights: dict[str, Path] = field(default_factory=dict)
-    on_paper: bool = False
+    data: Path | None = None  # the folder of an index
+    weights: dict[str, Path] = Field(default_factory=dict)  # image twin -> file
+    device: str | None = None  # of the measures that compute; none: as the suite says
+    on_paper: bool = Field(default=False, exclude=True)  # plan without data and weights
 
     @classmethod
-    def parse(cls, suite: Suite, data: Path | None, weights: Iterable[str]) -> "Given":
+    def parse(
+        cls, suite: Suite, data: Path | None, weights: Iterable[str], device: str | None = None
+    ) -> "UserInputs":
         """From the command line; UserError for what the suite does not ask for or is not there."""
         if data and not any(_asks(grid) for grid in suite.grids):
             raise UserError(
@@ -46,55 +49,65 @@ class Given:
             if not Path(file).is_file():
                 raise UserError(f"--weights {twin}: there is no file {file}")
             files[twin] = Path(file).resolve()
-        return cls(data.resolve() if data else None, files)
+        return cls(data=data.resolve() if data else None, weights=files, device=device)
 
-    @classmethod
-    def of(cls, cells: Iterable["Cell"]) -> "Given":
-        """What a run's cells were given."""
-        cells = list(cells)
-        named = [(c.model, c.settings.get("accuracy", {}).get("image_weights", "")) for c in cells]
-        weights = {_twin(model): Path(file) for model, file in named if Path(file).is_absolute()}
-        return cls(next((Path(c.data) for c in cells if c.data), None), weights)
-
-    def but(self, other: "Given") -> "Given":
-        """This, but for what the other names."""
-        return Given(other.data or self.data, {**self.weights, **other.weights})
+    def updated_with(self, other: "UserInputs") -> "UserInputs":
+        """These inputs, replaced by those that the other names."""
+        return UserInputs(
+            data=other.data or self.data,
+            weights={**self.weights, **other.weights},
+            device=other.device or self.device,
+        )
 
 
-NOTHING = Given()
+NO_INPUTS = UserInputs()
 
 
-def filled(grid: Grid, given: Given) -> Grid:
-    """The grid with its data; UserError if it asks and nothing, or another data set, was given."""
-    if not _asks(grid) or (given.on_paper and given.data is None):
+def inputs_of_old_run(cells: Iterable["Cell"]) -> UserInputs:
+    """The inputs of a run from before headers kept them, as its cells show them."""
+    cells = list(cells)
+    named = [(c.model, c.settings.get("accuracy", {}).get("image_weights", "")) for c in cells]
+    devices = {s["device"] for c in cells for s in c.settings.values() if "device" in s}
+    return UserInputs(
+        data=next((Path(c.data) for c in cells if c.data), None),
+        weights={_twin(model): Path(file) for model, file in named if Path(file).is_absolute()},
+        device=next(iter(sorted(devices - {"cpu"})), None),
+    )
+
+
+def grid_with_data(grid: Grid, inputs: UserInputs) -> Grid:
+    """The grid with its data; UserError if it asks for data and gets none, or another data set."""
+    if not _asks(grid) or (inputs.on_paper and inputs.data is None):
         return grid
     where = f"grid {grid.name!r} trains on {grid.data_set}"
-    if given.data is None:
+    if inputs.data is None:
         raise UserError(
             f"{where}: add --data FOLDER, with the index that `pks4-bench data index "
             f"{grid.data_set}` wrote"
         )
     from pks4.data.index_folder import Indexed
 
-    name = Indexed.read(given.data).name
+    name = Indexed.read(inputs.data).name
     if name != grid.data_set:
-        raise UserError(f"{where}; {given.data} is an index of {name}")
-    return grid.model_copy(update={"data": str(given.data)})
+        raise UserError(f"{where}; {inputs.data} is an index of {name}")
+    return grid.model_copy(update={"data": str(inputs.data)})
 
 
-def with_weights(label: str, model: str, accuracy: dict[str, Any], given: Given) -> dict[str, Any]:
+def with_weights(
+    label: str, model: str, accuracy: dict[str, Any], inputs: UserInputs
+) -> dict[str, Any]:
     """A contestant's accuracy settings with the file that they ask for, if they do."""
     if accuracy["image_weights"] != ASKED:
         return accuracy
     twin = _twin(model)
-    if given.on_paper and twin not in given.weights:
+    if twin in inputs.weights:
+        return {**accuracy, "image_weights": str(inputs.weights[twin])}
+    if inputs.on_paper:
         return accuracy
-    if twin not in given.weights:
-        raise UserError(
-            f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "
-            "or set image_weights"
-        )
-    return {**accuracy, "image_weights": str(given.weights[twin])}
+    raise UserError(
+        f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "
+        "or set image_weights"
+    )
 
 
 def _asks(grid: Grid) -> bool:

@@ -1,8 +1,8 @@
-"""Turns on a device: what must be alone holds its lock, so that no two runs time on it together.
+"""Device locks: two runs never time on the same device at the same time.
 
 A lock is a file in a folder of this machine and user, held by flock (filelock), so it ends with its
-process however that ends. It keeps apart cells that must be alone and nothing else: cells of other
-runs that may run beside each other, other users and other programs still disturb.
+process however that ends. It keeps apart only cells that must run alone: cells that may run
+together, other users and other programs still disturb.
 """
 
 import os
@@ -19,68 +19,68 @@ from filelock import FileLock, Timeout
 from pks4.bench.plan.cell import Cell
 from pks4.errors import UserError
 
-FOLDER = "PKS4_LOCKS"  # in the environment: another folder for the locks
+FOLDER = "PKS4_LOCKS"  # environment variable: another folder for the locks
 POLL_SECONDS = 0.2
 
 
 def folder() -> Path:
     """Where the locks lie: the same for all processes of a user, whatever their TMPDIR."""
-    if own := os.environ.get(FOLDER):
-        return Path(own)
+    if chosen := os.environ.get(FOLDER):
+        return Path(chosen)
     if hasattr(os, "getuid"):
         return Path("/tmp") / f"pks4-bench-{os.getuid()}"
     return Path(tempfile.gettempdir()) / "pks4-bench"
 
 
 @contextmanager
-def turn(cell: Cell, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold every device of a cell; `waiting` is told the device if another run has its turn."""
-    with ExitStack() as held:
+def exclusive(cell: Cell, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold every device of a cell; `waiting` gets the device if another run holds it."""
+    with ExitStack() as locks:
         for name, device in sorted(_devices(cell).items()):
-            held.enter_context(holding(name, partial(waiting, device)))
+            locks.enter_context(lock(name, partial(waiting, device)))
         yield
 
 
 @contextmanager
-def holding(name: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold one lock by name; `waiting` is called once if it has to be waited for."""
-    lock = FileLock(_path(name))
+def lock(name: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold one lock by name; `waiting` is called once if another process holds it."""
+    file = FileLock(_path(name))
     try:
         try:
-            lock.acquire(timeout=0)
+            file.acquire(timeout=0)
         except Timeout:
             waiting()
-            lock.acquire(poll_interval=POLL_SECONDS)
+            file.acquire(poll_interval=POLL_SECONDS)
     except OSError as error:
-        raise UserError(f"{lock.lock_file}: no lock can be held there: {error.strerror}; set "
+        raise UserError(f"{file.lock_file}: no lock can be held there: {error.strerror}; set "
                         f"{FOLDER} to a folder of this machine") from error  # fmt: skip
     try:
         yield
     finally:
-        lock.release()
+        file.release()
 
 
 def cpu() -> str:
-    """The name of this host's CPU among the locks."""
+    """The name of the lock of this host's CPU."""
     return f"cpu-{socket.gethostname()}"
 
 
 def _devices(cell: Cell) -> dict[str, str]:
-    """Lock -> the device as people call it, for every device that a cell computes on."""
-    found: dict[str, str] = {}
+    """Lock -> CPU or GPU, for every device that a cell computes on."""
+    names: dict[str, str] = {}
     for measure, settings in cell.settings.items():
         if settings.get("device") == "cuda":
             ranks = settings["processes"] if measure == "accuracy" else 1
-            found |= {f"cuda-{gpu}": "GPU" for gpu in _gpus(ranks)}
+            names |= {f"cuda-{gpu}": "GPU" for gpu in _gpus(ranks)}
         elif "device" in settings:
-            found[cpu()] = "CPU"
-    return found or {cpu(): "CPU"}
+            names[cpu()] = "CPU"
+    return names or {cpu(): "CPU"}
 
 
 def _gpus(count: int) -> list[str]:
-    """The first GPUs that this process sees, by UUID; by index where nothing tells the UUID."""
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = [name.strip() for name in seen.split(",")] if seen else [str(n) for n in range(count)]
+    """The first GPUs that this process sees, by UUID, or by index where the UUID is unknown."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    names = [name.strip() for name in visible.split(",")]
     return [_uuid(name) if name.isdigit() else name for name in names[:count]]
 
 

@@ -1,16 +1,17 @@
-"""Reference runs: which run counts for a suite on a kind of machine, and who said so, when and why.
+"""Accepted runs: the run that later runs of a suite on a kind of machine are compared with.
 
-`accepted.jsonl` is a ledger, one acceptance a line, only appended to; the last one of a suite and
-an environment class holds. The runs that it names lie beside each other in `reference/` and are
-never changed: the ledger keeps their hash.
+`accepted.jsonl` is a ledger with one acceptance a line: which run, by whom, when and why. Lines are
+only appended; the last one of a suite and an environment class counts. The runs are in
+`reference/`, compressed, and never change: the ledger has a hash of each.
 
-An environment class is what a whole run's numbers need in common to be set against each other: the
-system, the CPU as it names itself, its cores, a GPU if there is one, and the version of PyTorch.
-Exact numbers alone need only PyTorch and the path in their own evidence (`compare_keys`); so where
-a class has no reference, one of another machine with the same PyTorch still serves for those.
+An environment class is what whole runs must share to be compared: the system, the name of the CPU,
+its cores, a GPU if there is one, and the version of PyTorch. Exact numbers need only PyTorch and
+the path in their evidence (`same_case.py`). So where a class has no accepted run, one of another
+machine with the same PyTorch serves for those.
 """
 
 import getpass
+import gzip
 import hashlib
 import subprocess
 from collections.abc import Iterable
@@ -37,11 +38,11 @@ class Acceptance(Settings):
     suite: str
     environment_class: str
     run: str
-    sha256: str  # of the run's file
+    sha256: str  # of the run's file as it was accepted, uncompressed
     who: str
     when: str
     reason: str
-    replaces: str | None  # the reference before
+    replaces: str | None  # the accepted run before
 
 
 def environment_class(source: Provenance) -> str:
@@ -58,7 +59,7 @@ def ledger(results: Path) -> tuple[list[Acceptance], list[str]]:
 
 
 def gaps(run: RunFile) -> list[str]:
-    """What a run measured without a number to hold to: failed measures, times of void sessions."""
+    """Where a run has no number to compare with: failed measures, times of void sessions."""
     failed = [f"{r.cell} {r.measure}: {r.status}" for r in run.records if r.status != "ok"]
     void = [f"{r.cell} {r.metric}: void" for r in run.records if r.void]
     return [*failed, *void]
@@ -67,28 +68,28 @@ def gaps(run: RunFile) -> list[str]:
 def accept(
     run: RunFile, reason: str, results: Path, who: str = "", *, with_gaps: bool = False
 ) -> Acceptance:
-    """Make a run the reference of its suite and class: keep its file, add a line to the ledger.
+    """Accept a run for its suite and class: keep its file, add a line to the ledger.
 
-    Raises UserError for a run that nobody could repeat or that is not whole, without a reason, and
-    for one that has `gaps` unless they are meant.
+    Raises UserError without a reason, for a run that is not whole or that nobody could repeat, and
+    for a run with `gaps` unless `with_gaps`.
     """
     if not reason.strip():
         raise UserError('--reason is empty; say why the numbers may change: --reason "…"')
     _check_sound(run)
     known, _ = ledger(results)
     where = environment_class(run.header)
-    content = run.path.read_bytes()
+    content = run_file.content(run.path)
     digest = hashlib.sha256(content).hexdigest()
     before = current(known, run.header.suite, where)
     if before and (before.run, before.sha256) == (run.header.run, digest):
         raise UserError(f"{run.header.run}: is the reference of {run.header.suite!r} already")
-    found = gaps(run)
-    if found and not with_gaps:
+    missing = gaps(run)
+    if missing and not with_gaps:
         raise UserError(
-            f"{run.header.run}: has {units.some(found, 'gap')}, to which no later run can be held; "
-            "measure it again, or add --with-gaps"
+            f"{run.header.run}: has {units.some(missing, 'gap')}, to which no later run can be "
+            "held; measure it again, or add --with-gaps"
         )
-    _keep(content, results / "reference" / f"{run.header.run}.jsonl")
+    _keep(content, results / "reference" / f"{run.header.run}.jsonl.gz")
     entry = Acceptance(
         suite=run.header.suite,
         environment_class=where,
@@ -107,36 +108,37 @@ def accept(
 
 def current(known: Iterable[Acceptance], suite: str, where: str) -> Acceptance | None:
     """The acceptance that holds for a suite and an environment class."""
-    own = [a for a in known if (a.suite, a.environment_class) == (suite, where)]
-    return own[-1] if own else None
+    matching = [a for a in known if (a.suite, a.environment_class) == (suite, where)]
+    return matching[-1] if matching else None
 
 
 def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
-    """The reference run to set this run against, and a note where it is of another class."""
+    """The accepted run to compare this run with, and a note if it is of another class."""
     known, _ = ledger(results)
     suite, where = run.header.suite, environment_class(run.header)
-    found, note = current(known, suite, where), ""
-    if found is None:
+    entry, note = current(known, suite, where), ""
+    if entry is None:
         torch = where.rpartition(", ")[2]
-        near = [a for a in known if a.suite == suite and a.environment_class.endswith(torch)]
+        of_suite = [a for a in known if a.suite == suite]
+        near = [a for a in of_suite if a.environment_class.endswith(torch)]
         if not near:
-            there = sorted({a.environment_class for a in known if a.suite == suite})
+            there = "; ".join(sorted({a.environment_class for a in of_suite})) or "none"
             raise UserError(
-                f"no reference run of {suite!r} for {where}; there are: "
-                f'{"; ".join(there) or "none"}. Make one: pks4-bench accept RUN --reason "…"'
+                f"no reference run of {suite!r} for {where}; there are: {there}. "
+                'Make one: pks4-bench accept RUN --reason "…"'
             )
-        found = near[-1]
-        note = f"no reference of this machine; {found.run} is of {found.environment_class}"
-    return accepted_run(found, results), note
+        entry = near[-1]
+        note = f"no reference of this machine; {entry.run} is of {entry.environment_class}"
+    return accepted_run(entry, results), note
 
 
 def accepted_run(entry: Acceptance, results: Path) -> RunFile:
     """The run that an acceptance names. Raises UserError if its file is not as it was."""
-    path = results / "reference" / f"{entry.run}.jsonl"
-    run = run_file.read(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
+    paths = [results / "reference" / f"{entry.run}{ending}" for ending in run_file.ENDINGS]
+    path = next((path for path in paths if path.exists()), paths[-1])
+    if hashlib.sha256(run_file.content(path)).hexdigest() != entry.sha256:
         raise UserError(f"{path}: is not as it was when it was accepted; restore it from git")
-    return run
+    return run_file.read(path)
 
 
 def _check_sound(run: RunFile) -> None:
@@ -159,18 +161,18 @@ def _check_sound(run: RunFile) -> None:
 
 
 def _keep(content: bytes, path: Path) -> None:
-    """Put a run's file there; one that is there must be the same."""
+    """Write a run's file, compressed; a file that exists must hold the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("xb") as file:
-            file.write(content)
+            file.write(gzip.compress(content, mtime=0))  # no time: equal runs give equal files
     except FileExistsError:
-        if path.read_bytes() != content:
+        if run_file.content(path) != content:
             raise UserError(f"{path}: is there with other content; it is not overwritten") from None
 
 
 def _who() -> str:
-    """Who works here, as git knows them, else as the system does."""
+    """The user's name by git, else by the system."""
     try:
         done = subprocess.run(
             ["git", "var", "GIT_AUTHOR_IDENT"],

@@ -1,4 +1,4 @@
-"""The machine and the code behind a number: found once a run, written into every record."""
+"""The code and the machine behind a number."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ PACKAGES = (
     "accelerate", "av", "decord", "scikit-learn", "scipy", "numba", "llvmlite", "mamba-ssm",
 )  # fmt: skip
 
-CODE = ("pks4", "baselines", "suites", "pyproject.toml")  # what a number rests on
+CODE = ("pks4", "baselines", "suites", "pyproject.toml")  # what a number depends on
 
 
 def versions() -> dict[str, str]:
@@ -30,9 +30,9 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether any file that a number rests on differs from it.
+    """The checkout's commit, and whether any file that a number depends on differs from it.
 
-    None, None outside a checkout of this project's own.
+    None, None outside a checkout of this project.
     """
     if not catalogue.is_checkout():
         return None, None
@@ -43,7 +43,7 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def provenance() -> Provenance:
-    """Everything that a record says of code and machine."""
+    """The code and machine as records state them."""
     head, dirty = commit()
     return Provenance(versions=versions(), commit=head, dirty=dirty, environment=_machine())
 

@@ -1,4 +1,4 @@
-"""How a number came about: its formula or samples, what ran, the code and the machine."""
+"""How a number was obtained: its formula or samples, what ran, the code and the machine."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,24 +19,24 @@ LONGEST = 12  # items of a list or a mapping that are shown
 
 
 def find(run: RunFile, cell: str, metric: str) -> Record:
-    """The record of a metric in a cell; raises UserError with the near names, or why it failed."""
+    """The record of a metric in a cell. Raises UserError with near names, or why it failed."""
     cells = [c.id for c in run.header.cells]
     if cell not in cells:
         listing = f"pks4-bench status {run.header.run}"
         raise UserError(unknown_of_many("cell", cell, cells, listing))
-    there = {r.metric: r for r in run.records if r.cell == cell}
-    if metric in there:
-        return there[metric]
+    records = {r.metric: r for r in run.records if r.cell == cell}
+    if metric in records:
+        return records[metric]
     known = catalogue.measures()
     for r in run.records:
-        gives = known[r.measure].facts.get("METRICS", ()) if r.measure in known else ()
-        if r.cell == cell and r.status != "ok" and metric in gives:
+        metrics = known[r.measure].facts.get("METRICS", ()) if r.measure in known else ()
+        if r.cell == cell and r.status != "ok" and metric in metrics:
             raise UserError(f"{cell} has no {metric!r}: {r.measure} {r.status}: {r.reason}")
-    raise UserError(unknown_name(f"metric of {cell}", metric, there))
+    raise UserError(unknown_name(f"metric of {cell}", metric, records))
 
 
 def explain(record: Record) -> dict[str, list[tuple[str, str]]]:
-    """Sections of (what, text), in the order in which a reader asks."""
+    """Sections of (name, text), in the order in which a reader asks."""
     value = "none"
     if record.value is not None:
         share = record.kind == "sampled" and record.unit == "1"
@@ -49,37 +49,33 @@ def explain(record: Record) -> dict[str, list[tuple[str, str]]]:
     if record.reason:
         number.append(("reason", record.reason))
     measure = catalogue.measures().get(record.measure)
-    how = _lines(record.evidence)
-    if measure:
-        how.insert(0, ("measure", measure.summary))
-    contestant = [
-        ("model", f"{record.title} ({record.model}, {record.family})"),
-        ("options", _told(record.options)),
-        ("at", f"{record.scale} scale, {record.frames} frames, batch {record.batch}"),
-    ]
-    code = [
-        ("commit", f"{record.commit or 'none'}{', with changes' if record.dirty else ''}"),
-        ("versions", _told(record.versions)),
-    ]
-    machine = _lines(record.environment)
-    machine.append(("taken", f"{record.created}, {record.seconds:.3g} s for the whole measure"))
     return {
         "number": number,
-        "of": contestant,
-        "how": how,
+        "of": [
+            ("model", f"{record.title} ({record.model}, {record.family})"),
+            ("options", _words(record.options)),
+            ("at", f"{record.scale} scale, {record.frames} frames, batch {record.batch}"),
+        ],
+        "how": [*([("measure", measure.summary)] if measure else []), *_lines(record.evidence)],
         "made of": _lines(record.detail),
-        "code": code,
-        "machine": machine,
+        "code": [
+            ("commit", f"{record.commit or 'none'}{', with changes' if record.dirty else ''}"),
+            ("versions", _words(record.versions)),
+        ],
+        "machine": [
+            *_lines(record.environment),
+            ("taken", f"{record.created}, {record.seconds:.3g} s for the whole measure"),
+        ],
     }
 
 
 def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A line for each fact that says something: no empty text, list or mapping, and no null."""
-    return [(name, _told(x)) for name, x in facts.items() if x not in (None, "", [], {})]
+    """A line for each fact that is not empty and not null."""
+    return [(name, _words(x)) for name, x in facts.items() if x not in (None, "", [], {})]
 
 
-def _told(x: Any) -> str:
-    """A value in one line; long ones are cut, and say so."""
+def _words(x: Any) -> str:
+    """A value in one line; a long one is cut, with a note."""
     if isinstance(x, dict):
         return _cut([f"{k} = {_inside(v)}" for k, v in x.items()])
     if isinstance(x, list | tuple):
@@ -92,8 +88,8 @@ def _told(x: Any) -> str:
 
 
 def _inside(x: Any) -> str:
-    """A value that is a part of another: several in brackets."""
-    return f"({_told(x)})" if isinstance(x, dict | list | tuple) else _told(x)
+    """A value inside another: several in brackets."""
+    return f"({_words(x)})" if isinstance(x, dict | list | tuple) else _words(x)
 
 
 def _cut(parts: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where the command line looks for suites and runs. Part of the CLI room."""
+"""Where suites are looked for, and where runs lie."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from pks4.errors import UserError
 def suite_named(name: str, own_models: Sequence[Path] = (), fast: bool = False) -> tuple[Any, str]:
     """A suite by name, or from a file that ends in .toml, with its text.
 
-    Models of the user's own become contestants of it. `fast`: as its table `fast` says.
+    `own_models`, the user's files, become contestants. `fast`: as the table `fast` says.
     """
     from pks4.bench.plan.suite import fast_text, parse_suite, read_suite, with_contestants
 
@@ -28,19 +28,19 @@ def suite_named(name: str, own_models: Sequence[Path] = (), fast: bool = False) 
 
 
 def suite_file(name: str) -> Path:
-    """The file of a suite by name; a name that ends in .toml is the file's."""
+    """The file of a suite by name; a name that ends in .toml is a file."""
     return (
         Path(name) if name.endswith(".toml") else catalogue.find("suite", name, catalogue.suites())
     )
 
 
 def base() -> Path:
-    """The checkout, or where the command was called."""
+    """The checkout, or the current folder."""
     return catalogue.root() if catalogue.is_checkout() else Path.cwd()
 
 
 def results_folder() -> Path:
-    """Where runs and the ledger of accepted references are."""
+    """Where runs and the ledger of accepted runs are."""
     return base() / "results"
 
 

@@ -1,7 +1,7 @@
-"""Runs of one plan joined into one: parts from several machines, or all shards of a suite.
+"""Joins runs of one suite: parts from several machines, or its shards.
 
-A number counts once, the first given, and stands before a failure of its measure. Every record
-keeps the code and the machine that it names.
+Of several values of a number the first counts; a number takes precedence over a failure of its
+measure. Every record keeps its code and machine.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 from pks4.bench import units
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.shard import Part
-from pks4.bench.records.record import Record, RunHeader, standing
+from pks4.bench.records.record import Record, RunHeader, without_retried
 from pks4.bench.records.run_file import RunFile, Writer, read
 from pks4.errors import UserError
 
@@ -18,9 +18,9 @@ from pks4.errors import UserError
 def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
     """Join runs of one suite and plan into a new file.
 
-    Returns the new run, and a line for each number that two runs have with different values and
-    for each shard that is not there. Raises UserError for runs of different suites, shards of
-    different code or plans, a cell that is planned in two ways, or if the file is there.
+    Returns the new run, and a line for each number with different values and for each absent
+    shard. Raises UserError for runs of different suites, shards of different code or plans, a cell
+    that is planned in two ways, and a file that exists.
     """
     if path.exists():
         raise UserError(f"{path}: is there already; evidence is not overwritten, name a new file")
@@ -33,9 +33,9 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
         if cells.setdefault(cell.id, cell) != cell:
             raise UserError(f"{cell.id}: is planned differently in two of the runs; merge neither")
     part, notes = _joined(headers)
-    if parts := [header.part for header in headers if header.part]:
-        cells = {name: cells[name] for name in [*parts[0].plan, *cells] if name in cells}
-    kept, differing = _first_of_each(standing([r for run in runs for r in run.records]))
+    if plans := [header.part.plan for header in headers if header.part]:
+        cells = {name: cells[name] for name in [*plans[0], *cells] if name in cells}
+    kept, differing = _first_of_each(without_retried([r for run in runs for r in run.records]))
     header = headers[0].model_copy(
         update={"run": path.stem, "cells": list(cells.values()), "part": part}
     )
@@ -46,37 +46,40 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
 
 
 def _joined(headers: Sequence[RunHeader]) -> tuple[Part | None, list[str]]:
-    """What of the plan they hold together, None for the whole; and what is to be said of it."""
+    """The part of the plan that they hold together, None for the whole; and notes on it."""
     notes = []
-    if len({(*sorted(header.versions.items()),) for header in headers}) > 1:
+    if any(header.versions != headers[0].versions for header in headers):
         notes.append("versions: not the same in all of the runs; each record names its own")
     parts = [header.part for header in headers if header.part]
-    if len(parts) < len(headers):  # one of them is a whole run
+    if len(parts) < len(headers):  # one is a whole run
         return None, notes
     suite = headers[0].suite
-    for what, found in (
+    for fact, values in (
         ("code", {f"{h.commit or 'unknown'}{', changed' if h.dirty else ''}" for h in headers}),
         ("versions of pks4-bench", {h.versions.get("pks4-bench", "unknown") for h in headers}),
         ("numbers of shards", {str(part.of) for part in parts}),
     ):
-        if len(found) > 1:
-            raise UserError(f"shards of {suite!r} of different {what} do not merge: "
-                            f"{'; '.join(sorted(found))}")  # fmt: skip
-    if len({h.suite_text for h in headers}) > 1 or len({tuple(p.plan) for p in parts}) > 1:
+        if len(values) > 1:
+            raise UserError(f"shards of {suite!r} of different {fact} do not merge: "
+                            f"{'; '.join(sorted(values))}")  # fmt: skip
+    if (
+        len({(header.suite_text, *part.plan) for header, part in zip(headers, parts, strict=True)})
+        > 1
+    ):
         raise UserError(f"shards of {suite!r} were planned differently; run all on one suite file")
     numbers = sorted({n for part in parts for n in part.shards})
-    part = parts[0].model_copy(update={"shards": numbers})
-    absent = part.absent()
-    for number, cells in absent.items():
-        notes.append(
-            f"shard {number}/{part.of} is not among them, with {units.some(cells, 'cell')}: "
-            f"pks4-bench run {suite} --shard {number}/{part.of}"
-        )
-    return part if absent else None, notes
+    joined = parts[0].model_copy(update={"shards": numbers})
+    absent = joined.absent()
+    notes += [
+        f"shard {number}/{joined.of} is not among them, with {units.some(cells, 'cell')}: "
+        f"pks4-bench run {suite} --shard {number}/{joined.of}"
+        for number, cells in absent.items()
+    ]
+    return joined if absent else None, notes
 
 
 def _first_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Each number once, and a line for each that differs."""
+    """Each number once, and a line for each with different values."""
     done = {(r.cell, r.measure) for r in records if r.status == "ok"}
     kept: dict[tuple[str, ...], Record] = {}
     notes = []

@@ -1,30 +1,30 @@
-"""Records: every number with its evidence, one JSON object a line.
+"""Records: every number with its unit, its evidence, and the code and machine behind it.
 
-A run's file begins with a `RunHeader` and goes on with `Record`s. A record stands alone: it holds
-its value and unit, how it came about, and where. Schema version 1; `results/README.md` tells the
-fields.
+A run has a `RunHeader` and `Record`s. `lines.py` says how a file holds them, `results/README.md`
+what each field means.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.shard import Part
 from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.errors import TRY_AGAIN
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 2
 Kind = Literal["exact", "noisy", "sampled"]
 Status = Literal["ok", "failed", "oom", "timeout"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a measure yields: one number, how it came about, and what stands behind it."""
+    """What a measure yields: one number, how it was obtained, and the data behind it."""
 
     metric: str
     value: int | float
@@ -44,24 +44,23 @@ class Provenance(Settings):
 
 
 class RunHeader(Provenance):
-    """First line of a run's file: the suite as it was, and its plan."""
+    """The suite as it was when the run began, and the plan."""
 
     type: Literal["run"] = "run"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     run: str
     suite: str
     suite_text: str
     created: str
     cells: list[Cell]
     part: Part | None = None  # of the plan, where this run is not the whole of it
+    inputs: UserInputs | None = None  # of the user; a run from before they were kept has none
 
 
-class Record(Provenance):
+class Measurement(Settings):
     """One number, or one failure, of one cell."""
 
     type: Literal["record"] = "record"
-    schema_version: Literal[1] = 1
-    run: str
     cell: str
     grid: str
     label: str
@@ -86,9 +85,15 @@ class Record(Provenance):
     created: str
     seconds: float  # that the measure took, all its parts together
 
+
+class Record(Measurement, Provenance):
+    """A measurement with the run, code and machine that it comes from."""
+
+    run: str
+
     @property
     def again(self) -> bool:
-        """Whether it is a failure that a resumed run tries again, such as for a full disk."""
+        """Whether it is a failure that a resumed run retries, such as for a full disk."""
         return self.status != "ok" and TRY_AGAIN.items() <= self.detail.items()
 
     @property
@@ -98,13 +103,13 @@ class Record(Provenance):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What a run holds once: cell, measure, metric; each try where it is to be tried again."""
-        one = self.cell, self.measure, self.metric
-        return (*one, self.created) if self.again else one
+        """What a run holds once: cell, measure, metric; of a failure to retry, each try."""
+        name = self.cell, self.measure, self.metric
+        return (*name, self.created) if self.again else name
 
 
-def standing(records: Sequence[Record]) -> list[Record]:
-    """The records without failures that were tried again since, in their order."""
+def without_retried(records: Sequence[Record]) -> list[Record]:
+    """The records in their order, without failures that were retried."""
     settled = {(r.cell, r.measure) for r in records if not r.again}
     last = {(r.cell, r.measure): r for r in records}
     return [
@@ -114,18 +119,8 @@ def standing(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a line of a run's file: a header or a record, told apart by `type`."""
-    line = Annotated[RunHeader | Record, Field(discriminator="type")]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"A line of a run of pks4-bench, schema version {SCHEMA_VERSION}",
-        **TypeAdapter(line).json_schema(),
-    }
-
-
 def records_of(event: dict[str, Any], cell: Cell, source: Provenance, run: str) -> list[Record]:
-    """What a worker's last event about a measure is in a run: its numbers, or its failure."""
+    """The records of a worker's last event about a measure: its numbers, or its failure."""
     shared = {
         **source.model_dump(include=set(Provenance.model_fields)),
         **cell.model_dump(include=set(Record.model_fields) & set(Cell.model_fields)),
@@ -144,5 +139,5 @@ def records_of(event: dict[str, Any], cell: Cell, source: Provenance, run: str) 
 
 
 def stamp(when: datetime) -> str:
-    """A time as records and headers have it."""
+    """A time in the format of records and headers."""
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")

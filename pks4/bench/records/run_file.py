@@ -1,20 +1,24 @@
-"""Runs on disk: one JSONL file a run, only ever appended to, read with tolerance for a torn end.
+"""Runs on disk: one JSONL file a run. Lines are only ever appended.
 
 A process may die in the middle of a line. The next writer ends that line and goes on below it; a
-reader reports it and keeps the rest. A record that is there twice counts once, the first; a failure
-that was to be tried again does not count once it was.
-Several processes and hosts may use one folder: a file is made by one of them and written by one at
-a time.
+reader reports it and keeps the rest. Of duplicate records the first counts. A failure marked for
+retry is dropped as soon as the retry is recorded.
+Several processes and hosts may use one folder: one of them makes a file, and one at a time writes
+it. A file that is done may be compressed with gzip (`.jsonl.gz`): it is read, not written.
 """
 
 import contextlib
+import gzip
 import itertools
 import json
 import os
 import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 try:
     import fcntl
@@ -22,19 +26,18 @@ except ImportError:  # not on Windows; there two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 from pks4.bench.plan.suite import Settings
-from pks4.bench.records.record import Record, RunHeader, standing
+from pks4.bench.records.lines import Shared
+from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, without_retried
 from pks4.errors import UserError, unknown_of_many
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Line = TypeVar("Line", bound=Settings)
-PATIENCE = 0.2  # seconds: longer than a look at who holds a file takes, see `is_held`
+ENDINGS = (".jsonl", ".jsonl.gz")  # of the files of runs
+PATIENCE = 0.2  # seconds to wait for a lock; `is_held` holds one for less
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """A run as read: its header, its records, and what could not be read."""
+    """A run as read: its header, its records, and notes on lines that could not be read."""
 
     path: Path
     header: RunHeader
@@ -42,84 +45,91 @@ class RunFile:
     torn: list[str] = field(default_factory=list)
 
     def missing(self) -> dict[str, list[str]]:
-        """Cell id -> measures that have not written all of their records, or are to try again."""
-        seen: dict[tuple[str, str], int] = {}
-        parts: dict[tuple[str, str], int] = {}
-        for r in (r for r in self.records if not r.again):
-            seen[r.cell, r.measure] = seen.get((r.cell, r.measure), 0) + 1
-            parts[r.cell, r.measure] = r.parts
-        left = {}
-        for cell in self.header.cells:
-            todo = [
-                m
-                for m in cell.measures
-                if (cell.id, m) not in parts or seen[cell.id, m] < parts[cell.id, m]
-            ]
-            if todo:
-                left[cell.id] = todo
-        return left
+        """Cell id -> measures without all of their records, or to be retried."""
+        final = [r for r in self.records if not r.again]
+        seen = Counter((r.cell, r.measure) for r in final)
+        parts = {(r.cell, r.measure): r.parts for r in final}
+        left = {
+            cell.id: [m for m in cell.measures if seen[cell.id, m] < parts.get((cell.id, m), 1)]
+            for cell in self.header.cells
+        }
+        return {cell: measures for cell, measures in left.items() if measures}
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, uncompressed."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: is no whole gzip file; restore it") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
+    """The number and content of each line; None where it is no JSON."""
+    for number, line in enumerate(content(path).split(b"\n"), 1):
+        if line.strip():
+            data = None
+            with contextlib.suppress(ValueError, RecursionError):
+                data = json.loads(line)
+            yield number, data
+
+
+def _torn(path: Path, number: int) -> str:
+    return f"{path}: line {number} is torn or foreign and was left out"
 
 
 def read(path: Path) -> RunFile:
     """Read a run's file; raise UserError where it is not one."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    header, records, torn, keys = None, [], [], set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    shared, torn = Shared(), []
+    records: dict[tuple[str, ...], Record] = {}
+    for number, data in _parsed(path):
         try:
-            data = json.loads(line)
-            if header is None:
-                header = RunHeader.model_validate(data)
-                continue
-            record = Record.model_validate(data)
+            if not shared.take(data):
+                record = shared.record(data)
+                records.setdefault(record.key, record)
         except (ValueError, RecursionError) as error:
-            if header is None:
+            if shared.header is None:
                 raise UserError(
                     f"{path}: line {number} is not the header of a run; is this a "
                     "results file of pks4-bench?"
                 ) from error
-            torn.append(f"{path}: line {number} is torn or foreign and was left out")
-            continue
-        if record.key not in keys:
-            keys.add(record.key)
-            records.append(record)
-    if header is None:
+            torn.append(_torn(path, number))
+    if shared.header is None:
         raise UserError(f"{path}: empty; there is no run in it")
-    return RunFile(path, header, standing(records), torn)
+    return RunFile(path, shared.header, without_retried(list(records.values())), torn)
 
 
 def entries(path: Path, kind: type[Line]) -> tuple[list[Line], list[str]]:
-    """The lines of a ledger in order, and what could not be read; none where there is no file."""
+    """The lines of a ledger, and notes on those that could not be read; none without a file."""
     found, torn = [], []
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, data in _parsed(path) if path.exists() else ():
         try:
-            found.append(kind.model_validate(json.loads(line)))
-        except (ValueError, RecursionError):
-            torn.append(f"{path}: line {number} is torn or foreign and was left out")
+            found.append(kind.model_validate(data))
+        except ValueError:
+            torn.append(_torn(path, number))
     return found, torn
 
 
 class Taken(UserError):
-    """A file that was to be new is there already."""
+    """A new file's name is taken."""
 
 
 class Writer:
     """Appends lines to a run's file, each batch in one write, on disk before it returns.
 
-    Only one process at a time may hold a run's file for writing; `new` refuses one that exists.
-    `patience`: seconds to wait for one that holds it.
+    Only one process at a time may hold a run's file for writing. `new`: refuse a file that exists.
+    `patience`: seconds to wait for a process that holds it.
     """
 
     def __init__(self, path: Path, *, new: bool = False, patience: float = PATIENCE) -> None:
+        if path.suffix == ".gz":
+            raise UserError(f"{path}: a compressed run is not written to; gunzip it first")
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (os.O_EXCL if new else 0)
         self.path = path
+        self._shared: Shared | None = None  # None: not known
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, flags, 0o644)
@@ -159,8 +169,27 @@ class Writer:
                 ) from error
 
     def append(self, *entries: Settings) -> None:
-        """Write entries, one line each."""
-        self._write("".join(entry.model_dump_json() + "\n" for entry in entries).encode())
+        """Write entries, one line each, after the shared lines that they need."""
+        shared, self._shared = self._shared or self._known(), None
+        lines: list[Settings] = []
+        for entry in entries:
+            if isinstance(entry, Record):
+                lines += shared.lines(entry)
+                continue
+            if isinstance(entry, RunHeader):
+                entry = entry.model_copy(update={"schema_version": SCHEMA_VERSION})
+                shared.begin(entry)
+            lines.append(entry)
+        self._write("".join(line.model_dump_json() + "\n" for line in lines).encode())
+        self._shared = shared  # all of them are on disk
+
+    def _known(self) -> Shared:
+        """The shared lines that the file has."""
+        shared = Shared()
+        for _, data in _parsed(self.path):
+            with contextlib.suppress(ValueError, RecursionError):
+                shared.take(data)
+        return shared
 
     def _write(self, data: bytes) -> None:
         try:
@@ -179,9 +208,9 @@ class Writer:
 
 
 def begin(folder: Path, header: RunHeader) -> tuple[Path, RunHeader]:
-    """Write the header of a new run; the file, and the header with the name that it got.
+    """Write the header of a new run; gives the file, and the header with the final name.
 
-    Where another process or host took the name in the same second, -2, -3 and so on follow it.
+    If another process or host took the name in the same second, -2, -3 and so on are added.
     """
     for number in itertools.count(1):
         name = header.run if number == 1 else f"{header.run}-{number}"
@@ -214,10 +243,15 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def name_of(path: Path) -> str:
+    """The name of the run in a file."""
+    return path.name.removesuffix(".gz").removesuffix(".jsonl")
+
+
 def runs(folder: Path) -> list[Path]:
-    """Files of runs in a folder, the last written to at the end; not those just being made."""
+    """Files of runs in a folder, the last written at the end; not those without a header yet."""
     found = []
-    for path in folder.glob("*.jsonl"):
+    for path in (path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
         with contextlib.suppress(FileNotFoundError):  # removed since
             status = path.stat()
             if status.st_size:
@@ -226,24 +260,14 @@ def runs(folder: Path) -> list[Path]:
 
 
 def find_run(name: str, folders: list[Path]) -> Path:
-    """A run by path, by name, or `latest`: the last written to of the first folder with any."""
+    """A run by path, by name, or `latest`: the last written of the first folder with any."""
     path = Path(name)
-    if path.suffix == ".jsonl":
+    if name.endswith(ENDINGS):
         return path
-    there = [runs(folder) for folder in folders]
-    found = {p.stem: p for paths in there for p in paths}
-    if name == "latest" and found:
-        return next(paths[-1] for paths in there if paths)
-    if name not in found:
-        raise UserError(unknown_of_many("run", name, sorted(found), "pks4-bench list runs"))
-    return found[name]
-
-
-def frame(records: list[Record]) -> "pd.DataFrame":
-    """Records as a table, one column a field."""
-    import pandas as pd
-
-    columns = list(Record.model_fields)
-    table = pd.DataFrame([r.model_dump() for r in records], columns=columns)
-    exact = pd.Series([r.value for r in records], dtype=object)  # integers above 2^53 stay exact
-    return table.assign(value=exact)
+    listed = [runs(folder) for folder in folders]
+    named = {name_of(path): path for paths in listed for path in paths}
+    if name == "latest" and named:
+        return next(paths[-1] for paths in listed if paths)
+    if name not in named:
+        raise UserError(unknown_of_many("run", name, sorted(named), "pks4-bench list runs"))
+    return named[name]

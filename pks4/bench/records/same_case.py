@@ -1,10 +1,10 @@
 """The case behind a number: what two records must share before their values may be compared.
 
 A case is the contestant with its options, the cell's sizes, the measure's complete settings, how
-the number came about (rule, target, kernel, scan backend, data …) and the version of PyTorch.
-Numbers of a noisy measure ask for the same machine too. Where cases differ, a difference of values
-says nothing about the code: it is "not comparable", and the fact that differs is named. A setting
-that a run did not know yet counts as the default: a change of what is measured has a new rule.
+the number was obtained (rule, target, kernel, scan backend, data …) and the version of PyTorch.
+Noisy numbers need the same machine too. Where cases differ, a difference of values says nothing
+about the code: it is "not comparable", and the differing fact is named. A setting that an older run
+lacks counts as the default, because a change of what is measured has a new rule.
 """
 
 from collections.abc import Mapping
@@ -51,10 +51,10 @@ def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[str]:
         if isinstance(old, dict) and isinstance(new, dict):
             found += [f"{name}.{line}" for line in differences(old, new)]
         else:
-            found.append(f"{name}: {_told(name, base)} → {_told(name, head)}")
+            found.append(f"{name}: {_words(name, base)} → {_words(name, head)}")
     return found
 
 
-def _told(name: str, facts: Mapping[str, Any]) -> str:
-    """A fact as text; one that is an empty text is seen."""
+def _words(name: str, facts: Mapping[str, Any]) -> str:
+    """A fact as text; an empty text in quotes."""
     return repr(facts[name]) if facts.get(name) == "" else str(facts.get(name, "none"))

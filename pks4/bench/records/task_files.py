@@ -1,8 +1,8 @@
-"""What the tasks of a run write, each into a file of its own, and its way into the run's file.
+"""The files of a run's tasks, and the way of their records into the run's file.
 
-Beside `RUN.jsonl` lies the folder `RUN.tasks`. `CELL.jsonl` in it is a run of that cell alone, so
-that tasks on several hosts never write to one file; `jobs.jsonl` holds one submission a line, and
-`log` what the tasks print. What they wrote is appended to the run's file, each record once.
+Next to `RUN.jsonl` lies the folder `RUN.tasks`. Its `CELL.jsonl` is a run of that cell alone, so
+that tasks on several hosts never write to one file. Its `jobs.jsonl` holds one submission a line,
+its `log` what the tasks print. Each record of a task is appended to the run's file once.
 """
 
 import os
@@ -16,20 +16,21 @@ from pks4.bench.records.record import Record
 from pks4.bench.records.run_file import RunFile
 
 
-class Job(Settings):
-    """One line of jobs.jsonl: a cell as it was handed to an executor."""
+class Submission(Settings):
+    """One line of jobs.jsonl: a cell that was submitted to an executor."""
 
     cell: str
     executor: str
-    job: str  # the executor's own id
+    job: str  # the executor's id
     submitted: str
 
 
-class Tasks:
+class TaskFiles:
     """The folder of a run's tasks."""
 
     def __init__(self, run: Path) -> None:
         self.run, self.folder = run, run.with_suffix(".tasks")
+        self._ledger = self.folder / "jobs.jsonl"
 
     @property
     def log(self) -> Path:
@@ -41,7 +42,7 @@ class Tasks:
         return self.folder / f"{cell.file_stem}.jsonl"
 
     def begin(self, run: RunFile, cells: Iterable[Cell]) -> None:
-        """Make the results files that are not there yet, each with its header or not at all."""
+        """Write the results files that are not there yet, each with its header or not at all."""
         for cell in (cell for cell in cells if not self.file(cell).exists()):
             draft = self.file(cell).with_suffix(".draft")
             draft.unlink(missing_ok=True)
@@ -50,38 +51,34 @@ class Tasks:
             writer.close()
             draft.replace(self.file(cell))
 
-    def submitted(self, jobs: Sequence[Job]) -> None:
-        """Note what was handed over."""
+    def submitted(self, submissions: Sequence[Submission]) -> None:
+        """Append what was submitted."""
         writer = run_file.Writer(self._ledger)
-        writer.append(*jobs)
+        writer.append(*submissions)
         writer.close()
 
-    def jobs(self) -> dict[str, Job]:
+    def submissions(self) -> dict[str, Submission]:
         """Cell id -> its last submission; a line that was cut is left out."""
-        return {job.cell: job for job in run_file.entries(self._ledger, Job)[0]}
-
-    @property
-    def _ledger(self) -> Path:
-        return self.folder / "jobs.jsonl"
+        return {line.cell: line for line in run_file.entries(self._ledger, Submission)[0]}
 
 
-class Gathering:
-    """A run's file, open for writing, into which its tasks' records go as they come."""
+class TaskCollector:
+    """A run's file, open for writing, to which the records of its tasks are appended."""
 
     def __init__(self, path: Path) -> None:
         self.writer = run_file.Writer(path)
-        self.run, self.tasks = run_file.read(path), Tasks(path)
+        self.run, self.tasks = run_file.read(path), TaskFiles(path)
         self.known = {r.key for r in self.run.records}
         self.sizes: dict[Path, int] = {}
 
-    def __enter__(self) -> "Gathering":
+    def __enter__(self) -> "TaskCollector":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.writer.close()
 
-    def look(self) -> list[Record]:
-        """Append what the tasks have written since the last look; the new records."""
+    def collect(self) -> list[Record]:
+        """Append what the tasks have written since the last call; returns the new records."""
         new: list[Record] = []
         for cell in self.run.header.cells:
             path = self.tasks.file(cell)
@@ -94,9 +91,9 @@ class Gathering:
         return new
 
     def _has_grown(self, path: Path) -> bool:
-        """Whether a file is larger than at the last look."""
+        """Whether a file is larger than at the last call."""
         try:
-            with path.open("rb") as file:  # NFS tells the size anew to whoever opens
+            with path.open("rb") as file:  # NFS gives a file's new size to whoever opens it
                 size = os.fstat(file.fileno()).st_size
         except FileNotFoundError:
             return False

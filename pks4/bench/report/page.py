@@ -8,10 +8,11 @@ is escaped.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,16 +20,31 @@ from markupsafe import Markup
 from pks4.bench import units
 from pks4.bench.report import summary
 from pks4.bench.report.figures import common, palette
-from pks4.bench.report.tables.table import Entry
-from pks4.bench.view.view import FAMILIES
-
-if TYPE_CHECKING:
-    from pks4.bench.report.contents import Report
+from pks4.bench.report.figures.common import Omitted, Picture
+from pks4.bench.report.findings.sentences import Finding
+from pks4.bench.report.tables.accepted_run import AcceptedComparison
+from pks4.bench.table import Table, TableCell
+from pks4.bench.view.view import FAMILIES, View
 
 _GLYPHS = dict(zip(FAMILIES, "◆●■▲✖", strict=True))
 
 
-def page(report: "Report") -> str:
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that a report says, before it becomes files."""
+
+    view: View
+    torn: Sequence[str]
+    claims: Table
+    caveats: Table  # of the claims
+    tables: Sequence[Table]
+    pictures: Sequence[Picture]
+    omitted: Sequence[Omitted]
+    findings: Sequence[Finding]
+    accepted: AcceptedComparison | None = None
+
+
+def page(report: Report) -> str:
     """The report as one HTML file."""
     environment = Environment(
         loader=PackageLoader("pks4.bench.report", "templates"),
@@ -62,29 +78,29 @@ def facts(header: Mapping[str, Any]) -> dict[str, str]:
     commit = header.get("commit") or "not known"
     machine = dict(header.get("environment") or {})
     memory = machine.pop("memory_bytes", None)
-    told = {
+    return {
         "suite": str(header.get("suite")),
         "run": str(header.get("run")),
         "created": str(header.get("created")),
         "commit": f"{commit}{state[header.get('dirty')]}",
         "versions": _compact(header.get("versions") or {}),
+        **{key: _compact(value) for key, value in machine.items()},
+        **({"memory": units.quantity(memory, "B")} if memory else {}),
     }
-    told |= {key: _compact(value) for key, value in machine.items()}
-    return told | ({"memory": units.quantity(memory, "B")} if memory else {})
 
 
-def sort_value(entry: Entry) -> str | None:
-    """The number that a field of a numeric column is sorted by; None where its text is that number.
+def sort_value(cell: TableCell) -> str | None:
+    """The number that a cell of a numeric column is sorted by; None where its text is that number.
 
-    Also None for a field without a number, which sorts last.
+    Also None for a cell without a number, which sorts last.
     """
-    value = entry.value
+    value = cell.value
     if isinstance(value, str):  # an exact fraction, or words
         try:
             value = float(Fraction(value))
         except ValueError:
             return None
-    return None if value is None or str(value) == entry.text else str(value)
+    return None if value is None or str(value) == cell.text else str(value)
 
 
 def _compact(value: Any) -> str:

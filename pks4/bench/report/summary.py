@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pks4.bench import units
 from pks4.bench.report.figures.common import Picture
 from pks4.bench.report.findings.sentences import Finding
-from pks4.bench.report.tables.table import Table, escape
+from pks4.bench.table import Table
+from pks4.bench.table import escape_markdown as escape
 from pks4.bench.view.view import View
 
 RECONSTRUCTION = (
@@ -15,7 +16,7 @@ RECONSTRUCTION = (
 _IN_FULL = (
     "headline", "fit", "published", "time", "accuracy", "convergence", "failures", "reference",
 )  # fmt: skip
-_IF_SHORT = ("accuracy_differences", "accuracy_frames")  # in full up to so many lines, else linked
+_IF_SHORT = ("accuracy_differences", "accuracy_frames")  # in full up to so many rows, else linked
 _LONGEST = 48
 
 
@@ -36,21 +37,24 @@ def statement(view: View) -> str:
 
 
 def markdown(
-    view: View, found: Sequence[Finding], made: Sequence[Table], pictures: Sequence[Picture]
+    view: View,
+    findings: Sequence[Finding],
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
 ) -> str:
-    """The summary as Markdown, with links to the tables and figures beside it."""
+    """The summary as Markdown, with links to tables and figures."""
     lines = [f"# {escape(str(view.header.get('run')))}", "", escape(statement(view)), ""]
     lines += [f"> {RECONSTRUCTION}", ""]
-    lines += [one.markdown() for one in made if one.name in ("claims", "caveats") and one.lines]
+    lines += [t.markdown() for t in tables if t.name in ("claims", "caveats") and t.rows]
     lines += ["## What this run shows", ""]
-    lines += [f"- **{one.topic}.** {escape(one.words)}" for one in found]
+    lines += [f"- **{one.topic}.** {escape(one.words)}" for one in findings]
     lines.append("")
     for picture in pictures:
         plot = picture.plot
         lines += [f"![{escape(plot.alt)}](figures/{plot.name}.svg)", "", escape(plot.caption), ""]
-    for table in made:
-        short = table.name in _IF_SHORT and len(table.lines) <= _LONGEST
-        if table.lines and (short or table.name in _IN_FULL):
+    for table in tables:
+        short = table.name in _IF_SHORT and len(table.rows) <= _LONGEST
+        if table.rows and (short or table.name in _IN_FULL):
             lines += [table.markdown()]
-    links = ", ".join(f"[{t.name}](tables/{t.name}.csv)" for t in made)
+    links = ", ".join(f"[{t.name}](tables/{t.name}.csv)" for t in tables)
     return "\n".join([*lines, f"Tables with raw SI values: {links}.", ""])

@@ -1,33 +1,28 @@
-"""A memory limit for what really runs: predicted before, enforced while it runs.
+"""A memory limit for measures that compute: predicted before they run, enforced while they run.
 
 A measure whose file says `RUNS = True` computes on this machine. Under a limit its training step is
-simulated first; if that alone is above the limit it is not run. Otherwise the limit is put on the
-data segment of the process, so that an allocation beyond it is an error that can be caught.
+simulated first; if the step alone is above the limit, the measure does not run. Otherwise the limit
+is set on the data segment of the process, so that an allocation beyond it raises an error.
 """
 
 from pathlib import Path
 
 from pks4.bench import units
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 
 
 class AboveLimit(Exception):
     """A cell that is predicted to need more memory than it may have."""
 
 
-def predicted(trial: Trial) -> int:
-    """Bytes of a training step of this cell, at the batch that it trains with."""
+def check(inputs: MeasureInput, limit: int) -> int:
+    """Predicted bytes of a training step of this cell; raises AboveLimit if above the limit."""
     from pks4.simulate.step_memory import simulate
     from pks4.simulate.targets import target
 
-    batch = trial.settings.get("batch_size", trial.cell.batch)
-    clip = trial.clip("meta", batch=batch)
-    return simulate(trial.build("meta"), clip, target("cpu-fp32")).memory.peak
-
-
-def check(trial: Trial, limit: int) -> int:
-    """The predicted need; raises AboveLimit if it is more than the limit."""
-    need = predicted(trial)
+    batch = inputs.settings.get("batch_size", inputs.cell.batch)
+    clip = inputs.clip("meta", batch=batch)
+    need = simulate(inputs.build("meta"), clip, target("cpu-fp32")).memory.peak
     if need > limit:
         raise AboveLimit(
             f"oom (predicted): a training step needs {units.quantity(need, 'B')}, above the limit "

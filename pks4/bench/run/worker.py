@@ -1,66 +1,56 @@
-"""The child process: one cell, its measures one after another, each on a freshly built model.
+"""The worker, a child process: the measures of one cell, each on a freshly built model."""
 
-Its job and its events go through `pks4.bench.process.child`.
-"""
-
-import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
 from pks4.bench import units
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
 from pks4.bench.records.record import Reading
 from pks4.bench.run import memory_limit as run_memory_limit
 from pks4.errors import UserError, detail_of
 
+Send = Callable[..., None]
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
 
 
 def main() -> None:
     """Do the job on standard input."""
-    line, events = child.receive()
-    job = json.loads(line)
-    _limit_threads(job["threads"])
-    cell = Cell.model_validate(job["cell"])
-    folder = job.get("scratch")  # of a run; two revisions that are compared have none
-    for name in job["measures"]:
-        scratch = Path(folder) / name if folder else None
-        _run_measure(cell, name, events, job.get("memory_limit"), scratch)
-
-
-def _limit_threads(threads: int) -> None:
+    job, send = child.receive()
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(job["threads"])
+    cell = Cell.model_validate(job["cell"])
+    folder = job.get("scratch")  # of a run; a comparison of two revisions has none
+    for name in job["measures"]:
+        scratch = Path(folder) / name if folder else None
+        _run_measure(cell, name, send, job.get("memory_limit"), scratch)
 
 
 def _run_measure(
-    cell: Cell, name: str, events: IO[str], memory_limit: int | None, scratch: Path | None
+    cell: Cell, name: str, send: Send, memory_limit: int | None, scratch: Path | None
 ) -> None:
     def progress(done: float, total: float, text: str) -> None:
-        _send(events, event="progress", measure=name, done=done, total=total, text=text)
+        send(event="progress", measure=name, done=done, total=total, text=text)
 
-    _send(events, event="start", measure=name)
-    trial = Trial(cell, cell.settings[name], progress, scratch)
+    send(event="start", measure=name)
+    inputs = MeasureInput(cell, cell.settings[name], progress, scratch)
     started, need = time.perf_counter(), None
     try:
         entry = catalogue.measures()[name]
         if memory_limit and entry.facts.get("RUNS"):
-            need = run_memory_limit.check(trial, memory_limit)
+            need = run_memory_limit.check(inputs, memory_limit)
             run_memory_limit.enforce(memory_limit)
-        readings = list(entry.load().measure(trial))
+        readings = list(entry.load().measure(inputs))
         _check(readings)
-    except Exception as error:  # a failed trial is a record with its reason
+    except Exception as error:  # a failure is a record with its reason
         status, reason = _failure(error)
         if status == "oom" and need:
             reason += f"; a training step was predicted to need {units.quantity(need, 'B')}"
-        _send(
-            events,
+        send(
             event="failed",
             measure=name,
             status=status,
@@ -69,17 +59,16 @@ def _run_measure(
             seconds=time.perf_counter() - started,
         )
     else:
-        _send(
-            events,
+        send(
             event="done",
             measure=name,
-            readings=_plain(readings),
+            readings=[vars(reading) for reading in readings],
             seconds=time.perf_counter() - started,
         )
 
 
 def _check(readings: list[Reading]) -> None:
-    """A measure gives at least one number, and each metric once."""
+    """Raise ValueError unless there is at least one reading, and each metric once."""
     metrics = [reading.metric for reading in readings]
     if not metrics or len(set(metrics)) != len(metrics):
         raise ValueError(f"a measure must give each metric once and at least one, got {metrics}")
@@ -94,14 +83,6 @@ def _failure(error: Exception) -> tuple[str, str]:
     if isinstance(error, UserError | ValueError):
         return "failed", text
     return "failed", f"{type(error).__name__}: {text}"
-
-
-def _plain(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    return [vars(reading) for reading in readings]
-
-
-def _send(events: IO[str], **event: Any) -> None:
-    events.write(json.dumps(event, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""What the scan is compared with: arms as calls, what they keep for backward, and their errors.
+"""The arms of a scan timing, the bytes they keep for backward, their errors, and the floor.
 
-Arms: the scan's own backends numba and recompute, and `materialised`, the algorithm that mamba-ssm
-and transformers run without CUDA, which gets its tensors in the layout that it wants.
+Arms: the backends numba and recompute, and `materialised`, the algorithm that mamba-ssm and
+transformers run without CUDA, on tensors in the layout that it wants. The floor is measured with
+two kernels: the scan's polynomial for exponentials, over an array that stays in first-level cache,
+and torch's copy of a tensor larger than any cache.
 
 Letters as in `pks4`; l is t where the layout is mamba-ssm's.
-
-The kernels that a floor of the scan's time is measured with: exponentials, and a copy.
-
-The exponential is the scan's own polynomial, run over an array that stays in first-level cache; the
-copy is torch's, of a tensor larger than any cache.
 """
 
 from collections.abc import Callable
@@ -36,7 +33,7 @@ from pks4.scan.numba_vectors import LANES, TEXT, exp2, load, store
 from pks4.simulate.saved_bytes import noted_storages
 
 Call = Callable[[], object]
-OWN = ("numba", "recompute")  # backends of the scan
+BACKENDS = ("numba", "recompute")  # of this project's scan
 INPUTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 
 
@@ -48,8 +45,8 @@ def materialised(
     u, delta: (b, d, l). A: (d, n). B, C: (b, n, l). D, bias: (d,). Returns y (b, d, l).
 
     Source: the algorithm of `selective_scan_ref` in state-spaces/mamba and of the sequential path
-    without kernels in transformers' `MambaMixer`, in our words. Plain autograd: each step's slice
-    takes its gradient back through a tensor of all steps, so backward is quadratic in l.
+    without kernels in transformers' `MambaMixer`, written again. Plain autograd: the gradient of
+    each step's slice is a tensor of all steps, so backward is quadratic in l.
     """
     step = F.softplus(delta + bias[:, None])
     decay = torch.exp(torch.einsum("bdl,dn->bdln", step, A))
@@ -63,9 +60,9 @@ def materialised(
 
 
 def draw(shape: Shape, steps: Steps = "usual") -> tuple[Tensor, ...]:
-    """Inputs of a scan: u, delta, A, B, C, D, delta_bias, with A as Mamba begins.
+    """Inputs of a scan: u, delta, A, B, C, D, delta_bias, with A as Mamba initialises it.
 
-    Step sizes are around 0.001 to 0.1, as Mamba's begin, or spread from 1e-4 to 10.
+    Step sizes are about 0.001 to 0.1, as Mamba initialises them, or spread from 1e-4 to 10.
     """
     b, t, s, d, n = shape
     g = torch.Generator().manual_seed(0)
@@ -79,28 +76,28 @@ def draw(shape: Shape, steps: Steps = "usual") -> tuple[Tensor, ...]:
 
 
 def _spread(sizes: tuple[int, ...], low: float, high: float, g: torch.Generator) -> Tensor:
-    """Numbers from low to high, their logarithms evenly spread."""
+    """Numbers from low to high, uniform in the logarithm."""
     return torch.empty(sizes).uniform_(log(low), log(high), generator=g).exp()
 
 
 def as_sequences(x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Inputs of `scan_sites` as `materialised` takes them: sites are sequences, time is last."""
+    """Inputs of `scan_sites` in the layout of `materialised`: sites are sequences, time is last."""
     u, delta, A, B, C, D, bias = x
     u, delta, B, C = (v.permute(0, 2, 3, 1).flatten(0, 1).contiguous() for v in (u, delta, B, C))
     return u, delta, A, B, C, D, bias
 
 
 def scan_arms(shape: Shape, operation: Operation) -> dict[str, Call]:
-    """The arms of a shape; each call gives y, or the gradients of all inputs."""
+    """The arms of a shape; each call returns y, or the gradients of all inputs."""
     sites = draw(shape)
-    arms = {name: _arm(backend(name), sites, operation) for name in OWN}
+    arms = {name: _arm(backend(name), sites, operation) for name in BACKENDS}
     if shape.t <= MATERIALISED_MOST_STEPS[operation]:
         arms["materialised"] = _arm(materialised, as_sequences(sites), operation)
     return arms
 
 
 def backend(name: str) -> Callable[..., Tensor]:
-    """`scan_sites` with a backend, giving y."""
+    """`scan_sites` with a backend, returning y."""
     return cast(Callable[..., Tensor], partial(scan_sites, backend=name))
 
 
@@ -123,43 +120,43 @@ def kept_bytes(call: Call, x: tuple[Tensor, ...]) -> int:
 def kept_in_sizes_of_u(shape: Shape) -> dict[str, float]:
     """Bytes kept for backward beyond the inputs, by arm, as multiples of u's bytes."""
     sites = tuple(v.requires_grad_() for v in draw(shape))
-    found = {arm: kept_bytes(partial(backend(arm), *sites), sites) for arm in OWN}
+    nbytes = {arm: kept_bytes(partial(backend(arm), *sites), sites) for arm in BACKENDS}
     if shape.t <= MATERIALISED_MOST_STEPS["forward+backward"]:
         x = tuple(v.detach().requires_grad_() for v in as_sequences(sites))
-        found["materialised"] = kept_bytes(partial(materialised, *x), x)
+        nbytes["materialised"] = kept_bytes(partial(materialised, *x), x)
     size = shape.b * shape.t * shape.s * shape.d * FLOAT_BYTES
-    return {arm: kept / size for arm, kept in found.items()}
+    return {arm: kept / size for arm, kept in nbytes.items()}
 
 
 def errors(shape: Shape, steps: Steps) -> dict[str, float]:
-    """How far numba is from the reference in float64, in y and in the gradient of every input.
+    """Errors of numba against the reference in float64, of y and the gradient of every input.
 
-    The largest difference over the largest value.
+    Each is the largest difference over the largest value.
     """
     x = tuple(v.requires_grad_() for v in draw(shape, steps))
     exact = tuple(v.detach().double().requires_grad_() for v in x)
     y, want = backend("numba")(*x), backend("reference")(*exact)
     g = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    mine = (y, *torch.autograd.grad(y, x, g))
-    theirs = (want, *torch.autograd.grad(want, exact, g.double()))
+    ours = (y, *torch.autograd.grad(y, x, g))
+    reference = (want, *torch.autograd.grad(want, exact, g.double()))
     return {
         name: ((a - b).abs().max() / b.abs().max()).item()
-        for name, a, b in zip(("y", *INPUTS), mine, theirs, strict=True)
+        for name, a, b in zip(("y", *INPUTS), ours, reference, strict=True)
     }
 
 
-IN_CACHE = 2048  # numbers: 8 KiB, and as many for the results
+IN_CACHE = 2048  # numbers: 8 KiB, and 8 KiB for the results
 PASSES = 4096  # over them in one call
 UNROLLED = 4
 CONTROL_BYTES = 64 << 20
 
 
 def _exp2_passes(text):
-    """The loop, cached under `text`: see `simd.TEXT`."""
+    """The loop, cached under `text`: see `numba_vectors.TEXT`."""
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def exp2_passes(x, y, passes):
-        """y = 2^x, again and again."""
+        """y = 2^x, `passes` times."""
         text  # noqa: B018
         for _ in range(passes):
             for i in range(0, x.size, UNROLLED * LANES):
@@ -174,7 +171,7 @@ exp2_passes = _exp2_passes(TEXT)
 
 
 def floor_arms(copied_bytes: int) -> tuple[dict[str, Callable[[], object]], Work]:
-    """The arms exp and copy, one call each, and what a call does."""
+    """The arms exp and copy, and the work of one call of each."""
     x, y = aligned.py_func(2 * IN_CACHE).reshape(2, IN_CACHE)
     x[:] = np.linspace(-20, 0, IN_CACHE)
     source = torch.zeros(copied_bytes // 4)
@@ -184,7 +181,7 @@ def floor_arms(copied_bytes: int) -> tuple[dict[str, Callable[[], object]], Work
 
 
 def control() -> Callable[[], object]:
-    """What several threads share well: torch.exp of a large tensor."""
+    """A control that scales well with threads: torch.exp of a large tensor."""
     x = torch.zeros(CONTROL_BYTES // 4)
     y = torch.empty_like(x)
     return lambda: torch.exp(x, out=y)

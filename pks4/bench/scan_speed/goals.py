@@ -1,8 +1,8 @@
-"""What is asked of the scan's speed: shapes, the floor's formula, goals, and rows that hold both.
+"""Goals of the scan's speed: shapes, the floor's formula, goals, and rows of results.
 
 A row is one shape in one operation (a forward without gradients, or a forward and its backward).
 Its ratios are medians over rounds of the ratio within a round, so that a drift of the machine
-cancels. Nothing is measured here; `pks4.bench.scan_speed.timing` measures.
+cancels. `pks4.bench.scan_speed.timing` measures; this module computes.
 
 A state-step is one state of one channel at one site in one step: there are b·t·s·d·n. Letters as in
 `pks4`.
@@ -20,7 +20,7 @@ FLOAT_BYTES = 4
 # arrays of u's size that must be moved: u, delta, y; then u, delta, y's gradient and two gradients
 MOVED = {"forward": 3, "forward+backward": 8}
 EXPS = {"forward": 1, "forward+backward": 2}  # per state-step, since no state is kept
-# The states of every step are materialised; its backward fills a tensor of that size at every step.
+# `materialised` holds the states of every step; its backward fills such a tensor at every step.
 MATERIALISED_MOST_STEPS = {"forward": 784, "forward+backward": 64}
 LARGEST_ERROR = 5e-6  # of a value or gradient, relative to the largest one
 TWO_THREADS = 1.7  # times as fast as one, where the machine can
@@ -37,7 +37,7 @@ class Shape(NamedTuple):
 
     @property
     def state_steps(self) -> int:
-        """Times that a state is updated in one scan."""
+        """Number of updates of a state in one scan."""
         return self.b * self.t * self.s * self.d * self.n
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ Steps = Literal["usual", "1e-4 to 10"]  # sizes of the scan's steps
 
 
 class Case(Settings):
-    """What accuracy is asked of: a shape, and how its step sizes are drawn."""
+    """A case of the accuracy check: a shape, and how its step sizes are drawn."""
 
     shape: Shape
     steps: Steps = "usual"
@@ -80,13 +80,13 @@ QUICK_CASES = CASES[:2]
 
 
 class Plan(Settings):
-    """What to measure."""
+    """The shapes and cases of a session, and how they are sampled."""
 
     shapes: tuple[Shape, ...] = SHAPES
     cases: tuple[Case, ...] = CASES
     rounds: int = 9
     threads: int = 1
-    sample_seconds: float = 0.02  # at least, by inner repetitions
+    sample_seconds: float = 0.02  # at least; short calls are repeated
     copied_bytes: int = 256 << 20  # by the floor's copy
     seed: int = 0
 
@@ -100,11 +100,11 @@ class Plan(Settings):
 def floor_seconds(
     shape: Shape, operation: Operation, exps_per_second: float, bytes_per_second: float
 ) -> tuple[float, str]:
-    """The least time that the work of a scan takes here, and what bounds it: exp or memory.
+    """The least time of a scan on this machine, and its bound: exp or memory.
 
-    Memory: the arrays that must be moved, B and C, at the speed of a copy (bytes read and bytes
-    written). exp: one for each state-step, two with backward, which has no states kept. A floor of
-    work: multiply-adds are not counted, so that no scan can reach it.
+    Memory: the arrays that must be moved, with B and C, at the speed of a copy (bytes read and
+    written). exp: one for each state-step, two with backward, since no states are kept.
+    Multiply-adds are not counted, so no scan can reach the floor.
     """
     rows = shape.b * shape.t * shape.s
     moved = rows * (MOVED[operation] * shape.d + 2 * shape.n) * FLOAT_BYTES
@@ -114,7 +114,7 @@ def floor_seconds(
 
 
 class Goal(Settings):
-    """A bound on a value, and whether it was met; "-" where nothing can be said."""
+    """A bound on a value, and whether it was met; "-" where it could not be judged."""
 
     sense: Literal["<=", ">="]
     bound: float
@@ -122,13 +122,13 @@ class Goal(Settings):
 
 
 def most_bytes(shape: Shape, operation: Operation) -> int:
-    """More than any arm holds at a time: states of every step, several times over."""
+    """More bytes than any arm holds at once: several times the states of every step."""
     whole = shape.t <= MATERIALISED_MOST_STEPS[operation]
     return (10 * shape.n if whole else 40) * shape.b * shape.t * shape.s * shape.d * FLOAT_BYTES
 
 
 def judge(value: float | None, sense: Literal["<=", ">="], bound: float) -> Goal:
-    """Hold a value against a bound; a value that was not measured is neither met nor missed."""
+    """Compare a value with a bound; a value that was not measured is not judged."""
     if value is None:
         return Goal(sense=sense, bound=bound, verdict="-")
     met = value <= bound if sense == "<=" else value >= bound
@@ -136,10 +136,10 @@ def judge(value: float | None, sense: Literal["<=", ">="], bound: float) -> Goal
 
 
 class Row(Settings):
-    """What was found for a shape in an operation. Ratios are of times on one thread's CPU clock.
+    """The results of a shape in an operation. Ratios are of CPU times on one thread.
 
-    Arms: numba, recompute, materialised. Samples: seconds of one call, one a round; `again` is
-    numba a second time, `exp` and `copy` the floor's kernels.
+    Arms: numba, recompute, materialised. Samples: seconds of one call, one per round; `again` is
+    numba a second time, `exp` and `copy` are the floor's kernels.
     """
 
     shape: Shape
@@ -152,7 +152,7 @@ class Row(Settings):
     over_numba: dict[str, float]  # the other arms
     spread: float  # median |ln(numba / numba)| of two samples in a round
     cpu_per_wall: float  # of numba; well below 1 on a busy machine
-    fresh_pages: dict[str, float]  # a call got from the system, medians; all zero on a warm heap
+    fresh_pages: dict[str, float]  # per call, medians; zero on a warm heap
     kept_u: dict[str, float]  # bytes kept for backward beyond the inputs, in sizes of u
     speedup: float | None = None  # numba on several threads over one, on the wall clock
     control_speedup: float | None = None  # torch.exp's
@@ -162,15 +162,15 @@ class Row(Settings):
 
 
 class Samples(NamedTuple):
-    """What one call took by arm, one value a round: seconds on both clocks, and fresh pages."""
+    """Of one call, by arm, one value per round: seconds on both clocks, and fresh pages."""
 
     cpu: dict[str, list[float]]
     wall: dict[str, list[float]]
-    fresh_pages: dict[str, list[float]]  # that a call got from the system
+    fresh_pages: dict[str, list[float]]  # that the system gave to the process
 
 
 class Work(NamedTuple):
-    """What one call of the floor's kernels does."""
+    """The work of one call of the floor's kernels."""
 
     exps: int
     copied_bytes: int  # read and written
@@ -184,7 +184,7 @@ def make_row(
     kept_u: dict[str, float],
     threaded: Samples | None = None,
 ) -> Row:
-    """Sum up the samples of one session.
+    """Summarise the samples of one session.
 
     `threaded` has arms one, many, control_one and control_many.
     """
@@ -218,7 +218,7 @@ def make_row(
 def _ratios(
     shape: Shape, operation: Operation, samples: Samples, work: Work, arms: list[str]
 ) -> dict[str, Any]:
-    """What one thread's samples say: the fields of a row from times to `cpu_per_wall`."""
+    """The fields of a row that follow from the samples on one thread."""
     cpu = samples.cpu
     floors = [
         floor_seconds(shape, operation, work.exps / e, work.copied_bytes / c)
@@ -248,26 +248,26 @@ def goals(
     speedup: float | None = None,
     control: float | None = None,
 ) -> dict[str, Goal]:
-    """The goals that this shape has, by the name of what they bound.
+    """The goals of this shape, by the quantity that they bound.
 
-    `materialised`: times as long as numba takes. `kept`: in sizes of u, of an operation that keeps
-    anything. A speed-up is judged only where the control shows that both cores were free.
+    `materialised`: its time over numba's. `kept`: bytes in sizes of u, of an operation with a
+    backward. A speed-up is judged only where the control shows that both cores were free.
     """
-    found: dict[str, Goal] = {}
+    by_name: dict[str, Goal] = {}
     long = shape.t >= 784
     if shape.n == 16 and shape.d >= 192 and shape.t >= 8:
         bound = {"forward": 4 if long else 3, "forward+backward": 6}[operation]
-        found["over_floor"] = judge(over_floor, "<=", bound)
+        by_name["over_floor"] = judge(over_floor, "<=", bound)
         if shape.t <= 64:
-            found["materialised"] = judge(materialised, ">=", 12)
+            by_name["materialised"] = judge(materialised, ">=", 12)
     elif shape.t <= 64:
-        found["materialised"] = judge(materialised, ">=", 10)
+        by_name["materialised"] = judge(materialised, ">=", 10)
     if kept is not None:
-        found["kept"] = judge(kept, "<=", 0 if shape.t <= 16 else 1)
+        by_name["kept"] = judge(kept, "<=", 0 if shape.t <= 16 else 1)
     if speedup is not None:
         free = control is not None and control >= TWO_THREADS
-        found["speedup"] = judge(speedup if free else None, ">=", TWO_THREADS)
-    return found
+        by_name["speedup"] = judge(speedup if free else None, ">=", TWO_THREADS)
+    return by_name
 
 
 def _ratio(above: list[float], below: list[float]) -> float:

@@ -1,22 +1,17 @@
-"""A session of `pks4-bench scan`: it starts the measuring process, collects, and lays out tables.
+"""A session of `pks4-bench scan`: starts the measuring process, collects, and makes the tables.
 
-The process gets a heap that stays warm: memory that was freed is used again and not given back to
-the system, since getting it anew can cost more than the scan and would flatter whoever needs little
-of it. glibc's allocator takes these settings; others ignore them.
+The process has a warm heap: glibc's allocator keeps freed memory instead of returning it to the
+system. New pages can cost more time than the scan, which would favour the arms that need little
+memory. Other allocators ignore these settings.
 """
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from statistics import median
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from pks4.bench.process import device_lock
+from pks4.bench.process import child, device_lock
 from pks4.bench.records import environment
 from pks4.bench.records.record import Provenance
 from pks4.bench.scan_speed.goals import QUICK_CASES, QUICK_SHAPES, Case, Goal, Plan, Row
@@ -27,7 +22,7 @@ WARM_HEAP = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
-CHILD = (sys.executable, "-m", "pks4.bench.scan_speed.timing")
+CHILD = "pks4.bench.scan_speed.timing"
 Progress = Callable[[int, int], None]  # done, total
 ARMS = ("numba", "recompute", "materialised")
 SIZES = "b x t x s x d x n"
@@ -42,7 +37,7 @@ class Accuracy(Case):
 
 
 class Document(Provenance):
-    """All that a session found, with code and machine."""
+    """The results of a session, with code and machine."""
 
     type: Literal["scan_speed"] = "scan_speed"
     schema_version: Literal[1] = 1
@@ -68,17 +63,16 @@ def plan_for(quick: bool, threads: int) -> Plan:
 
 
 def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document:
-    """Measure in a process of its own; `tell` gets a line for everything that is finished.
+    """Measure in a fresh process; `tell` gets a line for each finished row and case.
 
-    Raises UserError if that process fails, with its last words.
+    Raises UserError with the last line of its stderr if that process fails.
     """
-    with device_lock.holding(
+    with device_lock.lock(
         device_lock.cpu(), lambda: tell("waiting for another run's timing on this CPU")
     ):
         source, began, before = environment.provenance(), datetime.now(UTC), _load()
-        with _child(plan) as events:
-            found = _collect(events, plan, progress, tell)
-    after, ready, rows = _load(), found["ready"][0], found["row"]
+        by_kind = _collect(_events(plan), plan, progress, tell)
+    after, ready, rows = _load(), by_kind["ready"][0], by_kind["row"]
     return Document(
         **source.model_dump(),
         created=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -90,66 +84,44 @@ def run(plan: Plan, progress: Progress, tell: Callable[[str], None]) -> Document
         exps_per_second=median(r.exps_per_second for r in rows),
         bytes_per_second=median(r.bytes_per_second for r in rows),
         rows=rows,
-        accuracy=found["accuracy"],
+        accuracy=by_kind["accuracy"],
     )
 
 
 def _collect(
     events: Iterator[dict[str, Any]], plan: Plan, progress: Progress, tell: Callable[[str], None]
 ) -> dict[str, list[Any]]:
-    """What a process found, by kind of event."""
-    found: dict[str, list[Any]] = {"ready": [], "row": [], "accuracy": []}
+    """The events of a process, by kind."""
+    by_kind: dict[str, list[Any]] = {"ready": [], "row": [], "accuracy": []}
     for event in events:
         kind = event.pop("event")
         if kind == "progress":
             progress(event["done"], plan.units)
         elif kind == "row":
             row = Row.model_validate(event["row"])
-            found[kind].append(row)
+            by_kind[kind].append(row)
             tell(f"{row.shape} {row.operation}: {row.over_floor:.2f} times the floor")
         elif kind == "accuracy":
             case = Accuracy.model_validate(event)
-            found[kind].append(case)
+            by_kind[kind].append(case)
             tell(f"{case.shape} accuracy: {max(case.errors.values()):.1e}")
         else:
-            found[kind].append(event)
-    return found
+            by_kind[kind].append(event)
+    return by_kind
 
 
-@contextmanager
-def _child(plan: Plan) -> Iterator[Iterator[dict[str, Any]]]:
-    """The events of a measuring process; it is gone when this ends."""
+def _events(plan: Plan) -> Iterator[dict[str, Any]]:
+    """The events of a measuring process."""
     variables = {
-        **os.environ,
         **WARM_HEAP,
         "OMP_NUM_THREADS": str(plan.threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # an idle thread must not spin beside the next arm
+        "OMP_WAIT_POLICY": "PASSIVE",  # an idle thread must not spin while the next arm runs
     }
-    with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(
-            CHILD,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        try:
-            assert child.stdin
-            assert child.stdout
-            child.stdin.write(plan.model_dump_json() + "\n")
-            child.stdin.flush()
-            yield map(json.loads, child.stdout)
-            if code := child.wait():
-                raise UserError(f"the measuring process ended with {code}: {_last_words(errors)}")
-        finally:
-            child.kill()
-            child.communicate()
-
-
-def _last_words(errors: IO[str]) -> str:
-    errors.seek(0)
-    return next((s for s in reversed(errors.read().split("\n")) if s.strip()), "it said nothing")
+    try:
+        yield from child.session(CHILD, plan.model_dump(mode="json"), variables)
+    except child.ChildFailed as error:
+        reason = error.last_line or "it said nothing"
+        raise UserError(f"the measuring process ended with {error.code}: {reason}") from error
 
 
 def _load() -> float | None:
@@ -157,7 +129,7 @@ def _load() -> float | None:
 
 
 def speed_table(document: Document) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows: times in ns per state-step, ratios, and what they are held against."""
+    """Columns and rows: times in ns per state-step, ratios, and goals."""
     threads = document.plan.threads
     columns: tuple[str, ...] = (SIZES, "pass", *ARMS, "floor", "numba / floor")
     columns += ("materialised / numba", "kept (u)", "A/A")
@@ -189,7 +161,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _judged(value: float | None, goal: Goal | None) -> str:
-    """A value beside its goal and the verdict, or "-" for what was not measured."""
+    """A value with its goal and the verdict, or "-" where it was not measured."""
     number = "-" if value is None else f"{value:.3g}"
     if goal is None or value is None:
         return number
@@ -212,7 +184,7 @@ def accuracy_table(document: Document) -> tuple[tuple[str, ...], list[tuple[str,
 
 
 def remarks(document: Document) -> list[str]:
-    """What a reader of the tables must know, a line each."""
+    """The remarks below the tables, a line each."""
     kernels, plan = document.kernels, document.plan
     goals = [g.verdict for r in document.rows for g in r.goals.values()]
     goals += [case.goal.verdict for case in document.accuracy]
@@ -231,9 +203,9 @@ def remarks(document: Document) -> list[str]:
     ]
     if document.load_average:
         before, after = document.load_average
-        own = min((row.cpu_per_wall for row in document.rows), default=1.0)
+        least = min((row.cpu_per_wall for row in document.rows), default=1.0)
         lines.append(
             f"The machine's load was {before:.1f} before and {after:.1f} after; numba had a core "
-            f"for {100 * own:.0f} % of its time at the least."
+            f"for at least {100 * least:.0f} % of its time."
         )
     return lines

@@ -1,17 +1,14 @@
 """Times the selective scan on a CPU: interleaved arms in one process, first calls left out.
 
-In each round every arm is sampled once, in random order, and numba a second time, which shows the
-noise; the two kernels of the floor are arms like the others. The clock is the process's CPU time on
-one thread. A second session, on the wall clock, tells what more threads bring.
+Each round samples every arm once, in random order, and numba a second time, which shows the noise.
+The two kernels of the floor are arms too. The clock is the process's CPU time on one thread. A
+second session, on the wall clock, measures the speed-up by more threads.
 
-As a program (`python -m pks4.bench.scan_speed.timing`) its job is a `Plan`, its events are
-progress, ready, row and accuracy. `session.py` starts it, with a heap that stays warm.
+`session.py` starts it as a program (`python -m pks4.bench.scan_speed.timing`), with a warm heap.
+Its job is a `Plan`; its events are progress, ready, row and accuracy.
 """
 
-import gc
-import json
 import os
-import random
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +17,7 @@ from typing import Any
 
 import torch
 
+from pks4.bench.measure.parts.interleaved import sample_rounds
 from pks4.bench.process import child
 from pks4.bench.scan_speed.arms import Call, backend, draw, errors, kept_in_sizes_of_u, scan_arms
 from pks4.bench.scan_speed.goals import (
@@ -37,16 +35,16 @@ from pks4.bench.scan_speed.goals import (
 from pks4.scan import resolve
 
 TINY = Shape(1, 2, 1, 1, 1)
-QUICK_CALL = 1.0  # seconds; a slower call is not made a second time to see how long it takes
+QUICK_CALL = 1.0  # seconds; a slower call is not repeated to estimate its time
 
 
 def main() -> None:
     """Do the plan on standard input."""
-    job, events = child.receive()
-    plan, done = Plan.model_validate_json(job), 0
+    job, send_event = child.receive(allow_nan=True)
+    plan, done = Plan.model_validate(job), 0
 
     def send(event: str, **fields: Any) -> None:
-        print(json.dumps({"event": event, **fields}), file=events)
+        send_event(event=event, **fields)
 
     def progress() -> None:
         nonlocal done
@@ -54,7 +52,6 @@ def main() -> None:
         send("progress", done=done)
 
     measure(plan, send, progress)
-    events.close()
     os._exit(0)  # taking down torch would be waited for
 
 
@@ -75,16 +72,16 @@ def measure(plan: Plan, send: Callable[..., None], progress: Callable[[], None])
             row = time_row(plan, shape, operation, (floor, work), kept, progress)
             send("row", row=row.model_dump())
     for case in plan.cases:
-        found = errors(case.shape, case.steps)
-        goal = judge(max(found.values()), "<=", LARGEST_ERROR)
+        by_tensor = errors(case.shape, case.steps)
+        goal = judge(max(by_tensor.values()), "<=", LARGEST_ERROR)
         progress()
-        send("accuracy", **case.model_dump(), errors=found, goal=goal.model_dump())
+        send("accuracy", **case.model_dump(), errors=by_tensor, goal=goal.model_dump())
 
 
 def first_calls() -> dict[str, Any]:
-    """Call the kernels for the first time: what it took, and whether a cache had them.
+    """Call the kernels for the first time: seconds, and whether they came from the cache.
 
-    Any custom operator's first call makes torch load its compiler; that is taken first and apart.
+    The first call of any custom operator makes torch load its compiler; that is timed separately.
     """
     from llvmlite.binding import get_host_cpu_name
 
@@ -144,23 +141,24 @@ def threaded_arms(call: Call, threads: int) -> dict[str, tuple[int, Call]]:
 def sample(plan: Plan, arms: dict[str, tuple[int, Call]], progress: Callable[[], None]) -> Samples:
     """Seconds of one call by arm, one a round, the arms in random order; an arm is (threads, call).
 
-    A sample repeats the call for `plan.sample_seconds`. A call or two come before, which warm up.
+    A sample repeats the call for `plan.sample_seconds`, after one or two warm-up calls.
     """
     loops = {arm: _loops(plan.sample_seconds, *timed) for arm, timed in arms.items()}
-    found = Samples({a: [] for a in arms}, {a: [] for a in arms}, {a: [] for a in arms})
-    order = random.Random(plan.seed)
-    gc.collect()
-    gc.disable()
     try:
-        for _ in range(plan.rounds):
-            for arm in order.sample(list(arms), len(arms)):
-                for kind, value in zip(found, _time(*arms[arm], loops[arm]), strict=True):
-                    kind[arm].append(value)
-            progress()
+        samples = sample_rounds(
+            arms,
+            lambda arm: _time(*arms[arm], loops[arm]),
+            plan.rounds,
+            plan.seed,
+            lambda number: progress(),
+        )
     finally:
-        gc.enable()
         torch.set_num_threads(1)
-    return found
+    cpu, wall, pages = (
+        {arm: [values[kind] for values in taken] for arm, taken in samples.items()}
+        for kind in range(3)
+    )
+    return Samples(cpu, wall, pages)
 
 
 def _loops(least_seconds: float, threads: int, call: Call) -> int:
@@ -171,7 +169,7 @@ def _loops(least_seconds: float, threads: int, call: Call) -> int:
 
 
 def _time(threads: int, call: Call, loops: int) -> tuple[float, float, float]:
-    """CPU and wall seconds of one call, and the pages that it got from the system."""
+    """CPU and wall seconds of one call, and its fresh pages."""
     torch.set_num_threads(threads)
     pages = _fresh_pages()
     cpu, wall = time.process_time(), time.perf_counter()
@@ -182,7 +180,7 @@ def _time(threads: int, call: Call, loops: int) -> tuple[float, float, float]:
 
 
 def _fresh_pages() -> int:
-    """Pages that this process got from the system so far; 0 where it does not say."""
+    """Pages that the system gave to this process so far; 0 where it does not count them."""
     if sys.platform == "win32":
         return 0
     import resource
@@ -191,7 +189,7 @@ def _fresh_pages() -> int:
 
 
 def _touch(size: int) -> None:
-    """Make the heap hold so many bytes before anything is timed."""
+    """Make the heap hold `size` bytes before anything is timed."""
     torch.empty(size, dtype=torch.uint8).fill_(0)
 
 

@@ -1,34 +1,33 @@
-"""A paired bootstrap over clips and seeds: the difference of two methods in a share of clips right.
+"""The difference of two contestants, or of two runs, in a sampled number such as top-1.
 
-Both saw the same clips, with the same seeds: s seeds, c clips. A draw takes clips anew, each with
-all of its seeds and both methods. A handful of seeds drawn anew would show too little of what they
-vary by, so their part is drawn from a normal with the variance between seeds, beyond what clips
-explain, and the whole is spread as Student's t with the degrees of freedom that both parts leave
-(Satterthwaite). With one seed only clips are drawn: nothing is said of another training.
+`difference` takes a number by seed for each of the two and chooses the first way that they allow:
+
+1. Both recorded an answer for each of the same clips: a paired bootstrap over clips and seeds.
+2. Two seeds or more: paired by seed, Student's t; a p-value takes three seeds.
+3. One seed, shares that count their clips: two independent samples, which is wider.
+
+The bootstrap takes s seeds and c clips. A draw resamples clips, each with all of its seeds and both
+methods. Resampling a handful of seeds would show too little of their variance, so their part is
+drawn from a normal with the variance between seeds beyond what clips explain, and the whole is
+spread as Student's t with the degrees of freedom that both parts leave (Satterthwaite). With one
+seed only clips are resampled: the interval says nothing of another training.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import stats
 
+from pks4.bench.stats.intervals import LEAST_SEEDS, LEVEL, Estimate, estimate
 from pks4.errors import UserError
 
-DRAWS = 50_000  # so that the ends of an interval for many comparisons at once stand still
+DRAWS = 50_000  # so many that the ends of an interval for many comparisons at once are stable
+SAME_ANSWERS = "right and wrong on the same clips"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A difference of shares: value, percentile interval, two-sided p-value, and how."""
-
-    value: float
-    interval: tuple[float, float]
-    p: float
-    method: str
-
-
-class OfClips(Protocol):
+class Number(Protocol):
     """A record, or a row of a report, of a number over clips."""
 
     @property
@@ -36,64 +35,136 @@ class OfClips(Protocol):
     @property
     def metric(self) -> str: ...
     @property
+    def value(self) -> Any: ...
+    @property
+    def evidence(self) -> Mapping[str, Any]: ...
+    @property
     def detail(self) -> Mapping[str, Any]: ...
 
 
-def right_by_clip(one: OfClips) -> np.ndarray | None:
-    """(c,) whether each clip was right, as a record's detail keeps it; None where it does not.
+BySeed = Mapping[int | None, Number]
+Pairs = Sequence[tuple[Number, Number]]
+
+
+def difference(
+    a: BySeed, b: BySeed, *, level: float = LEVEL, draws: int = DRAWS
+) -> Estimate | None:
+    """a minus b over the seeds that both have; None where no way is open."""
+    pairs = [(number, b[seed]) for seed, number in a.items() if seed in b]
+    if not pairs:
+        return None
+    if all(_same_clips(*pair) for pair in pairs):
+        return _over_clips(pairs, level, draws)
+    if len(pairs) > 1:
+        return _over_seeds(pairs, level)
+    (pair,) = pairs
+    counted = all("clips" in number.detail for number in pair)
+    return _independent(*pair, level) if counted and not _other_data(*pair) else None
+
+
+def right_by_clip(number: Number) -> np.ndarray | None:
+    """(c,) whether each clip was right; None where the record's detail has no answers.
 
     Raises UserError for a record with more or fewer answers than clips.
     """
-    kept = next((key for key in ("right", "predicted") if key in one.detail), None)
-    if kept is None or "label" not in one.detail:
+    kept = next((key for key in ("right", "predicted") if key in number.detail), None)
+    if kept is None or "label" not in number.detail:
         return None
-    answers, label = one.detail[kept], one.detail["label"]
+    answers, label = number.detail[kept], number.detail["label"]
     lists = isinstance(answers, list) and isinstance(label, list)
-    if not lists or len(answers) != len(label) or not _whole_numbers([*answers, *label]):
+    if not lists or len(answers) != len(label) or not _integers([*answers, *label]):
         raise UserError(
-            f"{one.cell} {one.metric}: its record is damaged: {kept!r} and 'label' in its detail "
-            "are not a number for each clip; measure it again"
+            f"{number.cell} {number.metric}: its record is damaged: {kept!r} and 'label' in its "
+            "detail are not a number for each clip; measure it again"
         )
-    found = np.asarray(answers)
-    return found.astype(bool) if kept == "right" else found == np.asarray(label)
+    right = np.asarray(answers)
+    return right.astype(bool) if kept == "right" else right == np.asarray(label)
 
 
-def _whole_numbers(values: list[Any]) -> bool:
+def _integers(values: list[Any]) -> bool:
     return all(isinstance(value, int) for value in values)
 
 
+def _same_clips(a: Number, b: Number) -> bool:
+    """Whether both recorded their answers, on the same clips."""
+    right = [right_by_clip(number) for number in (a, b)]
+    if any(clips is None or len(clips) < 2 for clips in right):
+        return False
+    return bool(a.detail["label"] == b.detail["label"]) and not _other_data(a, b)
+
+
+def _other_data(a: Number, b: Number) -> bool:
+    return any(a.evidence.get(key) != b.evidence.get(key) for key in ("data", "split"))
+
+
+def _over_clips(pairs: Pairs, level: float, draws: int) -> Estimate:
+    first, second = (np.array([right_by_clip(pair[side]) for pair in pairs]) for side in (0, 1))
+    if (first == second).all():
+        return Estimate(value=0.0, interval=None, level=level, method=SAME_ANSWERS)
+    return paired_bootstrap(first, second, level=level, draws=draws)
+
+
+def _over_seeds(pairs: Pairs, level: float) -> Estimate:
+    mean = estimate([a.value - b.value for a, b in pairs], level)
+    return Estimate(
+        value=mean.value,
+        interval=mean.interval,
+        level=level,
+        p=mean.p if len(pairs) >= LEAST_SEEDS else None,
+        method=f"paired t-test over {len(pairs)} seeds",
+    )
+
+
+def _independent(a: Number, b: Number, level: float) -> Estimate:
+    """Two shares as independent samples (Wald)."""
+    variances = []
+    for number in (a, b):
+        clips = number.detail["clips"]
+        share = (number.value * clips + 1) / (clips + 2)  # Agresti and Caffo (2000): 0 of n
+        variances.append(share * (1 - share) / clips)  # is not certain
+    value, spread = a.value - b.value, sqrt(sum(variances))
+    reach = float(stats.norm.ppf((1 + level) / 2)) * spread
+    return Estimate(
+        value=value,
+        interval=(value - reach, value + reach),
+        level=level,
+        p=float(2 * stats.norm.sf(abs(value) / spread)),
+        method="independent shares of clips (Agresti-Caffo); not paired, so wider than need be",
+    )
+
+
 def paired_bootstrap(
-    a: np.ndarray, b: np.ndarray, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+    a: np.ndarray, b: np.ndarray, *, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
     """a minus b, both (s, c): whether each clip was right. Percentile interval at `level`."""
     difference = a.astype(float) - b.astype(float)  # (s, c)
     s = len(difference)
     value = difference.mean()
-    chance = np.random.default_rng(seed)
-    found = _drawn_means(difference.mean(0), draws, chance)
+    random = np.random.default_rng(seed)
+    drawn = _drawn_means(difference.mean(0), draws, random)
     if s > 1:
         between, freedom = _between_seeds(difference)
-        found = found + chance.normal(0, np.sqrt(between), draws)
-        found = value + (found - value) * np.sqrt(freedom / chance.chisquare(freedom, draws))
+        drawn = drawn + random.normal(0, np.sqrt(between), draws)
+        drawn = value + (drawn - value) * np.sqrt(freedom / random.chisquare(freedom, draws))
     tail = (1 - level) / 2
-    low, high = np.quantile(found, (tail, 1 - tail))
-    beyond = min(float(np.mean(found <= 0)), float(np.mean(found >= 0)))
-    what = f"clips and {s} seeds" if s > 1 else "clips, one seed"
+    low, high = np.quantile(drawn, (tail, 1 - tail))
+    beyond = min(float(np.mean(drawn <= 0)), float(np.mean(drawn >= 0)))
     return Estimate(
         value=float(value),
         interval=(float(low), float(high)),
+        level=level,
         p=min(1.0, 2 * (beyond * draws + 1) / (draws + 1)),
-        method=f"paired bootstrap over {what}",
+        method=f"paired bootstrap over clips{f' and {s} seeds' if s > 1 else ', one seed'}",
     )
 
 
-def _drawn_means(by_clip: np.ndarray, draws: int, chance: np.random.Generator) -> np.ndarray:
-    """(draws,): means of clips drawn anew with replacement, from their differences (c,).
+def _drawn_means(by_clip: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+    """(draws,): means of clips resampled with replacement, from their differences (c,).
 
-    A difference takes few values, so how often each value is drawn is drawn, not each clip.
+    A difference takes few values, so what is drawn is how often each value occurs.
     """
     values, counts = np.unique(by_clip, return_counts=True)
-    drawn = chance.multinomial(len(by_clip), counts / len(by_clip), size=draws)  # (draws, values)
+    drawn = random.multinomial(len(by_clip), counts / len(by_clip), size=draws)  # (draws, values)
     return drawn @ values / len(by_clip)
 
 

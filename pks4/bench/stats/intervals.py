@@ -1,40 +1,41 @@
-""" """
+"""An estimate with its interval, Student's t over a few values, and Holm's adjustment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scipy import stats
 
-if TYPE_CHECKING:
-    pass
-LEAST_SEEDS = 3
-LEVEL = 0.05
-_NO_SPREAD = 1e-9  # shares that differ by less are the same number
+ALPHA = 0.05  # a p-value below it counts
+LEVEL = 1 - ALPHA  # of an interval, where nothing else is asked for
+LEAST_SEEDS = 3  # for a test over seeds
+_NO_SPREAD = 1e-9  # values that differ by less are the same number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The mean of a few values, its 95 % interval (Student's t), and the p-value of a mean of 0.
+    """A value, its interval at `level`, the p-value of no difference, and how they were found.
 
-    Interval and p are None for one value, and for values that are all the same: what spread they
-    have cannot be told, and an interval without width would claim too much.
+    Interval and p are None where the values show no spread: an interval without width would claim
+    too much.
     """
 
-    mean: float
+    value: float
     interval: tuple[float, float] | None
-    p: float | None
+    level: float = LEVEL
+    p: float | None = None
+    method: str = ""
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     """Mean of the values with a two-sided one-sample t-test against 0."""
     mean = fmean(values)
     if len(values) < 2 or max(values) - min(values) < _NO_SPREAD:
-        return Estimate(mean=mean, interval=None, p=None)
-    found = stats.ttest_1samp(values, 0.0)
-    ends = found.confidence_interval(0.95)
-    return Estimate(mean=mean, interval=(float(ends.low), float(ends.high)), p=float(found.pvalue))
+        return Estimate(value=mean, interval=None, level=level)
+    test = stats.ttest_1samp(values, 0.0)
+    low, high = map(float, test.confidence_interval(level))
+    return Estimate(value=mean, interval=(low, high), level=level, p=float(test.pvalue))
 
 
 def holm(p: Mapping[Any, float], comparisons: int) -> dict[Any, float]:

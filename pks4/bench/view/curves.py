@@ -1,8 +1,8 @@
 """Validation curves as the records hold them: top-1 after each epoch, one curve a seed.
 
-What a curve says of convergence is read here: the epoch of its best, the first epoch with 98 % of
-that, and the first with a target. A seed that never reached the target counts as later than every
-seed that did, so a median over seeds never leaves out those that failed.
+A curve gives the epoch of its best, the first epoch with 98 % of that, and the first with a target.
+A seed that never reached the target counts as later than every seed that did, so a median over
+seeds leaves none out.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import View, common_frames
 
 METRIC = "val_top1_best"
-NEARLY = 0.98  # the share of its own best at which a training counts as nearly done
+NEARLY = 0.98  # the share of its best at which a training counts as nearly done
 _NEVER = float("inf")
 
 
@@ -50,12 +50,12 @@ def of(view: View, row: Row) -> list[Curve]:
     return [
         Curve(
             seed=seed,
-            top1=one.detail["by_epoch"],
-            macs=one.detail["macs_by_epoch"],
-            seconds=one.detail["seconds_by_epoch"],
-            target=one.detail.get("target"),
+            top1=member.detail["by_epoch"],
+            macs=member.detail["macs_by_epoch"],
+            seconds=member.detail["seconds_by_epoch"],
+            target=member.detail.get("target"),
         )
-        for seed, one in view.members(row).items()
+        for seed, member in view.members(row).items()
     ]
 
 
@@ -63,7 +63,7 @@ def at_common_frames(view: View, setting: Setting) -> tuple[int, dict[str, list[
     """The T that most contestants share, and label -> curves at that T."""
     series = view.series(setting, METRIC)
     frames = common_frames(series)
-    return frames, {k: of(view, found[frames]) for k, found in series.items() if frames in found}
+    return frames, {k: of(view, rows[frames]) for k, rows in series.items() if frames in rows}
 
 
 def over_seeds(
@@ -71,11 +71,11 @@ def over_seeds(
 ) -> tuple[float | None, float | None, float | None]:
     """Median (the higher of two), least and most over seeds of what the target took.
 
-    `cost` is asked with a curve and the epoch of its target; None stands for never.
+    `cost` takes a curve and the epoch of its target; None means never.
     """
-    found = [_NEVER if (epoch := c.reached) is None else cost(c, epoch) for c in curves]
+    costs = [_NEVER if (epoch := c.reached) is None else cost(c, epoch) for c in curves]
     middle, least, most = (
-        None if value == _NEVER else value for value in (median_high(found), min(found), max(found))
+        None if value == _NEVER else value for value in (median_high(costs), min(costs), max(costs))
     )
     return middle, least, most
 

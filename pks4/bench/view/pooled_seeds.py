@@ -1,22 +1,19 @@
-"""Several seeds of one contestant, pooled into one number.
+"""Pool several seeds of one contestant into one number.
 
 A seed (`Grid.seeds`) is the start of the temporal module and the head, and the order in which
-training sees the clips. It is not the data, which all seeds share with their test split, and not
-the image model: the twin is trained once, with a seed of its own, and its cache knows no other. So
-an interval over seeds holds for one more training on the same data, from the same image model. How
-contestants are compared with the reference is in `view/versus_pks4.py`.
+training sees the clips. All seeds share the data with their test split, and the image model, which
+is trained once. So an interval over seeds holds for one more training on the same data, from the
+same image model. `view/versus_pks4.py` compares contestants with PKS4.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pks4.bench.plan.cell import split_seed
 from pks4.bench.stats.intervals import estimate
-
-if TYPE_CHECKING:
-    from pks4.bench.view.rows import Row
+from pks4.bench.view.rows import Row
 
 UNEQUAL = "unequal"  # status of an exact number that is not the same with every seed
 WHAT_VARIES = (
@@ -24,8 +21,8 @@ WHAT_VARIES = (
 )
 
 
-def pool(rows: Sequence["Row"]) -> "Row":
-    """One row for several seeds of one number; a row that is alone stays as it is.
+def pool(rows: Sequence[Row]) -> Row:
+    """One row for several seeds of one number; a single row is unchanged.
 
     Sampled numbers become their mean with an interval over seeds (a share's lies in 0 to 1), noisy
     ones their median. Exact ones must be equal: else the value is None and the status `UNEQUAL`.
@@ -35,13 +32,13 @@ def pool(rows: Sequence["Row"]) -> "Row":
         return rows[0]
     rows = sorted(rows, key=_seed)
     first, values = rows[0], [row.value for row in rows]
-    told = {"seeds": [_seed(row) for row in rows], "values": values}
+    by_seed = {"seeds": [_seed(row) for row in rows], "values": values}
     pooled = replace(
         first,
         cell=split_seed(first.cell)[0],
         records=tuple(row.number for row in rows),
         evidence=_shared([row.evidence for row in rows]),
-        detail=_shared([row.detail for row in rows]) | told,
+        detail=_shared([row.detail for row in rows]) | by_seed,
     )
     if first.kind == "exact":
         if len(set(values)) == 1:
@@ -51,14 +48,14 @@ def pool(rows: Sequence["Row"]) -> "Row":
         return replace(pooled, value=None, status=UNEQUAL, reason=reason)
     if first.kind == "noisy":
         return replace(pooled, value=median(values))
-    found = estimate(values)
-    ends = found.interval
+    mean = estimate(values)
+    ends = mean.interval
     if ends is not None and first.unit == "1":
         ends = (max(0.0, ends[0]), min(1.0, ends[1]))
-    return replace(pooled, value=found.mean, detail={**pooled.detail, "interval": ends})
+    return replace(pooled, value=mean.value, detail={**pooled.detail, "interval": ends})
 
 
-def interval_words(rows: Sequence["Row"]) -> str:
+def interval_words(rows: Sequence[Row]) -> str:
     """What the intervals of these shares are, for a caption."""
     clips = "95 % Wilson intervals over the clips"
     if not any(row.records for row in rows):
@@ -70,11 +67,11 @@ def interval_words(rows: Sequence["Row"]) -> str:
 
 def span(counts: Iterable[int]) -> str:
     """How many seeds there are, in words: `3`, or `2 to 3`."""
-    found = sorted(counts)
-    return " to ".join(dict.fromkeys([str(found[0]), str(found[-1])]))
+    known = sorted(counts)
+    return " to ".join(dict.fromkeys([str(known[0]), str(known[-1])]))
 
 
-def _seed(row: "Row") -> int:
+def _seed(row: Row) -> int:
     return split_seed(row.cell)[1] or 0
 
 
@@ -84,5 +81,5 @@ def _shared(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         key: value
         for key, value in first.items()
-        if all(key in one and one[key] == value for one in others)
+        if all(key in other and other[key] == value for other in others)
     }

@@ -1,8 +1,8 @@
-"""What `pks4-bench run` needs for executors: their options, and the watch over their jobs."""
+"""Executors on the command line: the options of `pks4-bench run`, and the state of its jobs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from pks4.bench.records.environment import cores
 from pks4.bench.records.folders import run_folders
 from pks4.commands.parts.terminal import escaped, note
 from pks4.errors import UserError
+
+if TYPE_CHECKING:
+    from pks4.bench.cluster.status import CellState
 
 _PANEL = "Executors"
 
@@ -50,12 +53,12 @@ def resources(
     executor: str | None, partition: str, gres: str, minutes: int | None, cpus: int | None,
     mem: str, sbatch: Sequence[str] | None, jobs: int | None, wait: bool,
 ) -> Any:  # fmt: skip
-    """What the options ask of Slurm. Raises UserError for what does not go together."""
+    """What the options ask of Slurm. Raises UserError for options that do not go together."""
     from pks4.bench.cluster.executors import Resources, check
 
-    given = {"--partition": partition, "--gres": gres, "--time": minutes, "--cpus": cpus,
-             "--mem": mem, "--sbatch": sbatch, "--no-wait": not wait}  # fmt: skip
-    named = [option for option, value in given.items() if value]
+    options = {"--partition": partition, "--gres": gres, "--time": minutes, "--cpus": cpus,
+               "--mem": mem, "--sbatch": sbatch, "--no-wait": not wait}  # fmt: skip
+    named = [option for option, value in options.items() if value]
     if executor != "slurm" and named:
         raise UserError(f"{named[0]} is for --executor slurm; add that, or leave it out")
     more = {}
@@ -74,12 +77,12 @@ def resources(
 def refuse_if_at_work(run: Path) -> None:
     """Raise UserError if an executor has jobs of this run that are not over."""
     from pks4.bench.cluster import dispatch
-    from pks4.bench.records.task_files import Gathering, Tasks
+    from pks4.bench.records.task_files import TaskCollector, TaskFiles
 
-    if not Tasks(run).folder.exists():
+    if not TaskFiles(run).folder.exists():
         return
-    with Gathering(run) as gathering:
-        busy = [one for one in dispatch.look(gathering) if one.state in dispatch.AT_WORK]
+    with TaskCollector(run) as collector:
+        busy = [cell for cell in dispatch.look(collector) if cell.state in dispatch.AT_WORK]
     if busy:
         raise UserError(
             f"{run.stem}: {len(busy)} cells are with {busy[0].executor} still, job {busy[0].job} "
@@ -88,56 +91,56 @@ def refuse_if_at_work(run: Path) -> None:
 
 
 def send(run: Path, executor: str, asked: Any, memory_limit: int | None, wait: bool) -> None:
-    """Hand a run's cells to an executor, and show how they fare."""
-    from pks4.bench.cluster import dispatch, executors, status
-    from pks4.bench.records.task_files import Gathering, Tasks
+    """Submit a run's cells to an executor, and show their states."""
+    from pks4.bench.cluster import dispatch, executors
+    from pks4.bench.records.task_files import TaskCollector, TaskFiles
     from pks4.commands.parts.progress import bar
 
-    log = Tasks(run).log
+    log = TaskFiles(run).log
     to: Any = (
         executors.Slurm(log, asked) if executor == "slurm"
         else executors.Local(log, asked.at_once or cores())
     )  # fmt: skip
     before: dict[str, str] = {}
-    with Gathering(run) as gathering, bar(note, "cells") as update:
+    with TaskCollector(run) as collector, bar(note, "cells") as update:
 
-        def tell(found: Sequence[status.CellState]) -> None:
-            update(sum(one.state in ("done", "failed") for one in found), len(found))
-            changed = [one for one in found if before.get(one.cell) != one.state]
-            if not note.is_terminal:
-                for one in changed if before else ():
-                    told = escaped(" ".join(filter(None, one.row())))
-                    note.print(told, soft_wrap=True, highlight=False)
-            before.update({one.cell: one.state for one in found})
+        def show(cells: Sequence["CellState"]) -> None:
+            update(sum(cell.state in ("done", "failed") for cell in cells), len(cells))
+            if before and not note.is_terminal:
+                for cell in (cell for cell in cells if before[cell.cell] != cell.state):
+                    line = escaped(" ".join(filter(None, cell.row())))
+                    note.print(line, soft_wrap=True, highlight=False)
+            before.update({cell.cell: cell.state for cell in cells})
 
         try:
-            found = dispatch.dispatch(gathering, to, tell, memory_limit=memory_limit, wait=wait)
+            cells = dispatch.dispatch(collector, to, show, memory_limit=memory_limit, wait=wait)
         except KeyboardInterrupt:
             if executor == "slurm":
                 note.print(f"its jobs go on; see: pks4-bench status {called(run)}", soft_wrap=True)
             raise
-    tell_lost(run, found)
+    report_lost(run, cells)
     if not wait:
-        note.print(f"{counted(found)}; see: pks4-bench status {called(run)}", soft_wrap=True)
+        note.print(f"{counted(cells)}; see: pks4-bench status {called(run)}", soft_wrap=True)
 
 
 def called(run: Path) -> str:
-    """What commands know a run by: its name, or its file where it is not among the runs."""
+    """What commands know a run by: its name, or its file if it is not among the runs."""
     return run.stem if run.parent in run_folders() else str(run)
 
 
-def counted(found: Sequence[Any]) -> str:
+def counted(cells: Sequence["CellState"]) -> str:
     """Cells by state in one line."""
     from pks4.bench.cluster import status
 
-    return ", ".join(f"{count} {state}" for state, count in status.counts(found).items())
+    return ", ".join(f"{count} {state}" for state, count in status.counts(cells).items())
 
 
-def tell_lost(run: Path, found: Sequence[Any]) -> None:
-    """A line for each cell whose job is over without its records, with where to look."""
-    from pks4.bench.records.task_files import Tasks
+def report_lost(run: Path, cells: Sequence["CellState"]) -> None:
+    """A line for each cell whose job is over without its records, with the log to read."""
+    from pks4.bench.records.task_files import TaskFiles
 
-    for one in (one for one in found if one.state == "lost"):
-        log = Tasks(run).log / f"{one.job}_0_log.err"
-        told = f"{one.cell}: job {one.job} is over without all its records; see {log}, then submit"
-        note.print(f"[red]lost[/] {escaped(told)} it again with --resume", soft_wrap=True)
+    for cell in (cell for cell in cells if cell.state == "lost"):
+        log = TaskFiles(run).log / f"{cell.job}_0_log.err"
+        line = (f"{cell.cell}: job {cell.job} is over without all its records; see {log}, then "
+                "submit it again with --resume")  # fmt: skip
+        note.print(f"[red]lost[/] {escaped(line)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Progress on a terminal: what runs now, how far it is, what went wrong. Part of the CLI room."""
+"""Progress on a terminal: what runs now, how far it is, what went wrong."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,14 +55,14 @@ def prepare_data(cells: list[Cell], console: Console) -> None:
         try:
             with bar(console, f"data: {need['task']}") as update:
                 make(**need, progress=update)
-        except UserError as error:  # the cells that need it will say so; the others go on
+        except UserError as error:  # the cells that need it fail with it; the others go on
             console.print(f"[red]data:[/] {escaped(str(error))}", soft_wrap=True)
 
 
 class Watch:
     """Shows a run: one bar for all measures, one line for each cell that runs.
 
-    Without a terminal it prints a line for each measure that ends, so that a log tells the story.
+    Without a terminal it prints a line for each measure that ends, for a log.
     """
 
     def __init__(self, session: Session, console: Console) -> None:

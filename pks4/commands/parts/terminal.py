@@ -1,4 +1,7 @@
-"""What every command prints with: tables on stdout, notes on stderr. Part of the CLI room."""
+"""What every command prints with: tables and text on stdout, notes on stderr.
+
+Here is the one escaper for terminals; those of other formats are in `bench/table.py`.
+"""
 
 import sys
 import unicodedata
@@ -15,7 +18,7 @@ from rich.text import Text
 from pks4.bench.records.folders import run_folders
 
 note = Console(stderr=True)
-_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # of Unicode: control, format, half a pair, line ends
+_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # of Unicode: control, format, half a pair, line ends
 JSON_OR_MARKDOWN = "--json and --markdown both write to standard output; choose one"
 Data = Annotated[
     Path | None,
@@ -45,9 +48,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print rows under their columns; a field may be a rich text, else it is shown as it is.
+    """Print rows under their columns; a rich text keeps its style, all else is escaped.
 
-    A column in which no row says anything is left out.
+    A column that is empty in all rows is left out.
     """
     lines = [tuple(row) for row in rows]
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -61,17 +64,18 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
 
 
 def escaped(text: object) -> str:
-    """Text in which nothing is acted on, neither as markup nor by the terminal."""
+    """Text that neither rich reads as markup nor a terminal as a command."""
     return escape(visible(text))
 
 
 def visible(text: object, keep: str = "\n\t") -> str:
-    """Text with what a terminal would obey, or could not print, spelled out: ESC as \\x1b.
+    """Text with each character that controls a terminal written as its number: ESC as \\x1b.
 
-    These are control characters but those in `keep`, and marks that turn the direction of writing.
+    Those are control characters except `keep`, and marks that turn the direction of writing.
     """
     return "".join(
-        spelled(c) if unicodedata.category(c) in _OBEYED and c not in keep else c for c in str(text)
+        spelled(c) if unicodedata.category(c) in _CONTROL and c not in keep else c
+        for c in str(text)
     )
 
 

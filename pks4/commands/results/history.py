@@ -26,7 +26,6 @@ def history(
     A row a cell, from the first run to the last; a cell that is asked for, or that is the only one,
     run by run.
     """
-    from pks4.bench.compare import history as compare_history
     from pks4.bench.compare import history as past
 
     folders = runs or run_folders()
@@ -36,13 +35,9 @@ def history(
         print(json.dumps([past.document(one) for one in series], indent=1))
         return
     run_by_run = long or cell or len(series) == 1
-    shown = (
-        [compare_history.run_by_run(one) for one in series]
-        if run_by_run
-        else [compare_history.table(series)]
-    )
+    shown = [past.run_by_run(one) for one in series] if run_by_run else [past.table(series)]
     for title, columns, rows in shown:
         say(title)
         print_table(columns, rows)
         print()
-    say(compare_history.REMARK)
+    say(past.REMARK)

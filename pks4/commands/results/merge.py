@@ -1,4 +1,8 @@
-"""`pks4-bench merge`: join runs of one suite into one file."""
+"""`pks4-bench merge`: join runs of one suite into one file.
+
+The runs may be shards of one suite from several machines, or a run and a later one that filled its
+missing cells. `pks4.bench.records.merge` checks that they fit together.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +17,14 @@ def merge(
     runs: Runs,
     out: Annotated[Path, typer.Option("--out", help="A new .jsonl file.")],
 ) -> None:
-    """Join runs of one suite, such as its shards from several machines, into one new file."""
+    """Join runs of one suite, such as shards from several machines, into one new file."""
     from pks4.bench import units
     from pks4.bench.records import merge as merging
 
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: name a .jsonl file, such as {out.with_suffix('.jsonl')}")
-    merged, told = merging.merge(read_runs(runs), out)
-    tell_notes(told)
+    merged, notes = merging.merge(read_runs(runs), out)
+    tell_notes(notes)
     left, part = list(merged.missing()), merged.header.part
     state = f"left: {units.some(left, 'cell')}" if left else "complete"
     state = f"{part}, {state}" if part else state

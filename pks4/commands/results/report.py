@@ -64,10 +64,10 @@ def rebuilt() -> Iterator[Path]:
 
 def write_report(run: Path, out: Path | None) -> Path:
     """Write the report of a run, and tell what of it could not be read; the report's path."""
-    from pks4.bench.records.run_file import read
+    from pks4.bench.records.run_file import name_of, read
     from pks4.bench.report.report import write
 
     tell_notes(read(run).torn)
     with note.status("writing the report"):
-        where = out or folders.base() / "reports" / run.stem
+        where = out or folders.base() / "reports" / name_of(run)
         return write(run, where, folders.results_folder())

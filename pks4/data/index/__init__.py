@@ -1,13 +1,14 @@
 """Official annotation formats of real data sets, each read into one listing of clips.
 
-A format is a file of this folder and is its own registration: `DATASETS` maps the names it serves
-to their published number of classes, `SPLITS` names the splits that must not be empty, `EXPECTS`
-says what it looks for, and
+Every file of this folder is a format and registers itself: `DATASETS` maps the names of its data
+sets to their published number of classes, `SPLITS` names the splits that must not be empty,
+`EXPECTS` describes the files, and
 
     read(annotations, fold) -> Listing
 
-reads the annotations without opening a video.  A line that cannot be used raises ManifestError
-with file:line or file:key.
+reads the annotations without opening a video.  An invalid line raises ManifestError with file:line
+or file:key.  `parts/` holds the helpers: text (annotation files), listing (their clips), files (the
+user's videos by name), build (from a listing to the manifests of an index).
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pks4.errors import unknown_name
 
 
 class Format(Protocol):
-    """What a file of this folder offers."""
+    """The names that a format's file defines."""
 
     DATASETS: dict[str, int]
     SPLITS: tuple[str, ...]
@@ -32,19 +33,19 @@ class Format(Protocol):
 
 
 def formats() -> Iterator[Format]:
-    """Every format, by the names of their files."""
+    """Every format, in the order of the file names."""
     for module in iter_modules(__path__):
         if not module.ispkg:
             yield cast(Format, import_module(f"pks4.data.index.{module.name}"))
 
 
 def datasets() -> dict[str, Format]:
-    """The data sets that can be indexed, with their formats."""
+    """The format of every data set that can be indexed."""
     return {name: format_ for format_ in formats() for name in format_.DATASETS}
 
 
 def find_format(name: str) -> Format:
-    """The format of a data set.  Raises DataError, with a near name, for an unknown one."""
+    """The format of a data set.  Raises DataError, with near names, for an unknown one."""
     known = datasets()
     if name not in known:
         raise DataError(unknown_name("data set", name, known))

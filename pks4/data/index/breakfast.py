@@ -1,9 +1,9 @@
 """Breakfast: the dish is in the file's name, the split in the person's number.
 
-Four folds by person, as published with the data: 3-15, 16-28, 29-41, 42-54; the fold's persons are
-the test set and all others train.  `--annotations` is the folder of videos, or any folder whose
-files carry the same names (the label files `P03_cam01_P03_cereals.txt`).  The official folders
-`P03/cam01/P03_cereals.avi` are read too; both channels of a stereo pair then count as a clip each.
+Four folds by person, as published with the data: 3-15, 16-28, 29-41, 42-54. The persons of the fold
+are the test set, all others the training set.  `--annotations` is the folder of videos, or a folder
+of files with the same names (the label files `P03_cam01_P03_cereals.txt`).  The official folders
+`P03/cam01/P03_cereals.avi` work too; there each channel of a stereo pair counts as a clip.
 """
 
 import re
@@ -28,7 +28,7 @@ _FOLDERS = re.compile(r"P(\d\d)/(?:cam\d\d|webcam\d\d|stereo)/P\1_([a-z]+)(?:_ch
 
 
 def read(annotations: Path, fold: int) -> Listing:
-    """Every file with a name of the data set; any other video or list is an error."""
+    """All files named as in the data set; any other video or label file is an error."""
     if not 1 <= fold <= 4:
         raise ManifestError(f"{annotations}: fold {fold} of breakfast; give 1 to 4")
     tested = range(13 * fold - 10, 13 * fold + 3)

@@ -1,10 +1,14 @@
-"""COIN: whole videos by the task they show; the training and the testing subset."""
+"""COIN: whole videos, each with its task as class, in a training and a testing subset.
+
+COIN.json holds {"database": {<video id>: {"subset": "training" or "testing", "class": <task>, …}}}.
+The segments of steps within a video are not read.
+"""
 
 from pathlib import Path
 
 from pks4.data.errors import ManifestError
 from pks4.data.index.parts.listing import Clip, Listing, safe_name
-from pks4.data.index.parts.text import document, field, first_of
+from pks4.data.index.parts.text import first_existing, json_field, read_json
 
 DATASETS = {"coin": 180}
 SPLITS = ("train", "test")
@@ -13,16 +17,16 @@ _SPLITS = {"training": "train", "testing": "test"}
 
 
 def read(annotations: Path, fold: int) -> Listing:
-    """Every video of the database; the classes are those of the training videos, by name."""
-    path = first_of(annotations, "COIN.json")
-    database = field(f"{path}:database", document(path, dict), "database", dict)
+    """Every video of the database; the classes are those of the training videos, sorted."""
+    path = first_existing(annotations, "COIN.json")
+    database = json_field(f"{path}:database", read_json(path, dict), "database", dict)
     clips = []
     for video, item in database.items():
         where = f"{path}:{video}"
-        subset = field(where, item, "subset")
+        subset = json_field(where, item, "subset")
         if subset not in _SPLITS:
             raise ManifestError(f"{where}: subset {subset!r}; it must be training or testing")
-        name = field(where, item, "class")
+        name = json_field(where, item, "class")
         stem = safe_name(where, video)
         clips.append(Clip(where=where, split=_SPLITS[subset], class_name=name, stems=(stem,)))
     classes = sorted({clip.class_name for clip in clips if clip.split == "train"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pks4.data.errors import ManifestError
 from pks4.data.index.parts.listing import Clip, Listing, safe_name
-from pks4.data.index.parts.text import document, field, first_of
+from pks4.data.index.parts.text import first_existing, json_field, read_json
 
 DATASETS = {"diving48": 48}
 SPLITS = ("train", "test")
@@ -15,23 +15,23 @@ EXPECTS = (
 
 
 def read(annotations: Path, fold: int) -> Listing:
-    """Train and test; a label is a place in the vocabulary."""
-    path = first_of(annotations, "Diving48_vocab.json")
+    """Both lists; a label is an index of the vocabulary."""
+    path = first_existing(annotations, "Diving48_vocab.json")
     classes = []
-    for position, dive in enumerate(document(path, list)):
+    for position, dive in enumerate(read_json(path, list)):
         if not isinstance(dive, list) or not all(isinstance(part, str) for part in dive):
             raise ManifestError(f"{path}:[{position}]: not a list of words; restore the file")
         classes.append(" ".join(part for part in dive if part))
     clips = []
     for split in SPLITS:
-        source = first_of(annotations, f"Diving48_V2_{split}.json")
-        for position, item in enumerate(document(source, list)):
+        source = first_existing(annotations, f"Diving48_V2_{split}.json")
+        for position, item in enumerate(read_json(source, list)):
             where = f"{source}:[{position}]"
-            label = field(where, item, "label", int)
+            label = json_field(where, item, "label", int)
             if not 0 <= label < len(classes):
                 raise ManifestError(
                     f"{where}: label {label} is outside the map of {len(classes)} classes"
                 )
-            stem = safe_name(where, field(where, item, "vid_name"))
+            stem = safe_name(where, json_field(where, item, "vid_name"))
             clips.append(Clip(where=where, split=split, class_name=classes[label], stems=(stem,)))
     return Listing(clips=tuple(clips), classes=tuple(classes))

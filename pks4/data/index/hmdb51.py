@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pks4.data.errors import ManifestError
 from pks4.data.index.parts.listing import Clip, Listing, safe_name
-from pks4.data.index.parts.text import words
+from pks4.data.index.parts.text import word_lines
 
 DATASETS = {"hmdb51": 51}
 SPLITS = ("train", "test")
@@ -16,12 +16,12 @@ _SPLITS = {"1": "train", "2": "test"}
 
 
 def read(annotations: Path, fold: int) -> Listing:
-    """The lists of one fold; clips marked 0 are left out, as published."""
+    """The lists of one fold, without clips of mark 0, as published."""
     end = f"_test_split{fold}.txt"
     clips, classes = [], []
     for path in sorted(annotations.glob(f"*{end}")):
         classes.append(path.name.removesuffix(end))
-        for where, (name, mark) in words(path, 2):
+        for where, (name, mark) in word_lines(path, 2):
             if mark not in {"0", "1", "2"}:
                 raise ManifestError(f"{where}: mark {mark!r}; it must be 0, 1 or 2")
             stem = safe_name(where, name).removesuffix(".avi")

@@ -1,8 +1,8 @@
 """Something-Something V2: templates with brackets; classes that name a side are not flipped.
 
 The class of a clip is its template without the brackets around the placeholders.  A mirror turns
-"from left to right" into another class, so every class with one of the two words is kept unflipped.
-The official test set carries no labels and is left alone.
+"from left to right" into another class, so every class with "left" or "right" must not be flipped.
+The official test set has no labels and is not read.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pks4.data.errors import ManifestError
 from pks4.data.index.parts.listing import Clip, Listing, safe_name
-from pks4.data.index.parts.text import document, field, first_of, whole
+from pks4.data.index.parts.text import first_existing, json_field, read_json, whole_number
 
 DATASETS = {"ssv2": 174}
 SPLITS = ("train", "val")
@@ -20,21 +20,21 @@ _LONG = "something-something-v2-"
 
 def read(annotations: Path, fold: int) -> Listing:
     """Train and validation, labelled by labels.json."""
-    path = first_of(annotations, "labels.json", f"{_LONG}labels.json")
+    path = first_existing(annotations, "labels.json", f"{_LONG}labels.json")
     labels = {
-        name: whole(f"{path}:{name}", "label", str(label))
-        for name, label in document(path, dict).items()
+        name: whole_number(f"{path}:{name}", "label", str(label))
+        for name, label in read_json(path, dict).items()
     }
     if sorted(labels.values()) != list(range(len(labels))):
         raise ManifestError(f"{path}: labels are not 0..{len(labels) - 1}, each once; restore it")
     classes = tuple(sorted(labels, key=labels.__getitem__))
     clips = []
     for split, name in (("train", "train.json"), ("val", "validation.json")):
-        source = first_of(annotations, name, f"{_LONG}{name}")
-        for position, item in enumerate(document(source, list)):
+        source = first_existing(annotations, name, f"{_LONG}{name}")
+        for position, item in enumerate(read_json(source, list)):
             where = f"{source}:[{position}]"
-            video = safe_name(where, str(field(where, item, "id", (str, int))))
-            template = field(where, item, "template").replace("[", "").replace("]", "")
+            video = safe_name(where, str(json_field(where, item, "id", (str, int))))
+            template = json_field(where, item, "template").replace("[", "").replace("]", "")
             clips.append(Clip(where=where, split=split, class_name=template, stems=(video,)))
     sided = tuple(name for name in classes if re.search(r"\b(left|right)\b", name, re.IGNORECASE))
     return Listing(clips=tuple(clips), classes=classes, no_flip=sided)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pks4.data.errors import ManifestError
 from pks4.data.index.parts.listing import Clip, Listing, safe_name
-from pks4.data.index.parts.text import first_of, whole, words
+from pks4.data.index.parts.text import first_existing, whole_number, word_lines
 
 DATASETS = {"ucf101": 101}
 SPLITS = ("train", "test")
@@ -15,16 +15,18 @@ EXPECTS = (
 
 
 def read(annotations: Path, fold: int) -> Listing:
-    """The lists of one fold; the class is the folder in each line, checked against the label."""
-    source = first_of(annotations, "classInd.txt")
-    labels = {name: whole(where, "label", label) for where, (label, name) in words(source, 2)}
+    """The lists of one fold; each line names the class by folder, and the label must agree."""
+    source = first_existing(annotations, "classInd.txt")
+    labels = {
+        name: whole_number(where, "label", label) for where, (label, name) in word_lines(source, 2)
+    }
     clips = []
     for split, count in (("train", 2), ("test", 1)):
-        path = first_of(annotations, f"{split}list{fold:02d}.txt")
-        for where, parts in words(path, count):
+        path = first_existing(annotations, f"{split}list{fold:02d}.txt")
+        for where, parts in word_lines(path, count):
             folder, _, name = parts[0].rpartition("/")
             folder = safe_name(where, folder)
-            if count == 2 and labels.get(folder) != whole(where, "label", parts[1]):
+            if count == 2 and labels.get(folder) != whole_number(where, "label", parts[1]):
                 raise ManifestError(
                     f"{where}: label {parts[1]} is not that of {folder!r} in {source}; correct it"
                 )

@@ -1,9 +1,9 @@
-"""Frames to an H.264 mp4 whose bytes are the same every time it is made in one environment.
+"""Frames to an H.264 mp4; the same frames give the same bytes in one environment.
 
-What makes them so: no B-frames and no macroblock tree in x264, one thread, a closed GOP of fixed
-length, and a conversion from RGB to YUV in integers, written here rather than left to swscale.
-The bytes still depend on the versions of FFmpeg and x264, so the hash of the frames before encoding
-(`frames_sha256`) is the authority and the hash of the file is advisory.
+To this end x264 runs without B-frames and macroblock tree, in one thread, with closed GOPs of fixed
+length, and RGB becomes YUV in integers here, not in swscale. The bytes still depend on the versions
+of FFmpeg and x264, so the hash of the frames before encoding (`frames_sha256`) is the authority and
+the hash of the file is advisory.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 GOP = 12
 _X264 = f"bframes=0:mbtree=0:keyint={GOP}:min-keyint={GOP}:scenecut=0:open-gop=0:threads=1"
-_BLOCK = 32  # frames converted at once, so that a long clip takes no more memory
+_BLOCK = 32  # frames converted at once, which bounds the memory of a long clip
 _OPTIONS = {"preset": "veryfast", "crf": "18", "x264-params": _X264}
 
 # BT.601, limited range, scaled by 256: rows Y, U, V; columns R, G, B.

@@ -1,17 +1,17 @@
-"""Can a task be cheated?  Classifiers that see too little, held against what so little can give.
+"""Whether a task leaks: classifiers that see too little of a clip, against what they may reach.
 
-A view (probe_views.py) is what a probe sees of a clip.  On each view one classifier is trained on
-one split and judged on another: logistic regression and extremely randomised trees, their
-probabilities averaged.  A *guard* is a view, a metric and the most that an honest data set allows:
+A view (leak_views.py) is the part of a clip that a probe sees.  For each view one classifier is
+trained on one split and tested on another: the mean probabilities of a logistic regression and of
+extremely randomised trees.  A *guard* is a view, a metric and an upper bound for a sound data set:
 
 * temporal: a single frame, the bag and the shuffled frames: 1/2 within a reversal pair, and 11/18
-  of all classes (the pair known, its order not; the oscillations known);
+  of all classes (the pair is known but not its order; the oscillations are known);
 * long: a single frame 1/12, bag and shuffled frames 1/4, either half 1/3, frames sampled as far
   apart as a cue is long, 1/12;
-* spatial: the direction in which the sprite's centre moves alone, 1/10.
+* spatial: only the direction of the sprite's centre, 1/10.
 
-A guard whose interval lies above its bound is a leak.  Intervals are Wilson's; those of all guards
-hold together with 99 %: of a hundred honest data sets one is called leaky.
+A guard leaks if its whole Wilson interval lies above the bound.  The level of the intervals is
+Bonferroni-corrected over all guards to 99 %: one of a hundred sound data sets is called leaky.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,19 +33,19 @@ from pks4.errors import unknown_name
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
-CONFIDENCE = 0.99  # that no guard of an honest data set lies above its bound
+CONFIDENCE = 0.99  # that no guard of a sound data set lies above its bound
 TREES = 100
 SEED = 0
 
 Progress = Callable[[int, int], None]
 Labels = NDArray[np.int64]
-Seen = tuple[dict[str, Floats], Labels]  # view -> (n, f), and the labels (n,)
+ViewsAndLabels = tuple[dict[str, Floats], Labels]  # view -> (n, f), and the labels (n,)
 
 
 class Score(BaseModel):
-    """What a probe reached: right of clips, Wilson's interval, what guessing gives.
+    """The score of a probe: right clips of all, Wilson's interval, chance.
 
-    `bound` is the most that an honest data set allows, None where the view may know the answer.
+    `bound` is the upper bound for a sound data set; None if the view may know the answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,12 +62,12 @@ class Score(BaseModel):
     @computed_field
     @property
     def leaks(self) -> bool:
-        """Whether the whole interval lies above what is allowed."""
+        """Whether the whole interval lies above the bound."""
         return self.bound is not None and self.interval[0] > self.bound
 
 
 class Findings(BaseModel):
-    """Every score of a data set, and which of them are leaks."""
+    """All scores of a data set, and those that are leaks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,7 +81,7 @@ class Findings(BaseModel):
 
     @property
     def leaks(self) -> tuple[Score, ...]:
-        """The scores that an honest data set does not allow."""
+        """The scores above their bounds."""
         return tuple(score for score in self.scores if score.leaks)
 
 
@@ -94,23 +94,23 @@ def probe(
     workers: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Findings:
-    """Train every probe on split `fit` and judge it on split `judge`.
+    """Train every probe on split `fit` and test it on split `judge`.
 
-    `only` names some of the views; `workers` processes look at the clips (default: one a core);
+    `only` selects views; `workers` processes decode the clips (default: one a core);
     `progress(done, total)` counts clips and then views.
 
-    Raises DataError for a view or a split that is not there or too small, VideoError for a clip
+    Raises DataError for an unknown view or split or one that is too small, VideoError for a clip
     that cannot be read.
     """
     names = view_names(dataset.task, only)
     splits = {split: _entries(dataset, split) for split in (fit, judge)}
     total = sum(map(len, splits.values())) + len(names)
-    done = _Counter(progress, total)
-    seen = {split: _look(dataset, entries, workers, done) for split, entries in splits.items()}
+    counter = _Counter(progress, total)
+    read = {split: _read_views(dataset, e, workers, counter) for split, e in splits.items()}
     counts: list[tuple[str, str, int, int]] = []
     for view in names:
-        counts += _judge(dataset, view, seen[fit], seen[judge])
-        done.one()
+        counts += _judge(dataset, view, read[fit], read[judge])
+        counter.advance()
     guards = sum(_bound(dataset, view, metric) is not None for view, metric, *_ in counts)
     return Findings(
         task=dataset.task,
@@ -124,12 +124,12 @@ def probe(
 
 
 class _Counter:
-    """Tells `progress` of one more."""
+    """Counts steps and reports them to `progress`."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self.progress, self.done, self.total = progress, 0, total
 
-    def one(self) -> None:
+    def advance(self) -> None:
         self.done += 1
         self.progress(self.done, self.total)
 
@@ -144,7 +144,9 @@ def _entries(dataset: Dataset, split: str) -> list[Entry]:
     return entries
 
 
-def _look(dataset: Dataset, entries: list[Entry], workers: int | None, done: _Counter) -> Seen:
+def _read_views(
+    dataset: Dataset, entries: list[Entry], workers: int | None, counter: _Counter
+) -> ViewsAndLabels:
     """All views of the clips of a split, decoded one by one."""
     from joblib import Parallel, delayed
 
@@ -152,7 +154,7 @@ def _look(dataset: Dataset, entries: list[Entry], workers: int | None, done: _Co
     rows = []
     for row in pool(delayed(_views_of)(dataset.task, n, e) for n, e in enumerate(entries)):
         rows.append(row)
-        done.one()
+        counter.advance()
     labels = np.array([entry.label for entry in entries])
     return {view: np.stack([row[view] for row in rows]) for view in rows[0]}, labels
 
@@ -163,7 +165,7 @@ def _views_of(task: str, index: int, entry: Entry) -> dict[str, Floats]:
 
 
 def view_names(task: str, only: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The views of a task, single frames first, or those of them that `only` names.
+    """The views of a task, single frames first, or those that `only` names.
 
     Raises DataError for a view that the task does not have.
     """
@@ -180,27 +182,29 @@ def view_names(task: str, only: Sequence[str] | None = None) -> tuple[str, ...]:
 
 
 def _judge(
-    dataset: Dataset, view: str, fit: Seen, judge: Seen
+    dataset: Dataset, view: str, fit: ViewsAndLabels, judge: ViewsAndLabels
 ) -> Iterator[tuple[str, str, int, int]]:
-    """(view, metric, right, clips) of one view: all classes, and within pairs where there are."""
+    """(view, metric, right, clips) of one view: over all classes, and within reversal pairs."""
     right = _right((fit[0][view], fit[1]), (judge[0][view], judge[1]))
     yield view, "all", int(right.sum()), len(right)
     if dataset.task != "temporal":
         return
-    found: dict[str, list[NDArray[np.bool_]]] = {"motion": [], "order": []}
+    by_kind: dict[str, list[NDArray[np.bool_]]] = {"motion": [], "order": []}
     for pair in PAIRS:
         both = [dataset.classes.index(name) for name in pair[:2]]
-        mine = [np.isin(labels, both) for _, labels in (fit, judge)]
-        parts = [(x[view][m], labels[m]) for (x, labels), m in zip((fit, judge), mine, strict=True)]
-        found[pair.kind].append(_right(*parts))
+        masks = [np.isin(labels, both) for _, labels in (fit, judge)]
+        parts = [
+            (x[view][m], labels[m]) for (x, labels), m in zip((fit, judge), masks, strict=True)
+        ]
+        by_kind[pair.kind].append(_right(*parts))
     for kinds in (("motion", "order"), ("motion",), ("order",)):
-        right = np.concatenate([each for kind in kinds for each in found[kind]])
+        right = np.concatenate([each for kind in kinds for each in by_kind[kind]])
         metric = "within_pair" if len(kinds) == 2 else f"within_pair_{kinds[0]}"
         yield view, metric, int(right.sum()), len(right)
 
 
 def _right(fit: tuple[Floats, Labels], judge: tuple[Floats, Labels]) -> NDArray[np.bool_]:
-    """Which of the judged clips a classifier names right."""
+    """Whether a classifier is right on each clip of `judge`."""
     return _classifier().fit(*fit).predict(judge[0]) == judge[1]
 
 
@@ -216,7 +220,7 @@ def _classifier() -> "ClassifierMixin":
 
 
 def _bound(dataset: Dataset, view: str, metric: str) -> float | None:
-    """The most that an honest data set allows; None where the view may know the answer."""
+    """The upper bound for a sound data set; None if the view may know the answer."""
     classes = len(dataset.classes)
     single = view in ("first", "middle", "last")
     if dataset.task == "temporal":
@@ -237,15 +241,15 @@ def _bound(dataset: Dataset, view: str, metric: str) -> float | None:
 def _score(dataset: Dataset, view: str, metric: str, right: int, clips: int, guards: int) -> Score:
     from scipy.stats import binomtest
 
-    level = 1 - 2 * (1 - CONFIDENCE) / max(1, guards)  # a leak is a matter of the lower end alone
-    found = binomtest(right, clips).proportion_ci(level, method="wilson")
+    level = 1 - 2 * (1 - CONFIDENCE) / max(1, guards)  # one-sided: only the lower end matters
+    ends = binomtest(right, clips).proportion_ci(level, method="wilson")
     return Score(
         view=view,
         metric=metric,
         right=right,
         clips=clips,
         value=right / clips,
-        interval=(float(found.low), float(found.high)),
+        interval=(float(ends.low), float(ends.high)),
         chance=1 / len(dataset.classes) if metric == "all" else 0.5,
         bound=_bound(dataset, view, metric),
     )

@@ -1,7 +1,7 @@
-"""What a probe is shown of a clip: one frame, the unordered frames, frames in some order.
+"""The views of a clip that probes see: one frame, the unordered frames, frames in some order.
 
-The sprite is tracked as the bright pixels, on the torus; a view is a vector of numbers made of its
-states and of coarse pictures.  These are probes of the data, not models worth comparing with.
+The sprite is tracked as the bright pixels on the torus. A view is a vector of the sprite's states
+and of coarse pictures.  These probes test the data; they are no contestants.
 
 Letters: t frames, h w rows and columns, f features.
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pks4.data.kinetic_digits.tasks import GENERATOR_VERSION
 
 GRID = 8  # cells along a side of the coarse picture, and of the picture of the sprite
-BRIGHT = 175  # the least of red and green in a pixel of the sprite
-YELLOW = 130  # the most of blue in a marked one
+BRIGHT = 175  # least red and green of a pixel of the sprite
+YELLOW = 130  # most blue of a pixel of a marked sprite
 SAMPLES = (8, 16, 32)  # frames of a sub-sampled clip of `long`
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Track:
-    """A clip as the probes see it: states (t,) of the sprite and pictures (t, f) of the frames.
+    """A tracked clip: states (t,) of the sprite and pictures (t, f) of the frames.
 
     x, y, axis in radians (the axis modulo pi), area the log of bright pixels, mark their yellow
     share.
@@ -36,18 +36,18 @@ class Track:
     mark: Floats
     picture: Floats
 
-    def of(self, frames: NDArray[np.int64]) -> "Track":
-        """Some of the frames, in the order given."""
+    def select(self, frames: NDArray[np.int64]) -> "Track":
+        """These frames, in this order."""
         return Track(*(getattr(self, name)[frames] for name in self.__dataclass_fields__))
 
     def states(self) -> Floats:
-        """The sprite in every frame by itself, as numbers without jumps (t, f)."""
+        """The sprite's state in every frame, as numbers without jumps (t, f)."""
         angles = (self.x, self.y, 2 * self.axis)
         waves = [wave(angle) for angle in angles for wave in (np.cos, np.sin)]
         return np.column_stack([*waves, self.area, self.mark])
 
-    def looks(self) -> Floats:
-        """Every frame by itself, states and pictures (t, f)."""
+    def features(self) -> Floats:
+        """States and picture of every frame (t, f)."""
         return np.column_stack([self.states(), self.picture])
 
 
@@ -71,14 +71,16 @@ def track(video: NDArray[np.uint8]) -> Track:
 def views(task: str, clip: Track, index: int) -> dict[str, Floats]:
     """Every view of one clip of a task; `index` seeds the order of the shuffled frames."""
     frames = len(clip.x)
-    looks = clip.looks()
-    shown = {"first": looks[0], "middle": looks[frames // 2], "last": looks[-1]}
-    shown["bag"] = np.concatenate([_moments(looks), _distances(clip)])
+    single = clip.features()
+    by_view = {"first": single[0], "middle": single[frames // 2], "last": single[-1]}
+    by_view["bag"] = np.concatenate([_moments(single), _distances(clip)])
     order = np.random.default_rng([GENERATOR_VERSION, index]).permutation(frames)
-    shown["shuffled"] = in_order(clip.of(order))
-    shown["ordered"] = in_order(clip)
+    by_view["shuffled"] = in_order(clip.select(order))
+    by_view["ordered"] = in_order(clip)
     if task == "spatial":
-        shown["motion"] = _displacements(clip)[[0, 2]]  # how they scatter tells a digit's size
+        by_view["motion"] = _displacements(clip)[
+            [0, 2]
+        ]  # without the scatter, which shows the size
     if task == "long":
         parts = {
             "first_half": np.arange(frames // 2),
@@ -86,25 +88,25 @@ def views(task: str, clip: Track, index: int) -> dict[str, Floats]:
         }
         parts |= {f"sampled_{n}": (2 * np.arange(n) + 1) * frames // (2 * n) for n in SAMPLES}
         for name, part in parts.items():
-            shown[name] = in_order(clip.of(part))
-    return shown
+            by_view[name] = in_order(clip.select(part))
+    return by_view
 
 
 def in_order(clip: Track) -> Floats:
-    """The sprite's states and statistics that change when they come in another order (f,)."""
-    order = [_odd(clip), _displacements(clip), _cues(clip)]
+    """The sprite's states, and statistics that depend on the order of frames (f,)."""
+    order = [_reversal_odd(clip), _displacements(clip), _cues(clip)]
     return np.concatenate([_moments(clip.states()), _distances(clip), *order])
 
 
 def _moments(frames: Floats) -> Floats:
-    """What is left of frames (t, f) without their order."""
+    """Statistics of frames (t, f) that do not depend on their order."""
     return np.concatenate([frames.mean(0), frames.std(0), frames.min(0), frames.max(0)])
 
 
 def _distances(clip: Track) -> Floats:
-    """How far apart any two frames show the sprite, whichever comes first (f,).
+    """Distances of the sprite between any two frames, in either order (f,).
 
-    Marked frames where there are any, else all that show the sprite.
+    Of the marked frames if there are any, else of all frames that show the sprite.
     """
     marked = clip.mark > 0.5
     shown = marked if marked.any() else clip.area > np.median(clip.area) - 1.5
@@ -135,12 +137,12 @@ def _centred(grey: Floats, y: Floats, x: Floats) -> Floats:
         np.rint(at / (2 * np.pi) * n).astype(int)[:, None] + np.arange(-n // 4, n // 4)
         for at, n in ((y, height), (x, width))
     )
-    every = np.arange(frames)[:, None, None]
-    return grey[every, rows[:, :, None] % height, columns[:, None, :] % width]
+    frame = np.arange(frames)[:, None, None]
+    return grey[frame, rows[:, :, None] % height, columns[:, None, :] % width]
 
 
 def _displacements(clip: Track) -> Floats:
-    """How the sprite's centre moves from frame to frame, whatever it looks like (f,)."""
+    """Motion of the sprite's centre from frame to frame, without its appearance (f,)."""
     dx, dy = (wrapped(np.diff(at)) for at in (clip.x, clip.y))
     speed = np.hypot(dx, dy)
     moments = [f(each) for each in (dx, dy, speed) for f in (np.median, np.std)]
@@ -152,16 +154,16 @@ def _cues(clip: Track) -> Floats:
     dx, dy = (wrapped(np.diff(at)) for at in (clip.x, clip.y))
     marked = clip.mark > 0.5
     before, after = marked[:-1], marked[1:]
-    found = []
+    means = []
     for half in np.array_split(np.arange(len(dx)), 2):
         for kind in (before & after, after & ~before, before & ~after):
-            here = half[kind[half]]
-            found += [dx[here].mean(), dy[here].mean()] if len(here) else [0.0, 0.0]
-    return np.array(found)
+            steps = half[kind[half]]
+            means += [dx[steps].mean(), dy[steps].mean()] if len(steps) else [0.0, 0.0]
+    return np.array(means)
 
 
-def _odd(clip: Track) -> Floats:
-    """Statistics that change sign when the clip is played backwards (f,)."""
+def _reversal_odd(clip: Track) -> Floats:
+    """Statistics that change sign under time reversal (f,)."""
     dx, dy = (wrapped(np.diff(at)) for at in (clip.x, clip.y))
     turn = wrapped(2 * np.diff(clip.axis)) / 2
     growth = np.diff(clip.area)

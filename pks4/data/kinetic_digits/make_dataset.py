@@ -1,10 +1,9 @@
-"""Render the embedded data set into a cache folder: in parallel, resumable, never half there.
+"""Render the embedded data set into a cache folder: parallel, resumable, atomic.
 
-Every clip is written under another name and moved into place, then noted in a journal.  When all
-are there the manifests are written, and `dataset.json` last.  A finished folder is reused as it
-is, after a look at its hashes.
-An interrupted one is resumed: a clip that the journal or a manifest names, and whose file still has
-the hash written there, is kept; every other is rendered.
+Every clip is written under a temporary name, moved into place and added to a journal.  After all
+clips come the manifests, and `dataset.json` last.  A finished folder is reused after a check of its
+hashes.  An interrupted one is resumed: a clip in the journal or a manifest is kept if its file
+still has the recorded hash; all others are rendered.
 """
 
 import hashlib
@@ -42,17 +41,17 @@ DEFAULT_COUNTS = {
     "spatial": {"train": 3600, "val": 360, "test": 1080},
     "long": {"train": 600, "val": 120, "test": 360},  # of 512 frames each
 }
-MIN_SIZE = 32  # below it a digit is no longer legible
+MIN_SIZE = 32  # smaller digits are not legible
 JOURNAL = "journal.jsonl"
-_CHUNK_FRAMES = 256  # a worker renders about so many between two reports
-_WRITING = threading.Lock()  # a worker told to end first finishes the file it writes
+_CHUNK_FRAMES = 256  # a worker renders about so many frames a report
+_WRITING = threading.Lock()  # a worker finishes the file it writes before it ends
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
 
 
 class _Job(NamedTuple):
-    """One clip to render, all that a worker process needs to know."""
+    """One clip to render, with all that a worker process needs."""
 
     root: Path
     task: str
@@ -78,16 +77,15 @@ def make(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Render a task of `digits.TASKS`, or find it finished in the cache.
+    """Render a task of `tasks.TASKS`, or return it from the cache.
 
     `size` is the side in pixels, `frames` the length of a clip (by default 16, and 512 for `long`),
-    `counts` the clips of each split (labels go round, so a multiple of the classes is exactly
-    balanced and any other count is so within one clip a class).  `cache` defaults to $PKS4_CACHE,
-    else the user's cache folder.  `workers` processes render (default: one a core);
-    `progress(done, total)` is told of clips.
+    `counts` the clips of each split. Labels cycle: a multiple of the classes is exactly balanced,
+    any other count within one clip a class.  `cache` defaults to $PKS4_CACHE, else the user's cache
+    folder.  `workers` processes render (default: one a core); `progress(done, total)` counts clips.
 
-    Raises DataError for a setting that cannot be met, or for a finished data set of which a file
-    was changed; CacheError for a cache it cannot write.
+    Raises DataError for a setting out of range, or for a finished data set with a changed file;
+    CacheError for a cache that it cannot write.
     """
     class_names(task)  # raises for an unknown task
     frames = DEFAULT_FRAMES[task] if frames is None else frames
@@ -105,11 +103,11 @@ def make(
         dataset = Dataset.read(root)
         check_unchanged(dataset)
         return dataset
-    return _finish(jobs, _fill(root, jobs, workers, progress), counts)
+    return _finish(jobs, _render_missing(root, jobs, workers, progress), counts)
 
 
 def folder_name(task: str, size: int, frames: int, counts: Mapping[str, int], seed: int) -> str:
-    """The name of a data set's folder: everything that decides its frames."""
+    """The name of a data set's folder: everything that determines its frames."""
     parts = [task, f"{size}px", f"{frames}f", f"seed{seed}", f"v{GENERATOR_VERSION}"]
     return "-".join(parts + [f"{split}{count}" for split, count in counts.items()])
 
@@ -137,10 +135,10 @@ def _check(task: str, size: int, frames: int, counts: dict[str, int], seed: int,
             raise DataError(f"counts[{split!r}] is {count}; give 1 or more, or leave the split out")
 
 
-def _fill(
+def _render_missing(
     root: Path, jobs: list[_Job], workers: int | None, progress: Progress | None
 ) -> dict[str, Row]:
-    """Render what is not there yet; rows of all clips by their path."""
+    """Render the missing clips; the manifest rows of all clips by path."""
     rows = _verified(root, jobs)
     missing = [job for job in jobs if job.path not in rows]
     if progress is not None:
@@ -156,18 +154,18 @@ def _fill(
 
 
 def _verified(root: Path, jobs: list[_Job]) -> dict[str, Row]:
-    """Rows of the clips that are already there and still have their recorded hash."""
-    wanted = {job.path for job in jobs}
+    """Rows of the existing clips that still have their recorded hash."""
+    paths = {job.path for job in jobs}
     rows = {}
     for row in _recorded(root):
         path = root / row["path"]
-        if row["path"] in wanted and path.is_file() and file_sha256(path) == row["file_sha256"]:
+        if row["path"] in paths and path.is_file() and file_sha256(path) == row["file_sha256"]:
             rows[row["path"]] = row
     return rows
 
 
 def _recorded(root: Path) -> Iterator[Row]:
-    """Rows that an earlier, interrupted or damaged, making left behind."""
+    """Rows of earlier calls that were interrupted, or whose folder was damaged."""
     for split in SPLITS:
         manifest = root / f"{split}.csv"
         if manifest.is_file():
@@ -179,7 +177,7 @@ def _recorded(root: Path) -> Iterator[Row]:
         for line in journal.read_text(encoding="utf-8").splitlines():
             try:
                 yield json.loads(line)
-            except ValueError:  # the line that the interruption cut; its clip is rendered again
+            except ValueError:  # truncated by the interruption; its clip is rendered again
                 continue
 
 
@@ -195,7 +193,7 @@ def _journal(root: Path) -> TextIO:
 
 
 def _rendered(jobs: list[_Job], workers: int | None) -> Iterator[Row]:
-    """Rows of the jobs as they are rendered, in no fixed order."""
+    """Rows of the jobs as they finish, in no fixed order."""
     step = max(1, _CHUNK_FRAMES // jobs[0].frames) if jobs else 1
     chunks = [jobs[start : start + step] for start in range(0, len(jobs), step)]
     workers = min(workers or _cores(), len(chunks))
@@ -203,7 +201,7 @@ def _rendered(jobs: list[_Job], workers: int | None) -> Iterator[Row]:
         for job in jobs:
             yield _render(job)
         return
-    # spawn: a fork would copy the threads' locks of whatever the caller has loaded
+    # spawn: a fork would copy locks that the caller's threads hold
     context = get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, context, initializer=_follow_parent, initargs=(reader,))
@@ -223,7 +221,7 @@ def _cores() -> int:
 
 
 def _follow_parent(reader: Connection) -> None:
-    """Leave interrupts to the parent; end when it closes its side of the pipe, or dies."""
+    """Ignore interrupts, which the parent handles; end when the parent closes the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
 
@@ -239,7 +237,7 @@ def _render_chunk(jobs: list[_Job]) -> list[Row]:
 
 
 def _render(job: _Job) -> Row:
-    """Render, encode and write one clip; returns its row of the manifest."""
+    """Render, encode and write one clip; its row of the manifest."""
     clip = render(job.task, job.split, job.index, size=job.size, frames=job.frames, seed=job.seed)
     content = encode(clip.frames, FPS)
     with _WRITING:
@@ -256,7 +254,7 @@ def _render(job: _Job) -> Row:
 
 
 def _finish(jobs: list[_Job], rows: dict[str, Row], counts: dict[str, int]) -> Dataset:
-    """Write the manifests, then the description; drop the journal."""
+    """Write the manifests, then the description; delete the journal."""
     root, task, *_ = first = jobs[0]
     for split in counts:
         text = manifest_text(rows[job.path] for job in jobs if job.split == split)

@@ -1,15 +1,16 @@
 """Frames of one clip of kinetic digits: background, two distractors, the sprite, noise.
 
-Everything but the sprite's trajectory follows one law for all classes, and that law does not change
-when time is reversed: the background pans along a line through a random centre, distractors move at
+Everything but the sprite's trajectory has one distribution for all classes, which is symmetric
+under
+time reversal: the background pans along a line through a random centre, distractors move at
 constant velocity on the torus, the noise is independent in every frame.  So only the trajectory
-(see trajectory.py) can tell a class.
+(see trajectory.py) depends on the class.
 
 A clip depends on (generator version, seed, task, split, index, label) alone, through one seeded
-numpy Generator.  Frames are equal wherever numpy and scipy round alike; the hash of the frames
-in the manifest is the authority.
+numpy Generator.  Frames are equal wherever numpy and scipy round alike; the hash of the frames in
+the manifest is the authority.
 
-A clip is drawn in blocks of frames, so that a long one takes little more memory than its bytes.
+A clip is drawn in blocks of frames, so a long clip takes little more memory than its bytes.
 
 Letters: t frames, h w rows and columns; sizes in pixels unless a name says otherwise.
 """
@@ -31,10 +32,10 @@ Floats = NDArray[np.float64]
 SPRITE_SIZE = 0.32  # of the frame side, at scale 1
 NOISE_SIGMA = 6.0  # grey levels
 CROP_PIXELS = (80, 120)  # side of the square cut from a photograph; a band is 128 wide
-PAN_SIZE = 0.2  # the largest pan of the background along one axis in a clip, of the frame side
-MARK = np.array([1.0, 1.0, 0.25])  # on the sprite's colour in a marked frame: it turns yellow
+PAN_SIZE = 0.2  # the largest pan of the background along one axis in a clip, in frame sides
+MARK = np.array([1.0, 1.0, 0.25])  # factor of the sprite's colour in a marked frame: yellow
 BLOCK = 32  # frames drawn at once
-DIM = (0.35, 0.65)  # the background's brightness, so that the sprite stands out
+DIM = (0.35, 0.65)  # brightness of the background, below that of the sprite
 
 
 class Clip(NamedTuple):
@@ -46,7 +47,7 @@ class Clip(NamedTuple):
 
 
 def render(task: str, split: str, index: int, *, size: int, frames: int, seed: int) -> Clip:
-    """Render clip `index` of a split; labels go round, so label = index modulo the classes."""
+    """Render clip `index` of a split; labels cycle: label = index modulo the classes."""
     names = class_names(task)
     label = index % len(names)
     rng = clip_rng(seed, task, split, index, label)
@@ -73,7 +74,7 @@ def compose(
 ) -> NDArray[np.uint8]:
     """Frames (t, h, w, 3): `digit` on its path over a background, with distractors and noise.
 
-    In the frames that `marked` (t,) names, the digit has another colour.
+    In the frames where `marked` (t,) is true, the digit has another colour.
     """
     frames = len(path.x)
     canvas, offsets = _background(split, size, frames, rng)
@@ -95,7 +96,7 @@ def compose(
 
 
 def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.random.Generator:
-    """The generator that belongs to one clip."""
+    """The random generator of one clip."""
     words = [int.from_bytes(name.encode(), "big") for name in (task, split)]
     entropy = [GENERATOR_VERSION, seed, *words, index, label]
     return np.random.default_rng(np.random.SeedSequence(entropy))
@@ -104,7 +105,7 @@ def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.ran
 def _background(
     split: str, size: int, frames: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """A piece of a photograph, and where a frame is cut from it, (t, 2): a pan along a line."""
+    """A part of a photograph, and the corner of each frame in it, (t, 2): a pan along a line."""
     photographs = backgrounds(split)
     photograph = photographs[rng.integers(len(photographs))]
     side = rng.uniform(*CROP_PIXELS)
@@ -113,7 +114,7 @@ def _background(
     steps = np.linspace(0, side - 1, size + margin)
     canvas = _bilinear(photograph, top + steps, left + steps) * np.float32(rng.uniform(*DIM))
     pan = rng.uniform(-margin / 2, margin / 2, size=2)
-    tau = np.linspace(-1, 1, frames)[:, None]  # symmetric about 0: the pan backwards is -pan
+    tau = np.linspace(-1, 1, frames)[:, None]  # symmetric about 0: the reversed pan is -pan
     return canvas, np.rint(margin / 2 + tau * pan).astype(int)
 
 
@@ -134,7 +135,7 @@ def _bilinear(
 def _disc(
     size: int, frames: int, rng: np.random.Generator
 ) -> Callable[[NDArray[np.float32], slice], None]:
-    """A distractor: a coloured disc at constant velocity on the torus, to draw on some frames."""
+    """A distractor: a function that draws a disc at constant velocity on a block of frames."""
     radius = rng.uniform(0.06, 0.1) * size
     colour = rng.uniform(30, 170, size=3)
     velocity = rng.uniform(-0.7, 0.7, size=2)  # of the frame side per clip
@@ -152,10 +153,10 @@ def _disc(
 
 def draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Trajectory,
                  colour: Floats, reach: int | None = None) -> None:  # fmt: skip
-    """The digit, scaled, turned and placed on the torus in every frame.
+    """Draw the digit in every frame, scaled, rotated and placed on the torus.
 
-    `colour` is one for all frames (3,) or one for each (t, 3); `reach` is that of the whole path
-    where only some of its states are drawn.
+    `colour` is (3,) for all frames or (t, 3), one a frame; `reach` is that of the whole path if
+    `path` is only a part of it.
     """
     size, side = video.shape[1], len(digit)
     reach = _reach(path, size, side) if reach is None else reach
@@ -163,8 +164,8 @@ def draw_sprite(video: NDArray[np.float32], digit: NDArray[np.float32], path: Tr
     cos, sin = ((f(path.angle) / pixels)[:, None, None] for f in (np.cos, np.sin))
 
     def opacity(dy: Floats, dx: Floats) -> Floats:
-        where = np.stack([cos * dy - sin * dx, cos * dx + sin * dy]) + (side - 1) / 2
-        drawn = map_coordinates(digit, where, order=1, mode="grid-constant", prefilter=False)
+        source = np.stack([cos * dy - sin * dx, cos * dx + sin * dy]) + (side - 1) / 2
+        drawn = map_coordinates(digit, source, order=1, mode="grid-constant", prefilter=False)
         return drawn * path.visible[:, None, None]
 
     _blend(video, np.stack([path.y, path.x], axis=1) * size, reach, colour, opacity)
@@ -176,7 +177,7 @@ def _pixels(path: Trajectory, size: int, side: int) -> Floats:
 
 
 def _reach(path: Trajectory, size: int, side: int) -> int:
-    """Half the window that a digit is drawn in, along the whole path."""
+    """Half the side of the window for drawing a digit, the largest along the path."""
     reach = int(np.ceil(_pixels(path, size, side).max() * side / np.sqrt(2))) + 1
     return min(reach, (size - 1) // 2)  # a window never overlaps itself on the torus
 

@@ -1,9 +1,9 @@
-"""What clips are made of: digit sprites and background photographs, none shared between splits.
+"""Digit sprites and background photographs; no split shares any with another.
 
 Sprites are scikit-learn's `load_digits`: 1,797 real handwritten digits of 8 x 8 pixels.  Of each
 digit, in the order of that set, the first 60 % go to train, the next 20 % to val, the rest to test.
-Backgrounds are the photographs china.jpg and flower.jpg that scikit-learn ships, cut into disjoint
-bands of columns: 0-60 % train, 60-80 % val, 80-100 % test.  Nothing is downloaded.
+Backgrounds are china.jpg and flower.jpg of scikit-learn, cut into disjoint bands of columns: 0-60 %
+train, 60-80 % val, 80-100 % test.  Nothing is downloaded.
 """
 
 from functools import cache
@@ -25,9 +25,9 @@ def sprites() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 @cache
 def sprite_indices(split: str, digit: int | None = None) -> NDArray[np.int64]:
-    """Indices into `sprites()` of one split, of one digit or of all ten, ascending."""
+    """Indices into `sprites()` of one split, for one digit or all ten, ascending."""
     if digit is None:
-        return np.sort(np.concatenate([sprite_indices(split, each) for each in range(10)]))
+        return np.sort(np.concatenate([sprite_indices(split, shown) for shown in range(10)]))
     of_digit = np.flatnonzero(sprites()[1] == digit)
     low, high = (round(edge * len(of_digit)) for edge in SPLIT_EDGES[split])
     return of_digit[low:high]

@@ -1,8 +1,8 @@
-"""Still digits on photographs, for image pre-training: rendered on the spot, nothing on disk.
+"""Still digits on photographs, for image pre-training: rendered in memory.
 
-One frame of the `spatial` task with two labels: which digit, and where (the sprite's opacity at
-every pixel). Sprites and background bands are the split's own, so that nothing of val or test is
-seen. A still depends on (generator version, seed, split, index, size) alone.
+A still is one frame of the `spatial` task with two labels: the digit, and the sprite's opacity at
+every pixel. Sprites and background bands belong to the split, so training sees none of val or test.
+A still depends on (generator version, seed, split, index, size) alone.
 
 Letters: n stills, h w rows and columns.
 """
@@ -27,7 +27,7 @@ class Stills:
 
 
 def stills(split: str, count: int, *, size: int = 64, seed: int = 0) -> Stills:
-    """Render `count` stills of a split; the digits go round, so they are balanced."""
+    """Render `count` stills of a split; the digits cycle, so they are balanced."""
     drawn = [_still(split, index, size, seed) for index in range(count)]
     image = torch.from_numpy(np.stack([image for image, _ in drawn])).permute(0, 3, 1, 2)
     opacity = torch.from_numpy(np.stack([opacity for _, opacity in drawn]))

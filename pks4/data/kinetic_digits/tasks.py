@@ -1,25 +1,25 @@
 """Kinetic digits: the tasks, their classes and the time-reversal pairs.  Names only, nothing heavy.
 
-Task `temporal`, 18 classes: seven pairs, in which one class is the other played backwards, and
+Task `temporal`, 18 classes: seven pairs, in which one class is the time reversal of the other, and
 osc1..osc4, an oscillation with 1..4 cycles a clip.  Within a pair, one frame at a known time and
-the unordered set of all frames have the same law in both classes: only the order of the frames
-tells them apart.  A bag of frames does tell which pair it is, so report the accuracy within pairs
-(chance 1/2) beside the 18-way accuracy.  The osc classes have no such guarantee.
+the unordered set of all frames have the same distribution in both classes: only the order of the
+frames distinguishes them.  A bag of frames does show the pair, so report the accuracy within pairs
+(chance 1/2) together with the 18-way accuracy.  The osc classes have no such guarantee.
 
-A pair is of kind `motion` when the displacement between two neighbouring frames tells its classes
-apart, of kind `order` when it takes the order of the displacements:
+A pair is of kind `motion` if the displacement between two neighbouring frames distinguishes its
+classes, and of kind `order` if only the order of the displacements does:
 
 * accelerate/decelerate, blink_hop/hop_blink: two neighbouring frames at a known time have the same
-  law in both classes;
-* move_stop/stop_move: two neighbouring frames have the same law when their time is not known.
+  distribution in both classes;
+* move_stop/stop_move: two neighbouring frames at an unknown time have the same distribution.
 
-Task `spatial`, 10 classes: the digit shown; its motion is a nuisance.
+Task `spatial`, 10 classes: the digit; its motion is a nuisance.
 
 Task `long`, 12 classes: an ordered pair of different directions, each shown in eight marked frames,
-one near the start and one near the end of a clip (see long.py). One direction alone gives at most
-1/3 (`HALF_CLIP_BOUND`): judge it by 12-way accuracy against that.
+the first near the start and the second near the end of a clip (see long_task.py). One direction
+alone gives at most 1/3 (`HALF_CLIP_BOUND`): compare the 12-way accuracy with that.
 
-No horizontal flip on `temporal` and `long`: left and right, rotate_cw and rotate_ccw would swap.
+Never flip `temporal` and `long` horizontally: left and right, rotate_cw and rotate_ccw would swap.
 """
 
 from typing import Literal, NamedTuple
@@ -51,7 +51,7 @@ PAIRS: tuple[Pair, ...] = (
 OSCILLATIONS = ("osc1", "osc2", "osc3", "osc4")
 DIRECTIONS = ("left", "right", "up", "down")
 SPLITS = ("train", "val", "test")
-HALF_CLIP_BOUND = 1 / 3  # of `long`: who knows one direction has three classes left
+HALF_CLIP_BOUND = 1 / 3  # of `long`: one known direction leaves three classes
 
 _CLASSES: dict[str, tuple[str, ...]] = {
     "temporal": (*(name for pair in PAIRS for name in pair[:2]), *OSCILLATIONS),
@@ -60,7 +60,7 @@ _CLASSES: dict[str, tuple[str, ...]] = {
 }
 TASKS = tuple(_CLASSES)
 DEFAULT_FRAMES = {"temporal": 16, "spatial": 16, "long": 512}
-MIN_FRAMES = {"temporal": 2, "spatial": 2, "long": 32}  # below it a task loses its meaning
+MIN_FRAMES = {"temporal": 2, "spatial": 2, "long": 32}  # with fewer a task has no meaning
 
 
 def class_names(task: str) -> tuple[str, ...]:
@@ -74,9 +74,9 @@ def class_names(task: str) -> tuple[str, ...]:
 
 
 def pair_of(name: str) -> Pair | None:
-    """The pair that class `name` of `temporal` belongs to, or None for osc1..osc4.
+    """The pair of class `name` of `temporal`, or None for osc1..osc4.
 
-    Raises DataError (a ValueError) for a name that is no class of `temporal`.
+    Raises DataError (a ValueError) for any other name.
     """
     if name not in _CLASSES["temporal"]:
         raise DataError(unknown_name("class of task 'temporal'", name, _CLASSES["temporal"]))

@@ -1,17 +1,17 @@
-"""Where the sprite is in every frame of a clip: the law of each class of motion.
+"""The sprite's states in every frame of a clip: the random trajectory of each class of motion.
 
-Time tau runs over the clip, tau = t / frames for t = 0..frames-1; every rate is per clip, so that
-the law does not change with the number of frames.  Lengths are in frame sides; the frame is a
-torus, so positions count modulo 1.  x points right, y points down, angles turn clockwise on screen.
+Time tau = t / frames, for t = 0..frames-1; every rate is per clip, so the distribution does not
+depend on the number of frames.  Lengths are in frame sides; the frame is a torus, so positions
+count modulo 1.  x points right, y points down, angles turn clockwise on screen.
 
-Of each time-reversal pair only the first class is written down.  The second draws the same random
-numbers and plays the states backwards, so a pair is exact by construction:
+Only the first class of each time-reversal pair has code.  The second draws the same random numbers
+and reverses the states, so a pair is exact by construction:
 
     trajectory(second, frames, rng) == trajectory(first, frames, rng)[::-1]
 
-The unordered frames of a pair therefore have one law.  A single frame at a known time has one law
-too, because every state has a law that does not depend on time: positions start uniform on the
-torus, angles uniform on the circle, and cyclic motions start at a uniform phase.
+The unordered frames of a pair therefore have one distribution.  So does a single frame at a known
+time, because the distribution of each state does not depend on time: positions start uniform on the
+torus, angles uniform on the circle, and cyclic motions at a uniform phase.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from pks4.data.kinetic_digits.tasks import OSCILLATIONS, pair_of
 
 Floats = NDArray[np.float64]
 
-SPEED_PER_CLIP = (0.6, 0.95)  # below 1, so that no frame count from 2 on aliases the direction
+SPEED_PER_CLIP = (0.6, 0.95)  # below 1: no number of frames from 2 on aliases the direction
 SCALE_RANGE = (0.6, 1.5)
 STILL_SCALE_RANGE = (0.85, 1.25)
 TILT = np.pi / 12  # the largest tilt of the task `spatial`, where 6 and 9 must stay apart
@@ -44,16 +44,16 @@ class Trajectory:
         """The same states in backward order."""
         return self.part(slice(None, None, -1))
 
-    def part(self, of: slice) -> "Trajectory":
-        """Some of the states."""
-        return Trajectory(*(getattr(self, field.name)[of].copy() for field in fields(self)))
+    def part(self, frames: slice) -> "Trajectory":
+        """The states of some frames."""
+        return Trajectory(*(getattr(self, field.name)[frames].copy() for field in fields(self)))
 
 
 def trajectory(name: str, frames: int, rng: np.random.Generator) -> Trajectory:
     """Draw a trajectory of class `name` of the task `temporal`.
 
-    Two classes of a pair take the same numbers from `rng`, so equal generators give a trajectory
-    and its exact time reversal.  Raises DataError for an unknown class.
+    Both classes of a pair draw the same numbers from `rng`: equal generators give a trajectory and
+    its exact time reversal.  Raises DataError for an unknown class.
     """
     tau = np.arange(frames) / frames
     if name in OSCILLATIONS:
@@ -72,12 +72,12 @@ def drift(frames: int, rng: np.random.Generator) -> Trajectory:
 
 
 def still(tau: Floats, rng: np.random.Generator, *, angle: float | None = None) -> Trajectory:
-    """A sprite at rest at a uniform place, by default at a uniform angle."""
+    """A sprite at rest at a uniform position, by default at a uniform angle."""
     x, y = rng.random(2)
     scale = np.exp(rng.uniform(*np.log(STILL_SCALE_RANGE)))
     angle = rng.uniform(0, 2 * np.pi) if angle is None else angle
-    one = np.ones_like(tau)
-    return Trajectory(x * one, y * one, scale * one, angle * one, one.astype(bool))
+    ones = np.ones_like(tau)
+    return Trajectory(x * ones, y * ones, scale * ones, angle * ones, ones.astype(bool))
 
 
 def _moved(start: Trajectory, direction: float, path: Floats) -> Trajectory:
@@ -96,7 +96,7 @@ def _up(tau: Floats, rng: np.random.Generator) -> Trajectory:
 
 
 def _approach(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    """The scale grows geometrically and falls back to the smallest at a uniform phase."""
+    """The scale grows geometrically and restarts at the smallest, at a uniform phase."""
     rest = still(tau, rng)
     phase = (rng.random() + rng.uniform(*SPEED_PER_CLIP) * tau) % 1
     low, high = np.log(SCALE_RANGE)
@@ -111,7 +111,7 @@ def _rotate_cw(tau: Floats, rng: np.random.Generator) -> Trajectory:
 
 
 def _accelerate(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    """The speed grows linearly and falls back to the lowest once a clip, at a uniform phase.
+    """The speed grows linearly and restarts at the lowest once a clip, at a uniform phase.
 
     Path = integral of speed(phase) = low * u + (high - low) * (floor(u) + frac(u)^2) / 2.
     """
@@ -122,7 +122,7 @@ def _accelerate(tau: Floats, rng: np.random.Generator) -> Trajectory:
 
 
 def _blink_hop(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    """Twice a clip: gone for 1/4 of the cycle, back for 1/4, a hop, then a rest for 1/2."""
+    """Twice a clip: invisible for 1/4 of the cycle, visible for 1/4, a hop, then a rest for 1/2."""
     u = rng.random() + 2 * tau
     hops = np.floor(u + 0.5).astype(int)  # the hop is in the middle of the cycle
     turns = rng.uniform(0, 2 * np.pi, size=4)
@@ -135,7 +135,7 @@ def _blink_hop(tau: Floats, rng: np.random.Generator) -> Trajectory:
 
 
 def _move_stop(tau: Floats, rng: np.random.Generator) -> Trajectory:
-    """Moves along a uniform direction, then rests from a moment near the middle on."""
+    """Moves along a uniform direction, then rests from a time near the middle."""
     stop = rng.uniform(0.35, 0.65)
     speed = 2 * rng.uniform(*SPEED_PER_CLIP)
     path = speed * np.minimum(tau, stop)

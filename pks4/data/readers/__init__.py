@@ -1,17 +1,18 @@
-"""Video readers behind one door: the frames that were asked for, exactly, or a VideoError.
+"""Video readers with one interface: exactly the requested frames, or a VideoError.
 
-A reader is a file of this folder, loaded by name when first used, with three functions:
+A reader is a file of this folder, imported by name on first use, with three functions:
 
     read_frames(path, indices, num_frames=None) -> uint8 array (t, h, w, 3), RGB
     count_frames(path) -> int
     info() -> dict
 
-`pyav` is exact on everything FFmpeg opens and is the default.  `decord` refuses, with a VideoError
-of kind `inexact`, the files on which it is known to return wrong frames.  `torchcodec` is optional
-and needs FFmpeg's libraries on the system.  They convert YUV to RGB by slightly different
-arithmetic, so their pixels differ by a few grey levels on the same frame: compare results only
-between records that name the same reader.  No reader ever returns fewer, other or substituted
-frames.
+`pyav` is exact on everything FFmpeg opens and is the default.  `decord` is known to return wrong
+frames of some kinds of files; the reader refuses them with a VideoError of kind `inexact`.
+`torchcodec` is optional and needs FFmpeg's libraries on the system.  The readers convert YUV to RGB
+by slightly different arithmetic, so their pixels differ by a few grey levels: compare results only
+between records with the same reader.  No reader ever returns fewer, other or substituted frames.
+
+`packets` reads the packet index that all three use; `reader_speed` times them.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ __all__ = [
 
 
 class Reader(Protocol):
-    """What a file of this folder offers; a reader keeps no state between calls."""
+    """The functions of a reader's file; a reader keeps no state between calls."""
 
     def read_frames(
         self, path: Path | str, indices: Sequence[int], num_frames: int | None = None
@@ -60,14 +61,14 @@ def read_frames(
 ) -> NDArray[np.uint8]:
     """Frames `indices` of a video in that order, (t, h, w, 3) uint8 RGB.
 
-    Indices count frames in order of presentation from 0; they may repeat and stand in any order.
+    Indices count frames in order of presentation from 0; they may repeat and have any order.
     With `num_frames`, the file must hold exactly that many.
-    Raises VideoError if any frame cannot be had exactly, DataError for a negative index.
+    Raises VideoError if any frame cannot be read exactly, DataError for a negative index.
     """
-    wanted = [int(index) for index in indices]
-    if not wanted or min(wanted) < 0:
-        raise DataError(f"indices are {wanted}; give at least one, counting from 0")
-    return open_reader(reader).read_frames(path, wanted, num_frames)
+    numbers = [int(index) for index in indices]
+    if not numbers or min(numbers) < 0:
+        raise DataError(f"indices are {numbers}; give at least one, counting from 0")
+    return open_reader(reader).read_frames(path, numbers, num_frames)
 
 
 def count_frames(path: Path | str, reader: str = "pyav") -> int:

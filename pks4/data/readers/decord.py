@@ -1,17 +1,16 @@
 """decord: fast on the embedded set, whose clips are closed-GOP H.264 by construction.
 
 On some files decord 0.6.0 silently returns wrong frames: open GOPs (leading pictures), intra
-refresh, MPEG-TS, HEVC in default settings.  This reader looks at the packets first and refuses,
-with VideoError(kind="inexact"), every file outside the kinds that were tried and found exact.  A
-decord reader must not be shared between threads or taken across a fork, so each call opens one.
+refresh, MPEG-TS, HEVC in default settings.  This reader inspects the packets first.  It refuses,
+with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A decord reader
+must not be shared between threads or taken across a fork, so each call opens one.
 
-Colour goes through decord's own FFmpeg filter chain, which differs from PyAV's conversion by a few
+decord converts colours by an FFmpeg filter chain, which differs from PyAV's conversion by a few
 grey levels.
 """
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pks4.data.errors import VideoError, wrong_count
-from pks4.data.readers.packets import index, leading_pictures, opened
+from pks4.data.errors import VideoError
+from pks4.data.readers.orientation import Orientation, orientation_of_file
+from pks4.data.readers.packets import check_request, first_line, index, leading_pictures, opened
 
 EXACT_CODECS = ("h264", "vp9", "mjpeg", "mpeg4")
 EXACT_CONTAINERS = ("mp4", "matroska", "avi")
@@ -34,7 +34,7 @@ def info() -> dict[str, Any]:
 
 
 def count_frames(path: Path | str) -> int:
-    """The number of frames decord sees, on a file it is exact on."""
+    """The number of frames that decord finds, in a file that it reads exactly."""
     return len(_video(path))
 
 
@@ -43,15 +43,11 @@ def read_frames(
 ) -> NDArray[np.uint8]:
     """Frames `indices` (t, h, w, 3) RGB; see the package's `read_frames`."""
     video = _video(path)
-    if num_frames is not None and len(video) != num_frames:
-        raise wrong_count(path, len(video), num_frames)
-    if max(indices) >= len(video):
-        message = f"frame {max(indices)} was asked for but the file holds {len(video)}"
-        raise VideoError(path, "truncated", message)
+    check_request(path, len(video), indices, num_frames)
     try:
         return video.get_batch(list(indices)).asnumpy()
     except _decord(path).DECORDError as error:
-        message = f"decoding failed ({_gist(error)}); restore the file, or {_REMEDY}"
+        message = f"decoding failed ({first_line(error)}); restore the file, or {_REMEDY}"
         raise VideoError(path, "decode", message) from error
 
 
@@ -66,13 +62,13 @@ def _decord(path: Path | str) -> ModuleType:
 
 
 def _video(path: Path | str) -> Any:
-    """decord's own reader of a file that it reads exactly."""
+    """decord's reader for a file; VideoError for a file that it would read wrong."""
     decord = _decord(path)
     packets = _exact_packets(path)
     try:
         video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     except (decord.DECORDError, RuntimeError) as error:
-        message = f"decord cannot open it ({_gist(error)}); {_REMEDY}"
+        message = f"decord cannot open it ({first_line(error)}); {_REMEDY}"
         raise VideoError(path, "open", message) from error
     if len(video) != packets:
         message = f"decord sees {len(video)} frames where the file has {packets}; {_REMEDY}"
@@ -81,35 +77,24 @@ def _video(path: Path | str) -> Any:
 
 
 def _exact_packets(path: Path | str) -> int:
-    """The number of packets; raises VideoError for a file that decord would get wrong."""
+    """The number of packets. Raises VideoError for a file that decord would read wrong."""
     with opened(path) as (container, stream):
         packets = index(path, container, stream)
         containers = container.format.name.split(",")
         codec = stream.codec_context.codec.canonical_name
-    wrong = None
+    fault = None
     if not set(containers) & set(EXACT_CONTAINERS):
-        wrong = f"container {containers[0]}"
+        fault = f"container {containers[0]}"
     elif codec not in EXACT_CODECS:
-        wrong = f"codec {codec}"
+        fault = f"codec {codec}"
     elif any(packet.pts is None for packet in packets):
-        wrong = "packets without a time"
+        fault = "packets without a time"
     elif leading_pictures(packets):
-        wrong = "leading pictures (open GOP)"
-    elif any(packet.key and not packet.afresh for packet in packets):
-        wrong = "key frames that do not start afresh (intra refresh)"
-    elif _turned(path):
-        wrong = "a rotation noted in the file"
-    if wrong:
-        raise VideoError(path, "inexact", f"{wrong}: decord is not exact on such files; {_REMEDY}")
+        fault = "leading pictures (open GOP)"
+    elif any(packet.key and not packet.restarts for packet in packets):
+        fault = "key frames that do not restart decoding (intra refresh)"
+    elif orientation_of_file(path) != Orientation():
+        fault = "a turn or mirror noted in the file"
+    if fault:
+        raise VideoError(path, "inexact", f"{fault}: decord is not exact on such files; {_REMEDY}")
     return len(packets)
-
-
-def _turned(path: Path | str) -> bool:
-    """Whether the file says that its pictures are to be turned, which decord gets wrong by 90°."""
-    with opened(path) as (container, stream):
-        return any(frame.rotation for frame in islice(container.decode(stream), 1))
-
-
-def _gist(error: Exception) -> str:
-    """The first line of decord's message, which otherwise carries a stack trace."""
-    return str(error).strip().splitlines()[0][:160]

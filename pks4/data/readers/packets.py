@@ -1,9 +1,9 @@
-"""The packet index of a video: what a file holds, learnt from its packets without decoding.
+"""The packet index of a video: its frames, keys and times, read without decoding.
 
-pts is the time a frame is shown, dts the time it is decoded, both in the stream's own unit.
+pts is the time to show a frame, dts the time to decode it, both in the unit of the stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,22 @@ from av.video.stream import VideoStream
 
 from pks4.data.errors import VideoError, wrong_count
 
+CUT_SECONDS = 0.1  # what a duration may exceed the packets by, for a last frame without one
+
 
 @dataclass(frozen=True)
 class Packet:
-    """Times of one packet, whether it is flagged as key, and whether it starts afresh.
+    """Times of one packet, whether it is flagged as key, and whether decoding restarts at it.
 
-    In H.264 a key packet may be a mere point of recovery (open GOP, intra refresh); only an IDR
-    picture cuts every reference to what came before.  In other codecs the two are taken as one.
+    In H.264 a key packet may be only a recovery point (open GOP, intra refresh).  Decoding restarts
+    only at an IDR picture, after which no frame refers to earlier ones.  In other codecs it
+    restarts at every key packet.
     """
 
     pts: int | None
     dts: int | None
     key: bool
-    afresh: bool
+    restarts: bool
 
 
 @contextmanager
@@ -47,8 +50,8 @@ def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise VideoError(path, "no_video", "no video stream in this file")
         stream = container.streams.video[0]
         if stream.codec_context is None:
-            raise VideoError(path, "open", "its codec is not known here; encode it anew")
-        # One thread: clips are read in parallel, and frame threads would only add a delay.
+            raise VideoError(path, "open", "FFmpeg does not know its codec; encode it again")
+        # One thread: clips are read in parallel, so frame threads would only add a delay.
         stream.codec_context.thread_count = 1
         try:
             yield container, stream
@@ -58,37 +61,83 @@ def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def reason_of(error: Exception) -> str:
-    """The library's own words, in short."""
+    """FFmpeg's short reason."""
     return getattr(error, "strerror", None) or str(error)
 
 
-def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
-    """All packets that will be shown, in the order they are decoded.
+def first_line(error: Exception) -> str:
+    """The first line of a message of decord or TorchCodec, without the stack trace after it."""
+    return str(error).strip().splitlines()[0][:160]
 
-    Raises VideoError for a stream without any, or with fewer packets than its header declares.
-    Packets that an edit list hides (a clip trimmed without encoding) count as declared, not shown.
+
+def check_request(
+    path: Path | str, found: int, indices: Sequence[int], num_frames: int | None
+) -> None:
+    """Raise VideoError unless the file holds `num_frames` frames, if given, and every index."""
+    if num_frames is not None and found != num_frames:
+        raise wrong_count(path, found, num_frames)
+    if max(indices) >= found:
+        message = f"frame {max(indices)} was asked for but the file holds {found}"
+        raise VideoError(path, "truncated", message)
+
+
+def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
+    """All packets of shown frames, in decoding order.
+
+    Raises VideoError for a stream without any, with fewer packets than its header declares, or in a
+    Matroska file that ends before its declared duration. Packets that an edit list hides (a clip
+    trimmed without encoding) count as declared, not shown; so do hidden pictures of VP8 and VP9.
     """
     context = stream.codec_context
-    extra = context.extradata if context.codec.canonical_name == "h264" else None
-    packets, found = [], 0
-    for packet in container.demux(stream):
-        found += packet.dts is not None or packet.pts is not None  # else the end's empty packet
-        if packet.size and not packet.is_discard:
+    codec = context.codec.canonical_name
+    extra = context.extradata if codec == "h264" else None
+    # Only Matroska declares a duration and no number of frames; that of all streams counts.
+    timed = "matroska" in container.format.name and container.duration
+    packets, count, end = [], 0, 0.0
+    for packet in container.demux(*([] if timed else [stream])):
+        if packet.pts is not None and packet.time_base:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
+        count += packet.dts is not None or packet.pts is not None  # else the end's empty packet
+        if packet.size and not packet.is_discard and not is_hidden(codec, bytes(packet)):
             key = packet.is_keyframe
-            afresh = key and (extra is None or has_idr(bytes(packet), extra))
-            packets.append(Packet(packet.pts, packet.dts, key, afresh))
-    if found < stream.frames:
-        raise wrong_count(path, found, stream.frames)
+            restarts = key and (extra is None or has_idr(bytes(packet), extra))
+            packets.append(Packet(packet.pts, packet.dts, key, restarts))
+    if count < stream.frames:
+        raise wrong_count(path, count, stream.frames)
+    if timed and end + CUT_SECONDS < container.duration / av.time_base:
+        message = (
+            f"its packets end at {end:.2f} s where {container.duration / av.time_base:.2f} s were "
+            "declared; restore the file"
+        )
+        raise VideoError(path, "truncated", message)
     if not packets:
         raise VideoError(path, "no_frames", "the video stream holds no frame")
     return packets
 
 
+def is_hidden(codec: str, content: bytes) -> bool:
+    """Whether a packet of VP8 or VP9 holds only a picture that is not shown (an alt-ref frame).
+
+    Sources: the frame tag of VP8 (RFC 6386, 9.1), the uncompressed header of VP9 (its bitstream
+    specification, 6.2) and its superframes (annex B), whose last picture is shown.
+    """
+    if codec == "vp8":
+        return not content[0] & 0x10
+    if codec != "vp9" or content[-1] & 0xE0 == 0xC0:  # a superframe ends with its index
+        return False
+    bits = f"{int.from_bytes(content[:2].ljust(2, b'0'), 'big'):016b}"
+    profile_three = bits[2:4] == "11"
+    existing, _, shown = bits[4 + profile_three : 7 + profile_three]
+    return existing == "0" and shown == "0"
+
+
 def has_idr(content: bytes, extra: bytes) -> bool:
     """Whether an H.264 packet holds an IDR picture (NAL unit type 5).
 
-    `extra` is the stream's configuration: if it starts with 1 (ISO/IEC 14496-15), units are
-    preceded by their length, in as many bytes as it says; else by the start code 00 00 01.
+    `extra` is the stream's configuration. If it starts with 1 (ISO/IEC 14496-15), the length of a
+    unit precedes it, in as many bytes as `extra` says; else the start code 00 00 01 precedes it.
     """
     if not extra.startswith(b"\x01"):
         units = content.split(b"\x00\x00\x01")[1:]
@@ -102,14 +151,14 @@ def has_idr(content: bytes, extra: bytes) -> bool:
 
 
 def leading_pictures(packets: list[Packet]) -> list[int]:
-    """Positions of packets shown before the key packet they are decoded after.
+    """Positions of packets that are shown before, but decoded after, their key packet.
 
-    They are the sign of an open GOP: decoding that starts at the key packet cannot show them.
+    They mark an open GOP: decoding that starts at the key packet cannot show them.
     """
-    found, key_pts = [], None
+    positions, key_pts = [], None
     for position, packet in enumerate(packets):
         if packet.key:
             key_pts = packet.pts
         elif key_pts is not None and packet.pts is not None and packet.pts < key_pts:
-            found.append(position)
-    return found
+            positions.append(position)
+    return positions

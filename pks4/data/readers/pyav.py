@@ -1,15 +1,15 @@
 """PyAV: exact on every file FFmpeg decodes; the default for users' files.
 
-Frames are found by an index of the packets and a seek: packets are read once, without decoding, for
-(pts, dts, key); the sorted pts number the frames.  For each wanted frame the reader seeks to the
-last key packet shown no later than it and decodes until that very pts comes out.  Where the index
-cannot be trusted (missing or double pts, leading pictures at the start, a key packet that decodes
-to no intra picture) or decoding does not meet it, the file is decoded once from its start instead,
-which is what defines the frames' numbers.  Both ways give the same pixels; only the time differs.
+The reader uses a packet index and seeks.  It reads all packets once, without decoding, for (pts,
+dts, key); the sorted pts number the frames.  For each requested frame it seeks to the last key
+packet shown no later and decodes until that pts comes out.  If the index cannot be trusted (missing
+or double pts, leading pictures at the start, a key packet that is no intra picture) or decoding
+does not agree with it, the reader decodes the file from its start, which defines the frames'
+numbers.  Both ways give the same pixels; only the time differs.
 
-Colour goes through swscale, which differs from decord's filter chain by a few grey levels.
-A rotation noted in the file is applied, as players do.  A frame that the decoder marks as damaged,
-or that is predicted from one, is an error; damage that it does not notice only a hash can tell.
+swscale converts colours; it differs from decord's filter chain by a few grey levels.  Turns and
+mirrors noted in the file are applied, as players do.  A frame that the decoder marks as damaged, or
+that is predicted from one, is an error; only a hash detects damage that it does not notice.
 """
 
 from bisect import bisect_right
@@ -26,17 +26,18 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.orientation import SkewedError, orientation
 from pks4.data.readers.packets import Packet, index, opened
 
 Frames = dict[int, NDArray[np.uint8]]
 
 
 class _IndexMismatchError(Exception):
-    """Decoding did not give the frames that the index announced."""
+    """Decoding gave other frames than the index lists."""
 
 
 class _DamagedError(Exception):
-    """The decoder marks a frame as damaged that is wanted, or on the way to one."""
+    """The decoder marks a requested frame, or one before it since the key, as damaged."""
 
 
 def info() -> dict[str, Any]:
@@ -50,10 +51,10 @@ def count_frames(path: Path | str) -> int:
     with opened(path) as (container, stream):
         index(path, container, stream)
     with opened(path) as (container, stream):
-        found = sum(1 for _ in container.decode(stream))
-    if not found:
+        count = sum(1 for _ in container.decode(stream))
+    if not count:
         raise VideoError(path, "no_frames", "no frame of the video stream can be decoded")
-    return found
+    return count
 
 
 def read_frames(
@@ -61,14 +62,17 @@ def read_frames(
 ) -> NDArray[np.uint8]:
     """Frames `indices` (t, h, w, 3) RGB; see the package's `read_frames`."""
     try:
-        frames, found = _frames(path, indices)
+        frames, count = _frames(path, indices)
     except _DamagedError:
         raise VideoError(path, "decode", "the file is damaged; restore it") from None
-    if num_frames is not None and found != num_frames:
-        raise wrong_count(path, found, num_frames)
+    except SkewedError:
+        message = "its display matrix is no quarter turn or mirror; encode it upright"
+        raise VideoError(path, "decode", message) from None
+    if num_frames is not None and count != num_frames:
+        raise wrong_count(path, count, num_frames)
     for wanted in indices:
         if wanted not in frames:
-            message = f"frame {wanted} was asked for but the file holds {found}"
+            message = f"frame {wanted} was asked for but the file holds {count}"
             raise VideoError(path, "truncated", message)
     if len({frame.shape for frame in frames.values()}) > 1:
         raise VideoError(path, "decode", "the frame size changes within the file")
@@ -76,7 +80,7 @@ def read_frames(
 
 
 def _frames(path: Path | str, indices: Sequence[int]) -> tuple[Frames, int]:
-    """The wanted frames that exist, and how many there are."""
+    """The requested frames that exist, and the number of frames in the file."""
     with opened(path) as (container, stream):
         packets = index(path, container, stream)
         try:
@@ -89,7 +93,7 @@ def _frames(path: Path | str, indices: Sequence[int]) -> tuple[Frames, int]:
 
 def _by_index(container: InputContainer, stream: VideoStream, packets: list[Packet],
               indices: Sequence[int]) -> Frames:  # fmt: skip
-    """Seek to the wanted frames; raises _IndexMismatchError where the index does not hold."""
+    """Seek to the requested frames. Raises _IndexMismatchError if the index is wrong."""
     times = sorted(packet.pts for packet in packets if packet.pts is not None)
     if len(set(times)) != len(packets) or not packets[0].key:
         raise _IndexMismatchError
@@ -107,7 +111,7 @@ def _by_index(container: InputContainer, stream: VideoStream, packets: list[Pack
             decoding = container.decode(stream)
             frame = _decode_until(decoding, start.pts, start.pts)
             if frame.pict_type != PictureType.I:
-                raise _IndexMismatchError  # a point of recovery only, as in intra refresh
+                raise _IndexMismatchError  # only a recovery point, as in intra refresh
         if frame.pts != times[wanted]:
             frame = _decode_until(decoding, times[wanted], start.pts)
         frames[wanted] = _rgb(frame, colour)
@@ -129,20 +133,20 @@ def _decode_until(decoding: Iterator[av.VideoFrame], pts: int, start: int) -> av
 def _by_decoding_all(
     container: InputContainer, stream: VideoStream, indices: Sequence[int]
 ) -> tuple[Frames, int]:
-    """One pass from the start; the wanted frames that exist, and how many there are."""
-    wanted, frames, found, colour = set(indices), {}, 0, VideoReformatter()
+    """One pass from the start: the requested frames that exist, and the number of frames."""
+    wanted, frames, count, colour = set(indices), {}, 0, VideoReformatter()
     damaged = False  # since the last key frame
     for position, frame in enumerate(container.decode(stream)):
-        found = position + 1
+        count = position + 1
         damaged = frame.is_corrupt or (damaged and not frame.key_frame)
         if position in wanted:
             if damaged:
                 raise _DamagedError
             frames[position] = _rgb(frame, colour)
-    return frames, found
+    return frames, count
 
 
 def _rgb(frame: av.VideoFrame, colour: VideoReformatter) -> NDArray[np.uint8]:
-    """(h, w, 3), turned upright; `colour` is shared, as making one costs more than using it."""
+    """(h, w, 3), rotated upright; `colour` is reused, since making one is slow."""
     image = colour.reformat(frame, format="rgb24").to_ndarray()
-    return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
+    return orientation(frame).upright(image)

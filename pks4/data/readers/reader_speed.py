@@ -1,8 +1,8 @@
-"""How long each reader takes for a clip: a video of 300 frames, a few of them wanted.
+"""Time that each reader takes for a clip: some frames of a video of 300.
 
-The video is rendered here (closed-GOP H.264, a key frame every 12, 320 x 240, a texture that pans),
-so that every reader is exact on it.  Readers take turns within each round, so that a machine that
-slows down slows all of them; the median over rounds is told.
+The video is rendered here (closed-GOP H.264, a key frame every 12, 320 x 240, a panning texture),
+so every reader is exact on it.  Readers alternate within each round, so that a slow phase of the
+machine slows all of them; the result is the median over rounds.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ WANTED = (8, 16, 32)
 
 
 def measure(rounds: int = 9, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Seconds per clip by reader and number of frames, with versions; readers not there say why."""
+    """Seconds per clip by reader and number of frames, with versions; `absent` says why not."""
     readers, absent = {}, {}
     for name in READERS:
         try:
@@ -35,15 +35,15 @@ def measure(rounds: int = 9, progress: Callable[[int, int], None] | None = None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         path.write_bytes(encode(_panning(), 30))
-        for turn in range(rounds + 1):  # the first round warms up and is not counted
+        for round_ in range(rounds + 1):  # the first round warms up and is not counted
             for name, count in cells:
                 indices = [(2 * k + 1) * NUM_FRAMES // (2 * count) for k in range(count)]
                 start = time.perf_counter()
                 read_frames(path, indices, name)
-                if turn:
+                if round_:
                     seconds[name, count].append(time.perf_counter() - start)
             if progress is not None:
-                progress(turn + 1, rounds + 1)
+                progress(round_ + 1, rounds + 1)
     rows = [{"reader": name, "frames": count, "median_seconds": median(taken), "seconds": taken}
             for (name, count), taken in seconds.items()]  # fmt: skip
     video = {"num_frames": NUM_FRAMES, "height": HEIGHT, "width": WIDTH, "gop": GOP}

@@ -278,7 +278,7 @@ PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
 def test_the_page_shows_what_the_command_prints():
     command = PAGE.split("```\npks4-bench claims ")[1].split("```")[0]
     names = [word for word in command.split() if word not in ("\\", "--markdown")]
-    paths = [str(ROOT / "results" / "reference" / f"{name}.jsonl") for name in names]
+    paths = [str(ROOT / "results" / "reference" / f"{name}.jsonl.gz") for name in names]
     printed = PAGE.split("by the command above -->\n")[1].split("<!-- end -->")[0]
     assert CliRunner().invoke(cli.app, ["claims", *paths, "--markdown"]).stdout == printed
 
@@ -288,7 +288,7 @@ def test_the_pages_own_claim_is_judged(tmp_path):
     path.write_text(PAGE.split("```toml\n")[1].split("```")[0])
     (claim,) = claims.read_claims(path).claims
     run = records_run_file.read(
-        ROOT / "results" / "reference" / "scaling-20261124-002106-9bf7312.jsonl"
+        ROOT / "results" / "reference" / "scaling-20261125-062902-b572371.jsonl.gz"
     )
     assert judge.judge(claim, [run]).verdict == "supported"
 

@@ -12,7 +12,7 @@ from pks4.bench.cluster import dispatch, executors, status
 from pks4.bench.cluster.cell_task import CellTask
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file
-from pks4.bench.records.task_files import Gathering, Job, Tasks
+from pks4.bench.records.task_files import Submission, TaskCollector, TaskFiles
 from pks4.bench.run import run
 from pks4.errors import TRY_AGAIN, UserError
 from tests.factories.runs import CELLS, COST, TIME, failed, made, written
@@ -57,7 +57,7 @@ def test_a_job_that_is_killed_is_lost_and_goes_on_at_its_epoch_when_submitted_ag
             break
         time.sleep(0.02)
     results = wait_for_records(folder, 0, first)
-    (job,) = Tasks(results).jobs().values()
+    (job,) = TaskFiles(results).submissions().values()
     assert [one.state for one in states(results)] == ["running"]
     (worker,) = children(int(job.job))
     os.kill(worker, signal.SIGTERM)  # as Slurm does when it preempts
@@ -76,7 +76,7 @@ def test_a_job_that_is_killed_is_lost_and_goes_on_at_its_epoch_when_submitted_ag
 
 def states(path):
     """The state of every cell of a run, by what its jobs are."""
-    jobs = Tasks(path).jobs()
+    jobs = TaskFiles(path).submissions()
     live = executors.live((job.executor, job.job) for job in jobs.values())
     return status.states(run_file.read(path), jobs, live)
 
@@ -93,7 +93,7 @@ def begun(suite_file, tmp_path):
     """A run with results files for its tasks, and nothing measured."""
     path = run.start(*read_suite(suite_file()), tmp_path / "runs").path
     found = run_file.read(path)
-    Tasks(path).begin(found, found.header.cells)
+    TaskFiles(path).begin(found, found.header.cells)
     return found
 
 
@@ -101,7 +101,7 @@ def test_a_task_that_starts_again_measures_only_what_is_not_recorded(begun, monk
     asked, cell = [], begun.header.cells[1]
     monkeypatch.setattr(run, "execute", lambda session, *_: asked.append(session.todo))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    task = CellTask(Tasks(begun.path).file(cell), begun.path, None)
+    task = CellTask(TaskFiles(begun.path).file(cell), begun.path, None)
     task()
     records = [r.model_copy(update={"cell": cell.id}) for r in made().records]
     one = records[0].model_copy(update={"measure": "macs", "parts": 1})
@@ -121,22 +121,22 @@ def append(path, *records):
 
 def test_what_tasks_wrote_is_gathered_once_and_a_cut_line_when_it_is_whole(tmp_path):
     path = written(run_only(made("base-1")), tmp_path)
-    tasks, whole = Tasks(path), made("base-1").records
+    tasks, whole = TaskFiles(path), made("base-1").records
     tasks.begin(run_file.read(path), CELLS)
-    with Gathering(path) as gathering:
-        assert gathering.look() == []
+    with TaskCollector(path) as collector:
+        assert collector.collect() == []
         append(tasks.file(COST), whole[0])
-        assert gathering.look() == [whole[0]]
-        assert gathering.look() == []
+        assert collector.collect() == [whole[0]]
+        assert collector.collect() == []
         line = whole[1].model_dump_json().encode() + b"\n"
         with tasks.file(TIME).open("ab") as file:
             file.write(line[:100])
             file.flush()
-            assert gathering.look() == []
+            assert collector.collect() == []
             file.write(line[100:])
-        assert gathering.look() == [whole[1]]
-    with Gathering(path) as again:
-        assert again.look() == []
+        assert collector.collect() == [whole[1]]
+    with TaskCollector(path) as again:
+        assert again.collect() == []
     assert run_file.read(path).records == whole[:2]
 
 
@@ -147,15 +147,15 @@ def run_only(found):
 
 def test_a_failure_that_a_task_tried_again_gives_way_to_what_it_found_then(tmp_path):
     path = written(made(drop=("saved_bytes",)), tmp_path)
-    tasks, again = Tasks(path), {"detail": TRY_AGAIN, "created": "2026-01-01T00:00:01Z"}
+    tasks, again = TaskFiles(path), {"detail": TRY_AGAIN, "created": "2026-01-01T00:00:01Z"}
     tasks.begin(run_file.read(path), [COST])
     for reason, more, left in (("full", again, {COST.id}), ("diverged", {}, set())):
         writer = run_file.Writer(tasks.file(COST))
         writer.append(failed(COST, "saved_bytes", reason, **more))
         writer.close()
-        with Gathering(path) as gathering:
-            assert [r.reason for r in gathering.look()] == [reason]
-            assert gathering.look() == []
+        with TaskCollector(path) as collector:
+            assert [r.reason for r in collector.collect()] == [reason]
+            assert collector.collect() == []
         found = run_file.read(path)
         assert [r.reason for r in found.records if r.status != "ok"] == [reason]
         assert found.missing().keys() == left
@@ -166,7 +166,7 @@ def test_every_state_of_a_cell_is_told_apart():
     kept = [r for r in whole.records if r.cell in (COST.id, TIME.id)]
     kept[0] = failed(COST, "saved_bytes", "cut")
     jobs = {
-        c.id: Job(cell=c.id, executor="slurm", job=f"7_{n}", submitted="")
+        c.id: Submission(cell=c.id, executor="slurm", job=f"7_{n}", submitted="")
         for n, c in enumerate([*CELLS[:2], first, second])
     }
     live = {("slurm", "7_2"): "waiting"}
@@ -209,9 +209,16 @@ def test_slurm_is_asked_once_and_what_it_does_not_name_is_over(tmp_path, monkeyp
     }  # fmt: skip
 
 
+def submit_all(run):
+    """Note each cell of a run as submitted to Slurm."""
+    jobs = [
+        Submission(cell=c.id, executor="slurm", job="7", submitted="") for c in run.header.cells
+    ]
+    TaskFiles(run.path).submitted(jobs)
+
+
 def test_a_status_without_slurm_says_so_and_shows_what_is_recorded(begun, monkeypatch, tmp_path):
-    jobs = [Job(cell=c.id, executor="slurm", job="7", submitted="") for c in begun.header.cells]
-    Tasks(begun.path).submitted(jobs)
+    submit_all(begun)
     monkeypatch.setenv("PATH", str(tmp_path))
     asked = invoke("status", begun.path, "--json")
     assert json.loads(asked.stdout)["counts"] == {"unknown": 2}
@@ -233,8 +240,8 @@ def test_a_cell_that_must_be_alone_gets_a_node_and_the_resources_reach_sbatch(
     assert ran.exit_code == 0, ran.output
     (path,) = (tmp_path / "runs").glob("*.jsonl")
     assert ran.stdout.strip() == str(path)
-    assert [j.job for j in Tasks(path).jobs().values()] == ["7_0", "7_1", "7_0", "7_1"]
-    text = (Tasks(path).log / "7_submission.sh").read_text()  # of the later one
+    assert [j.job for j in TaskFiles(path).submissions().values()] == ["7_0", "7_1", "7_0", "7_1"]
+    text = (TaskFiles(path).log / "7_submission.sh").read_text()  # of the later one
     for line in ("--exclusive", "--partition=p", "--gres=gpu:1", "--time=30", "--mem=8G",
                  "--cpus-per-task=4", "--account=vision", "--array=0-1%1", "--signal=USR2@60",
                  "--requeue"):  # fmt: skip
@@ -265,8 +272,7 @@ def test_without_submitit_the_remedy_is_named_and_no_run_is_begun(
 
 
 def test_a_slurm_that_does_not_answer_for_a_while_is_waited_for(begun, tmp_path, monkeypatch):
-    jobs = [Job(cell=c.id, executor="slurm", job="7", submitted="") for c in begun.header.cells]
-    Tasks(begun.path).submitted(jobs)
+    submit_all(begun)
     program(tmp_path, "squeue", "sys.exit('slurm_load_jobs error: Unable to contact controller')")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(executors.NoAnswer, match="Unable to contact controller"):
@@ -279,8 +285,8 @@ def test_a_slurm_that_does_not_answer_for_a_while_is_waited_for(begun, tmp_path,
 
     monkeypatch.setattr(slurm, "poll_seconds", 0)
     monkeypatch.setattr(slurm, "submit", lambda cells, tasks: ["8", "9"])
-    with Gathering(begun.path) as gathering:
-        found = dispatch.dispatch(gathering, slurm, tell)
+    with TaskCollector(begun.path) as collector:
+        found = dispatch.dispatch(collector, slurm, tell)
     assert looks == [{"unknown"}, {"lost"}, {"lost"}]
     assert [one.job for one in found] == ["8", "9"]
 
@@ -304,9 +310,9 @@ def test_options_that_cannot_be_are_told(options, said, suite_file, tmp_path, mo
 
 @pytest.mark.slow
 def test_a_run_whose_jobs_are_at_work_is_not_resumed_beside_them(begun, suite_file):
-    jobs = [Job(cell=begun.header.cells[0].id, executor="local", job=str(os.getpid()),
+    jobs = [Submission(cell=begun.header.cells[0].id, executor="local", job=str(os.getpid()),
                 submitted="")]  # fmt: skip
-    Tasks(begun.path).submitted(jobs)
+    TaskFiles(begun.path).submitted(jobs)
     ran = invoke("run", suite_file(), "--out", begun.path.parent, "--resume")
     assert isinstance(ran.exception, UserError)
     assert "1 cells are with local still" in str(ran.exception)

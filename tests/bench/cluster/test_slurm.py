@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pks4.bench.records import run_file
-from pks4.bench.records.task_files import Tasks
+from pks4.bench.records.task_files import TaskFiles
 from tests.factories.trainings import learn, trainings
 from tests.tools import slurm_node
 from tests.tools.commands import command, done
@@ -89,11 +89,11 @@ def test_a_training_that_is_requeued_at_work_goes_on_at_its_epoch_and_nothing_is
     with running("run", path, "--out", folder, *SLURM) as process:
         (saved,) = wait_for(lambda: list(folder.glob(CHECKPOINT)), process)
         (results,) = folder.glob("*.jsonl")
-        job = Tasks(results).jobs()["learn/floor/t2"].job
+        job = TaskFiles(results).submissions()["learn/floor/t2"].job
         slurm_command(
             "scancel", "--signal", "USR2", job
         )  # as before its time limit: requeues itself
-        log = Tasks(results).log / f"{job}_0_log.out"
+        log = TaskFiles(results).log / f"{job}_0_log.out"
         # only the second start says so twice: until then the first may still write a checkpoint
         wait_for(lambda: log.read_text().count(STARTS) == 2, process)
         before = last_written(saved)
@@ -128,7 +128,7 @@ def test_jobs_that_are_left_are_told_by_status_and_a_cancelled_one_is_submitted_
     (results,) = folder.glob("*.jsonl")
     assert out == str(results)
     assert "2 waiting" in err
-    jobs = {cell: job.job for cell, job in Tasks(results).jobs().items()}
+    jobs = {cell: job.job for cell, job in TaskFiles(results).submissions().items()}
     slurm_command("scancel", jobs["cost/ours/t2"])
     states = {one["cell"]: one["state"] for one in status(results)["cells"]}
     assert states == {"cost/floor/t2": "waiting", "cost/ours/t2": "lost"}

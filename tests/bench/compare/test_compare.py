@@ -8,7 +8,7 @@ import pytest
 from pks4.bench.compare.cases import changes
 from pks4.bench.compare.compare import accepted, compare
 from pks4.bench.stats import clips as clip_stats
-from pks4.bench.stats import noisy
+from pks4.bench.stats import paired_times
 from pks4.errors import UserError
 from tests.factories.runs import (
     CELLS,
@@ -312,9 +312,10 @@ def test_alike_accuracies_alarm_about_as_often_as_stated(seeds, most):
 def test_pairing_of_processes_takes_out_what_both_arms_share():
     chance = np.random.default_rng(0)
     pace = np.repeat(chance.normal(0, 0.2, 5), 7).reshape(5, 7)
-    one = noisy.Samples(logs=tuple(pace), control=tuple(0 * pace))
-    two = noisy.Samples(logs=tuple(pace + 0.1), control=tuple(0 * pace))
+    one = paired_times.Samples(logs=tuple(pace), control=tuple(0 * pace))
+    two = paired_times.Samples(logs=tuple(pace + 0.1), control=tuple(0 * pace))
     widths = [
-        np.ptp(np.log(noisy.shift(one, two, paired=paired).interval)) for paired in (True, False)
+        np.ptp(np.log(paired_times.shift(one, two, paired=paired).interval))
+        for paired in (True, False)
     ]
     assert widths[0] < 0.001 < 0.1 < widths[1]

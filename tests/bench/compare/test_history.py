@@ -160,20 +160,20 @@ def test_a_step_is_a_change_point_and_a_level_is_none(folder):
     wobble = [0, 3, 1, 4, 2, 5, 1, 3]
     steps = [1000 + w for w in wobble] + [1100 + w for w in wobble]
     ((one,), _) = history.collect(folder(*steps), "saved_bytes")
-    assert [i for i, p in enumerate(one.points) if p.turns] == [8]
+    assert [i for i, p in enumerate(one.points) if p.is_change_point] == [8]
 
 
 def test_a_level_with_noise_has_no_change_point(folder):
     pytest.importorskip("ruptures")
     ((one,), _) = history.collect(folder(*[1000 + w for w in [0, 3, 1, 4, 2, 5, 1, 3] * 2]),
                                   "saved_bytes")  # fmt: skip
-    assert not any(p.turns for p in one.points)
+    assert not any(p.is_change_point for p in one.points)
 
 
 def test_an_exact_number_that_steps_once_has_its_change_point(folder):
     pytest.importorskip("ruptures")
     ((one,), _) = history.collect(folder(*[1000] * 4, *[1100] * 4), "saved_bytes")
-    assert [i for i, p in enumerate(one.points) if p.turns] == [4]
+    assert [i for i, p in enumerate(one.points) if p.is_change_point] == [4]
 
 
 def test_without_the_library_it_says_so_and_shows_the_rest(folder, monkeypatch):

@@ -173,7 +173,7 @@ def measured(model, options, frames=8, num_classes=400, label="one"):
 def test_the_report_holds_records_against_the_figures_of_their_configuration():
     view = measured("video_mamba", {})
     table = published_tables.published(view)
-    params, macs = table.lines
+    params, macs = table.rows
     assert (params["published"].text, params["ours"].text) == ("74 M", "121.6 M")
     assert params["verdict"].text == "not explained"
     assert params["verdict"].tone == "bad"
@@ -204,5 +204,5 @@ def test_only_the_same_configuration_is_held_against_a_figure(
     model, options, frames, num_classes, lines
 ):
     view = measured(model, options, frames, num_classes)
-    assert len(published_tables.published(view).lines) == lines
+    assert len(published_tables.published(view).rows) == lines
     assert ("published" in [one.name for one in cost_tables.build(view)]) == bool(lines)

@@ -7,10 +7,10 @@ from torch import nn
 from baselines import frame_mean, video_mamba
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import image_models
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
-from pks4.bench.plan.user_inputs import NOTHING, Given
+from pks4.bench.plan.user_inputs import NO_INPUTS, UserInputs, inputs_of_old_run
 from pks4.errors import UserError
 from pks4.train.engine import pixels
 from tests.factories.models import LITE0, with_weights
@@ -43,11 +43,11 @@ clips = {{ train = 18, val = 18, test = 18 }}
 VIT = "width = 24, depth = 1, heads = 3, state = 2, radius = 1"
 
 
-def trial(suite_file, weights, options=VIT, given=NOTHING):
-    """The trial of one contestant with these image weights."""
+def inputs(suite_file, weights, options=VIT, given=NO_INPUTS):
+    """The inputs of one contestant with these image weights."""
     text = LEARN.format(weights=weights, options=options)
-    (cell,) = plan(read_suite(suite_file("learn", text=text))[0], given=given)
-    return Trial(cell, cell.settings["accuracy"])
+    (cell,) = plan(read_suite(suite_file("learn", text=text))[0], given)
+    return MeasureInput(cell, cell.settings["accuracy"])
 
 
 def expected(net, images):
@@ -63,7 +63,7 @@ def images():
 @pytest.mark.slow
 @with_weights
 def test_a_training_starts_from_the_weights_of_the_package(suite_file):
-    one = trial(suite_file, "imagenet_lite0", f'backbone = "{LITE0}", state = 2, radius = 1')
+    one = inputs(suite_file, "imagenet_lite0", f'backbone = "{LITE0}", state = 2, radius = 1')
     found = {r.metric: r for r in accuracy.measure(one)}
     assert found["training_seconds"].detail["steps"] == 1
     assert found["top1"].evidence["image_weights"] == "imagenet_lite0"
@@ -75,7 +75,7 @@ def test_a_vit_of_a_file_sees_the_pixels_that_it_was_trained_on(suite_file, tmp_
     torch.manual_seed(1)
     net = frame_mean.build(frames=1, num_classes=3, **SIZES).backbone.net
     torch.save({"model": {**net.state_dict(), "head.weight": torch.ones(2)}}, tmp_path / "vit.pth")
-    one = trial(suite_file, tmp_path / "vit.pth")
+    one = inputs(suite_file, tmp_path / "vit.pth")
     one.settings.update(image_mean=MEAN, image_std=STD)
     model = image_models.image_model(one, image_models.image_twin("pks4"))
     loaded = frame_mean.build(frames=1, num_classes=5, **SIZES)
@@ -99,7 +99,7 @@ def test_a_video_mamba_takes_its_image_model_of_a_file(suite_file, tmp_path):
     text = LEARN.format(weights=tmp_path / "mamba.pth", options="width = 24, depth = 2")
     path = suite_file("learn", text=text.replace('"pks4"', '"video_mamba"'))
     (cell,) = plan(read_suite(path)[0])
-    one = Trial(cell, cell.settings["accuracy"])
+    one = MeasureInput(cell, cell.settings["accuracy"])
     model = image_models.image_model(one, image_models.image_twin("video_mamba"))
     video_mamba.build(frames=4, num_classes=9, **sizes).load_image_weights(model.state)
     kernel = model.state["patch_embed.proj.weight"].flatten()
@@ -118,25 +118,25 @@ def test_a_shift_that_cannot_be_exact_is_refused():
 def test_a_name_that_is_nothing_and_a_file_that_does_not_fit_are_told(suite_file, tmp_path):
     twin = image_models.image_twin("pks4")
     with pytest.raises(UserError, match="nor a file here"):
-        image_models.image_model(trial(suite_file, "imagenet"), twin)
+        image_models.image_model(inputs(suite_file, "imagenet"), twin)
     torch.save({"weight": torch.ones(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="nothing was loaded"):
-        image_models.image_model(trial(suite_file, tmp_path / "other.pth"), twin)
+        image_models.image_model(inputs(suite_file, tmp_path / "other.pth"), twin)
 
 
 def test_a_suite_may_ask_for_the_file(suite_file, tmp_path):
     with pytest.raises(UserError, match="add --weights frame_mean=FILE"):
-        trial(suite_file, "given")
+        inputs(suite_file, "given")
     suite, _ = read_suite(suite_file("learn", text=LEARN.format(weights="given", options=VIT)))
     file = tmp_path / "vit.pth"
     file.touch()
-    given = Given.parse(suite, None, [f"frame_mean={file}"])
-    assert trial(suite_file, "given", given=given).settings["image_weights"] == str(file)
-    assert Given.of(plan(suite, given=given)) == given
+    given = UserInputs.parse(suite, None, [f"frame_mean={file}"])
+    assert inputs(suite_file, "given", given=given).settings["image_weights"] == str(file)
+    assert inputs_of_old_run(plan(suite, inputs=given)) == given
     for wrong, told in [
         (str(file), "must be TWIN=FILE"),
         (f"frame_men={file}", "did you mean 'frame_mean'"),
         ("frame_mean=none.pth", "there is no file"),
     ]:
         with pytest.raises(UserError, match=told):
-            Given.parse(suite, None, [wrong])
+            UserInputs.parse(suite, None, [wrong])

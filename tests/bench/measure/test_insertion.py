@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pks4.bench.measure import insertion
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import parse_suite
 from pks4.errors import UserError
@@ -26,24 +26,24 @@ backbones = ["resnet18"]
 """
 
 
-def trial(model="pks4"):
+def inputs(model="pks4"):
     """A cell of one backbone."""
     (cell,) = plan(parse_suite(SUITE.format(model=model), "test"))
-    return Trial(cell, cell.settings["insertion"])
+    return MeasureInput(cell, cell.settings["insertion"])
 
 
 def test_a_fresh_module_changes_no_logit():
-    (reading,) = insertion.measure(trial())
+    (reading,) = insertion.measure(inputs())
     assert (reading.value, reading.detail) == (0.0, {"by_backbone": {"resnet18": 0.0}})
 
 
 def test_a_module_that_does_something_is_seen(monkeypatch):
     plain = PKS4.forward
     monkeypatch.setattr(PKS4, "forward", lambda self, x: plain(self, x) + torch.ones(()))
-    (reading,) = insertion.measure(trial())
+    (reading,) = insertion.measure(inputs())
     assert reading.value > 0
 
 
 def test_another_model_is_no_module_to_insert():
     with pytest.raises(UserError, match="is no module to insert"):
-        list(insertion.measure(trial("frame_mean")))
+        list(insertion.measure(inputs("frame_mean")))

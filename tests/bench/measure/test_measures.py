@@ -8,13 +8,13 @@ from torch import nn
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure import macs, params
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.records import run_file
 from pks4.macs import scan_backward_macs, scan_macs
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.count_macs import count_on_meta
-from pks4.simulate.fake_device import pretended
+from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.saved_bytes import saved_bytes
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
@@ -44,21 +44,21 @@ RIVALS = {  # that single tests here are about
 }
 
 
-def trial(name, frames=3, settings=None, batch=1, **options):
-    """A trial of a contestant small enough for a test."""
+def inputs(name, frames=3, settings=None, batch=1, **options):
+    """Inputs of a contestant small enough for a test."""
     model, own = ("pks4", PKS4[name]) if name in PKS4 else RIVALS[name]
     cell = Cell(
         id="cell", grid="grid", label=name, title=name, model=model, family="", scale="tiny",
         frames=frames, batch=batch, num_classes=5, task=None, options={**own, **options},
         measures=[], settings={}, time_limit_seconds=60, alone=False,
     )  # fmt: skip
-    return Trial(cell, settings or macs.SETTINGS)
+    return MeasureInput(cell, settings or macs.SETTINGS)
 
 
 @pytest.mark.contract
 @pytest.mark.parametrize(("name", "frames"), [("small", 1), *((name, 3) for name in PKS4)])
 def test_three_counters_agree_to_the_unit(name, frames):
-    forward, train, _ = macs.measure(trial(name, frames))
+    forward, train, _ = macs.measure(inputs(name, frames))
     assert forward.evidence["agreed"] == [
         "torch on meta",
         "closed form",
@@ -70,7 +70,7 @@ def test_three_counters_agree_to_the_unit(name, frames):
 
 
 def test_beyond_check_up_to_no_agreement_with_fvcore_is_claimed():
-    forward, _ = macs.measure(trial("frame_mean", 9))
+    forward, _ = macs.measure(inputs("frame_mean", 9))
     assert forward.evidence["agreed"] == ["torch on meta", "closed form"]
 
 
@@ -80,9 +80,9 @@ def test_beyond_check_up_to_no_agreement_with_fvcore_is_claimed():
     [("small", 1, "flash_cpu"), ("tuned", 4, "math"), *((name, 4, "flash_cpu") for name in PKS4)],
 )
 def test_simulated_bytes_equal_a_real_run_to_the_byte(name, frames, kernel):
-    t = trial(name, frames, batch=2)
+    t = inputs(name, frames, batch=2)
     fake = t.build("meta")
-    with pretended(fake, t.clip("meta")) as clip:
+    with on_fake_device(fake, t.clip("meta")) as clip:
         simulated = saved_bytes(fake, clip, kernel)
     assert simulated == saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
 
@@ -90,15 +90,15 @@ def test_simulated_bytes_equal_a_real_run_to_the_byte(name, frames, kernel):
 @pytest.mark.contract
 @pytest.mark.parametrize("name", PKS4)
 def test_parameters_on_meta_are_those_of_the_real_model(name):
-    total, trained = (r.value for r in params.measure(trial(name)))
-    real = list(trial(name).build().parameters())
+    total, trained = (r.value for r in params.measure(inputs(name)))
+    real = list(inputs(name).build().parameters())
     assert total == sum(p.numel() for p in real)
     assert trained == sum(p.numel() for p in real if p.requires_grad)
 
 
 def second_difference(name, measured):
     """Second difference of a number over three equally spaced T."""
-    low, middle, high = (measured(trial(name, frames)) for frames in (4, 8, 12))
+    low, middle, high = (measured(inputs(name, frames)) for frames in (4, 8, 12))
     return high - 2 * middle + low
 
 
@@ -111,7 +111,7 @@ def forward_macs(t):
 def kept(t):
     """Bytes kept for backward, simulated."""
     model = t.build("meta")
-    with pretended(model, t.clip("meta")) as clip:
+    with on_fake_device(model, t.clip("meta")) as clip:
         return saved_bytes(model, clip, "flash_cpu").by_class.total()
 
 
@@ -128,7 +128,7 @@ def test_joint_attention_is_not_affine_in_frames():
 
 
 def test_checkpointing_keeps_less_and_computes_at_most_one_more_forward():
-    plain, again = (trial("tuned", 4, checkpoint=c) for c in (False, True))
+    plain, again = (inputs("tuned", 4, checkpoint=c) for c in (False, True))
     assert kept(again) < kept(plain) / 2
     assert forward_macs(again) == forward_macs(plain)
     with declared_attention("flash_cpu"):
@@ -139,7 +139,7 @@ def test_checkpointing_keeps_less_and_computes_at_most_one_more_forward():
 
 
 def test_a_frozen_backbone_keeps_less_than_a_tuned_one():
-    assert kept(trial("small")) < kept(trial("small", frozen=False)) / 2
+    assert kept(inputs("small")) < kept(inputs("small", frozen=False)) / 2
 
 
 class Closed(nn.Module):
@@ -156,17 +156,17 @@ class Closed(nn.Module):
         return {"backbone": self.stated}
 
 
-class Planted(Trial):
-    """A trial of a planted model."""
+class Planted(MeasureInput):
+    """Inputs of a planted model."""
 
     def build(self, device="cpu", frames=None):
         return self.settings["model"]().to(device)
 
 
 def planted(model):
-    """A trial whose model is what `model()` gives; its clip has 3*32*32 numbers a frame."""
+    """Inputs whose model is what `model()` gives; its clip has 3*32*32 numbers a frame."""
     settings = {**macs.SETTINGS, "check_frames": 1, "model": model}
-    return Planted(trial("frame_mean", 1).cell, settings)
+    return Planted(inputs("frame_mean", 1).cell, settings)
 
 
 def test_a_wrong_closed_form_fails_the_measure():
@@ -186,7 +186,7 @@ def test_a_contraction_written_as_a_product_and_a_sum_fails_the_measure():
 
 
 def test_a_training_step_of_video_mamba_is_what_its_parts_add_up_to():
-    t, (n, d, directions, layers) = trial("video_mamba", 4), (3, 48, 2, 2)
+    t, (n, d, directions, layers) = inputs("video_mamba", 4), (3, 48, 2, 2)
     model, tokens = t.build("meta"), 4 * 4 + 1
     patches = 4 * 4 * 3 * 16 * 16 * 24  # their input needs no gradient
     scan = directions * layers * scan_macs(tokens, d, n)

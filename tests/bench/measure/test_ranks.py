@@ -12,7 +12,7 @@ from torch import nn
 
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import ranks
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file
@@ -30,17 +30,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory):
+def inputs(tmp_path_factory):
     """A tiny training."""
     path = tmp_path_factory.mktemp("suite") / "learn.toml"
     path.write_text(SUITE.format(name="learn", more=LEARN))
     cell = plan(read_suite(path)[0])[-1]
-    return Trial(cell, cell.settings["accuracy"])
+    return MeasureInput(cell, cell.settings["accuracy"])
 
 
-def test_two_processes_train_and_score_as_one_does(trial):
-    alone = {r.metric: r for r in accuracy.measure(trial)}
-    both = {r.metric: r for r in accuracy.measure(with_settings(trial, processes=2))}
+def test_two_processes_train_and_score_as_one_does(inputs):
+    alone = {r.metric: r for r in accuracy.measure(inputs)}
+    both = {r.metric: r for r in accuracy.measure(with_settings(inputs, processes=2))}
     assert both.keys() == alone.keys()
     losses = [found["final_train_loss"].detail["losses"] for found in (alone, both)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
@@ -49,7 +49,7 @@ def test_two_processes_train_and_score_as_one_does(trial):
     assert (alone["top1"].evidence["processes"], both["top1"].evidence["processes"]) == (1, 2)
 
 
-def dying(trial):
+def dying(inputs):
     """The second rank is killed while the first waits for it."""
     import torch.distributed as dist
 
@@ -59,11 +59,11 @@ def dying(trial):
     return []
 
 
-def diverging(trial):
+def diverging(inputs):
     raise Diverged("loss nan in epoch 2", History(losses=[1.0]))
 
 
-def gappy(trial):
+def gappy(inputs):
     """Losses of a training in which a process often has no clip, and what is said of bad ones."""
     generator = torch.Generator().manual_seed(0)
     video = torch.randint(0, 256, (20, 2, 3, 4, 4), dtype=torch.uint8, generator=generator)
@@ -78,7 +78,7 @@ def gappy(trial):
             [item.name for item in found.bad], found.scores]  # fmt: skip
 
 
-def kept(trial):
+def kept(inputs):
     """The weights after a training that keeps a checkpoint; with `fatal`, rank 1 dies in it."""
     import torch.distributed as dist
 
@@ -90,11 +90,11 @@ def kept(trial):
 
     def validate(_):
         validated.append(1)
-        if trial.settings["fatal"] and len(validated) == 2 and dist.get_rank() == 1:
+        if inputs.settings["fatal"] and len(validated) == 2 and dist.get_rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return 0.5
 
-    options = Options(saved=trial.scratch / "training.pt", after_epoch=validate)
+    options = Options(saved=inputs.scratch / "training.pt", after_epoch=validate)
     recipe = Recipe(learning_rate=0.01, epochs=4, batch_size=2, accumulate=1)
     told = fit(
         model, batches.InMemory(video, torch.arange(16) % 4), recipe, lambda *_: None, options
@@ -102,28 +102,28 @@ def kept(trial):
     return [told.losses, told.resumed_at, model.state_dict()]
 
 
-def healthy(trial):
+def healthy(inputs):
     """All that two ranks do without harm, in one start of them; each would give another rank."""
     import torch.distributed as dist
 
-    trial.progress(1, 2, "half")
-    whole = Trial(trial.cell, trial.settings | {"fatal": False}, scratch=trial.scratch / "whole")
-    return [{"gappy": gappy(trial), "kept": kept(whole), "rank": dist.get_rank()}]
+    inputs.progress(1, 2, "half")
+    settings = inputs.settings | {"fatal": False}
+    whole = MeasureInput(inputs.cell, settings, scratch=inputs.scratch / "whole")
+    return [{"gappy": gappy(inputs), "kept": kept(whole), "rank": dist.get_rank()}]
 
 
 @pytest.fixture(scope="module")
-def together(trial, tmp_path_factory):
+def together(inputs, tmp_path_factory):
     """What two ranks give, and the progress that was heard of them."""
     heard = []
-    told = Trial(
-        trial.cell, trial.settings, lambda *step: heard.append(step), tmp_path_factory.mktemp("two")
-    )
+    folder = tmp_path_factory.mktemp("two")
+    told = MeasureInput(inputs.cell, inputs.settings, lambda *step: heard.append(step), folder)
     (found,) = ranks.run(healthy, told, 2)
     return found | {"progress": heard}
 
 
-def test_a_process_without_a_readable_clip_waits_for_nobody(trial, together):
-    alone, both = gappy(trial), together["gappy"]
+def test_a_process_without_a_readable_clip_waits_for_nobody(inputs, together):
+    alone, both = gappy(inputs), together["gappy"]
     assert both[0] == pytest.approx(alone[0], abs=1e-4)
     assert both[1:6] == alone[1:6]
     assert both[1:4] == [[16] * 3, [4] * 3, [f"clips/{k}.mp4 [open]" for k in (0, 10, 15, 5)]]
@@ -131,11 +131,11 @@ def test_a_process_without_a_readable_clip_waits_for_nobody(trial, together):
 
 
 def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(
-    trial, together, tmp_path
+    inputs, together, tmp_path
 ):
     def go(fatal):
-        settings = {**trial.settings, "fatal": fatal}
-        return ranks.run(kept, Trial(trial.cell, settings, scratch=tmp_path / "cut"), 2)
+        settings = {**inputs.settings, "fatal": fatal}
+        return ranks.run(kept, MeasureInput(inputs.cell, settings, scratch=tmp_path / "cut"), 2)
 
     losses, _, weights = together["kept"]
     with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
@@ -146,10 +146,10 @@ def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_we
     assert all(torch.equal(weights[name], after[name]) for name in weights)
 
 
-def test_a_rank_that_dies_ends_the_others_and_is_told(trial):
+def test_a_rank_that_dies_ends_the_others_and_is_told(inputs):
     started = time.perf_counter()
     with pytest.raises(ranks.RankFailed, match="rank 1 of the training was killed by signal 9"):
-        ranks.run(dying, trial, 2)
+        ranks.run(dying, inputs, 2)
     assert time.perf_counter() - started < 45
 
 
@@ -196,9 +196,9 @@ def _ranks_below(ancestor):
     return found
 
 
-def test_a_failure_keeps_its_reason_and_what_it_knew(trial):
+def test_a_failure_keeps_its_reason_and_what_it_knew(inputs):
     with pytest.raises(ranks.RankFailed, match=r"^Diverged: loss nan in epoch 2$") as caught:
-        ranks.run(diverging, trial, 2)
+        ranks.run(diverging, inputs, 2)
     assert caught.value.detail["losses"] == [1.0]
 
 
@@ -207,6 +207,6 @@ def test_the_first_ranks_readings_and_progress_count(together):
     assert together["progress"] == [(1, 2, "half")]
 
 
-def test_more_processes_than_gpus_are_refused(trial):
+def test_more_processes_than_gpus_are_refused(inputs):
     with pytest.raises(UserError, match="each process takes one"):
-        ranks.run(dying, with_settings(trial, device="cuda"), 99)
+        ranks.run(dying, with_settings(inputs, device="cuda"), 99)

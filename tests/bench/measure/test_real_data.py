@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import data_sources
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
-from pks4.bench.plan.user_inputs import Given
+from pks4.bench.plan.user_inputs import UserInputs, inputs_of_old_run
 from pks4.bench.records import run_file
 from pks4.bench.run import run
 from pks4.cli import app
@@ -95,19 +95,19 @@ class Colours(nn.Module):
 def test_a_suite_asks_for_its_data_set_and_takes_no_other(suite, suite_file, index):
     with pytest.raises(UserError, match=r"'learn' trains on ssv2: add --data FOLDER"):
         plan(suite[0])
-    (cell,) = plan(suite[0], given=Given(index.root))
+    (cell,) = plan(suite[0], inputs=UserInputs(data=index.root))
     assert (cell.data, cell.task) == (str(index.root), "ssv2")
     other, _ = read_suite(suite_file("real", text=LEARN.replace('"ssv2"', '"coin"')))
     with pytest.raises(UserError, match="is an index of ssv2"):
-        plan(other, given=Given(index.root))
+        plan(other, inputs=UserInputs(data=index.root))
     with pytest.raises(DataError, match="no finished index here"):
-        plan(suite[0], given=Given(index.videos))
+        plan(suite[0], inputs=UserInputs(data=index.videos))
 
 
 def test_data_that_no_grid_asks_for_is_refused(suite_file, index):
     plain, _ = read_suite(suite_file())
     with pytest.raises(UserError, match="leave --data out"):
-        Given.parse(plain, index.root, [])
+        UserInputs.parse(plain, index.root, [])
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def gap(index):
 
 @pytest.mark.slow
 def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, tmp_path, gap):
-    session = run.start(*suite, tmp_path, given=Given(index.root))
+    session = run.start(*suite, tmp_path, inputs=UserInputs(data=index.root))
     run.execute(session, 1, silent)
     found = {r.metric: r for r in run_file.read(session.path).records}
     top1 = found["top1"]
@@ -138,20 +138,37 @@ def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, 
     waiting = found["data_wait_share"].detail
     assert (waiting["bad_by_epoch"], waiting["bad_named"]) == ([1, 1], ["v/t6.webm [open]"])
     assert found["training_macs"].detail["clips"] == 2 * 19
-    assert not Given.of(session.header.cells).weights
-    assert run.resume(*suite, tmp_path).cells() == []
-    assert run.resume(*suite, tmp_path, "cpu", Given(index.root)).cells() == []  # said once more
+    assert not inputs_of_old_run(session.header.cells).weights
+    assert run_file.read(session.path).header.inputs == UserInputs(data=index.root)
+    resumes_only_with_the_same_inputs(suite, index, tmp_path)
+    forget_inputs(session.path)
+    resumes_only_with_the_same_inputs(suite, index, tmp_path)
+
+
+def resumes_only_with_the_same_inputs(suite, index, folder):
+    assert run.resume(*suite, folder).cells() == []
+    again = UserInputs(data=index.root, device="cpu")
+    assert run.resume(*suite, folder, again).cells() == []
     with pytest.raises(UserError, match="begun with another --device, --data or --weights"):
-        run.resume(*suite, tmp_path, "cuda")
+        run.resume(*suite, folder, UserInputs(device="cuda"))
+
+
+def forget_inputs(path):
+    """Make a run one from before headers kept the user's inputs."""
+    first, *records = path.read_text().splitlines(keepends=True)
+    header = json.loads(first)
+    del header["inputs"]
+    path.write_text("".join([json.dumps(header) + "\n", *records]))
+    assert run_file.read(path).header.inputs is None
 
 
 @pytest.mark.slow
 def test_above_max_bad_the_cell_fails_with_the_clips(suite, index, gap):
-    (cell,) = plan(suite[0], given=Given(index.root))
+    (cell,) = plan(suite[0], inputs=UserInputs(data=index.root))
     settings = {**cell.settings["accuracy"], "max_bad": 0.01, "curve": False}
     cell = cell.model_copy(update={"settings": {"accuracy": settings}})
     with pytest.raises(BadClipsError, match=r"1 of 20 clips cannot be used.*t6\.webm"):
-        list(accuracy.measure(Trial(cell, settings)))
+        list(accuracy.measure(MeasureInput(cell, settings)))
 
 
 @pytest.mark.slow
@@ -215,7 +232,7 @@ def test_scores_are_the_mean_over_views_of_the_clips_that_could_be_read(entries)
 
 
 def test_only_clips_whose_class_allows_it_are_flipped(suite, index):
-    (cell,) = plan(suite[0], given=Given(index.root))
+    (cell,) = plan(suite[0], inputs=UserInputs(data=index.root))
     data = data_sources.data_of(cell)
     source = data.source("train", training=True)
     source.sampling = source.sampling.model_copy(update={"flip": 1.0, "short_side": (48, 48)})
@@ -238,7 +255,7 @@ def test_only_clips_whose_class_allows_it_are_flipped(suite, index):
     ],
 )
 def test_sampling_that_cannot_be_is_one_line(suite, index, wrong, told):
-    (cell,) = plan(suite[0], given=Given(index.root))
+    (cell,) = plan(suite[0], inputs=UserInputs(data=index.root))
     settings = {**cell.settings["accuracy"], **wrong}
     data = data_sources.data_of(cell.model_copy(update={"settings": {"accuracy": settings}}))
     with pytest.raises(DataError, match=told) as caught:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pks4.bench.measure import streaming
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.errors import UserError
 from pks4.simulate.operators import LiveBytes
@@ -16,13 +16,13 @@ VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 SHORT = {"frames_total": 120, "rounds": 5, "calls": 1}
 
 
-def trial(model="pks4", frames=5, settings=SHORT, **options):
+def inputs(model="pks4", frames=5, settings=SHORT, **options):
     cell = Cell(
         id="cell", grid="grid", label=model, title=model, model=model, family="", scale="tiny",
         frames=frames, batch=1, num_classes=5, task=None, options={**VIT, **options},
         measures=[], settings={}, time_limit_seconds=60, alone=True,
     )  # fmt: skip
-    return Trial(cell, settings)
+    return MeasureInput(cell, settings)
 
 
 class Counter(nn.Module):
@@ -51,8 +51,8 @@ class Counter(nn.Module):
 def readings(model):
     fake = SimpleNamespace(
         build=lambda: model,
-        clip=trial().clip,
-        cell=trial().cell,
+        clip=inputs().clip,
+        cell=inputs().cell,
         settings=SHORT,
         progress=lambda *_: None,
     )
@@ -61,7 +61,7 @@ def readings(model):
 
 @pytest.fixture(scope="module")
 def pks4():
-    return {r.metric: r for r in streaming.measure(trial())}
+    return {r.metric: r for r in streaming.measure(inputs())}
 
 
 def test_a_causal_module_equals_the_whole_clip_with_its_gate_open(pks4):
@@ -72,12 +72,12 @@ def test_a_causal_module_equals_the_whole_clip_with_its_gate_open(pks4):
 
 
 def test_a_module_without_priors_streams_too():
-    found = {r.metric: r.value for r in streaming.measure(trial(modulate=[]))}
+    found = {r.metric: r.value for r in streaming.measure(inputs(modulate=[]))}
     assert found["streaming_bytes_per_frame"] == 0
 
 
 def test_weights_that_start_at_zero_are_drawn():
-    model = streaming._opened(trial().build(), "pks4")
+    model = streaming._opened(inputs().build(), "pks4")
     assert model.temporal.gate.abs().min() > 0
 
 
@@ -86,9 +86,9 @@ def test_an_added_frame_takes_no_memory(pks4):
 
 
 def test_the_states_bytes_are_those_of_its_tensors(pks4):
-    model = trial().build()
+    model = inputs().build()
     state = model.initial_state(1)
-    parts = [state.temporal.frames, state.temporal.scan, *state.temporal.look, state.total]
+    parts = [state.temporal.frames, state.temporal.scan, *state.temporal.last_frame, state.total]
     wanted = sum(x.numel() * x.element_size() for x in parts)
     assert pks4["streaming_state_bytes"].value == wanted
 
@@ -131,14 +131,14 @@ def test_a_storage_that_c_alone_holds_is_counted():
 
 def test_who_takes_whole_clips_says_so():
     with pytest.raises(UserError, match="'frame_mean' takes whole clips"):
-        list(streaming.measure(trial("frame_mean")))
+        list(streaming.measure(inputs("frame_mean")))
 
 
 def test_who_looks_forward_says_so():
     with pytest.raises(ValueError, match="with direction='bidirectional' it depends on later"):
-        list(streaming.measure(trial(direction="bidirectional")))
+        list(streaming.measure(inputs(direction="bidirectional")))
 
 
 def test_a_stream_that_is_too_short_to_be_early_and_late_is_refused():
     with pytest.raises(UserError, match="frames_total must be at least 20, got 10"):
-        list(streaming.measure(trial(settings={**SHORT, "frames_total": 10})))
+        list(streaming.measure(inputs(settings={**SHORT, "frames_total": 10})))

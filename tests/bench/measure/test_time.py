@@ -4,7 +4,7 @@ import pytest
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure import time
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 
 pytestmark = pytest.mark.slow
@@ -13,7 +13,7 @@ TINY = {"width": 24, "depth": 1, "heads": 3, "patch_size": 16, "image_size": 64}
 QUICK = {**time.SETTINGS, "processes": 2, "rounds": 3, "sample_ms": 1, "warm_ups": 1}
 
 
-def trial(progress=lambda *_: None, **settings):
+def inputs(progress=lambda *_: None, **settings):
     """A tiny frame mean against the tiny reference."""
     cell = Cell(
         id="cell", grid="grid", label="floor", title="Floor", model="frame_mean", family="",
@@ -21,14 +21,14 @@ def trial(progress=lambda *_: None, **settings):
         options={**catalogue.models()["frame_mean"].facts["SCALES"]["tiny"], **TINY},
         measures=["time"], settings={}, time_limit_seconds=60, alone=True,
     )  # fmt: skip
-    return Trial(cell, {**QUICK, **settings}, progress)
+    return MeasureInput(cell, {**QUICK, **settings}, progress)
 
 
 @pytest.fixture(scope="module")
 def readings():
     """What the measure says, and the progress that it told."""
     told = []
-    found = list(time.measure(trial(lambda done, total, text: told.append((done, total, text)))))
+    found = list(time.measure(inputs(lambda done, total, text: told.append((done, total, text)))))
     return {r.metric: r for r in found}, told
 
 
@@ -68,4 +68,4 @@ def test_progress_counts_the_rounds_of_all_processes(readings):
 
 def test_a_session_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"a process of the session failed: .*frame_men"):
-        list(time.measure(trial(reference="frame_men")))
+        list(time.measure(inputs(reference="frame_men")))

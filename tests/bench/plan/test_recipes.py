@@ -2,6 +2,7 @@
 
 import signal
 import time
+from dataclasses import MISSING
 
 import pytest
 import torch
@@ -40,6 +41,14 @@ def test_every_published_recipe_is_one_and_names_its_source(name):
 
 def test_the_measure_has_every_setting_of_a_recipe_at_a_value_it_may_have():
     assert RECIPE_KEYS.keys() <= SETTINGS.keys()
+
+
+def test_the_measures_defaults_are_the_recipes_but_for_two():
+    stated = {name: field.default for name, field in RECIPE_KEYS.items()
+              if field.default is not MISSING}  # fmt: skip
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in stated.items()}
+    other = {name for name, value in plain.items() if SETTINGS[name] != value}
+    assert other == {"batch_size", "warmup_epochs"}
 
 
 def test_a_contestant_takes_a_recipe_by_name(suite_file):

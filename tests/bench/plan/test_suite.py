@@ -6,7 +6,7 @@ from pks4.bench.contestants import catalogue
 from pks4.bench.plan.cell import split_seed
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import parse_suite, read_suite
-from pks4.bench.plan.user_inputs import Given
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.data.index_folder import Indexed
 from pks4.data.kinetic_digits.tasks import TASKS
 from pks4.errors import UserError
@@ -150,7 +150,7 @@ def test_every_shipped_suite_plans(name, tmp_path):
     path = catalogue.suites()[name]
     suite, text = read_suite(path)
     assert suite.name == name
-    assert plan(suite, given=asked_for(suite, tmp_path))
+    assert plan(suite, asked_for(suite, tmp_path))
     assert parse_suite(text, "text") == suite
 
 
@@ -164,7 +164,7 @@ def asked_for(suite, folder):
             no_flip=(), counts={}, bad={}, counted_by="packets", annotations_sha256="", reader={},
         )  # fmt: skip
         (folder / "index.json").write_text(index.text())
-    return Given(folder, {twin: folder / f"{twin}.pth" for twin in twins})
+    return UserInputs(data=folder, weights={twin: folder / f"{twin}.pth" for twin in twins})
 
 
 def test_a_long_task_needs_long_clips(suite_file):

@@ -18,7 +18,7 @@ HOLDER = """
 import sys
 from pks4.bench.process import device_lock
 
-with device_lock.holding(sys.argv[1], lambda: print("waits", flush=True)):
+with device_lock.lock(sys.argv[1], lambda: print("waits", flush=True)):
     print("holds", flush=True)
     sys.stdin.read()
 """
@@ -56,7 +56,7 @@ def test_a_lock_ends_with_a_process_that_is_killed(locks):
     process, _ = holder("cpu-here")
     process.kill()
     process.communicate(timeout=60)
-    with device_lock.holding("cpu-here", lambda: pytest.fail("it is held by nobody")):
+    with device_lock.lock("cpu-here", lambda: pytest.fail("it is held by nobody")):
         pass
 
 
@@ -109,7 +109,7 @@ def test_a_gpu_is_known_by_its_uuid_else_by_its_index(tmp_path, monkeypatch):
 def test_a_folder_that_takes_no_lock_names_the_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(device_lock.FOLDER, str(tmp_path / "file" / "locks"))
-    held = device_lock.holding("cpu", lambda: None)
+    held = device_lock.lock("cpu", lambda: None)
     with pytest.raises(UserError, match="set PKS4_LOCKS to a folder of this machine"), held:
         pass
 

@@ -1,5 +1,8 @@
 """Reference runs: one for a suite and environment class, changed only with a reason that stays."""
 
+import gzip
+import hashlib
+
 import pytest
 
 from pks4.bench.plan.shard import Shard
@@ -129,9 +132,31 @@ def test_evidence_is_not_overwritten(results):
         accepted(made("one", saved=7), results, folder="other")
 
 
+def test_it_is_kept_compressed_and_its_hash_is_that_of_the_file_that_was_accepted(results):
+    entry = accepted(made("one"), results)
+    before = (results / "runs" / "one.jsonl").read_bytes()
+    kept = results / "reference" / "one.jsonl.gz"
+    assert gzip.decompress(kept.read_bytes()) == before
+    assert entry.sha256 == hashlib.sha256(before).hexdigest()
+    packed = kept.read_bytes()
+    kept.unlink()
+    accepted(made("two"), results)
+    accepted(made("one"), results)
+    assert kept.read_bytes() == packed
+
+
+def test_a_reference_that_is_not_compressed_is_read_too(results):
+    entry = accepted(made("one"), results)
+    (results / "reference" / "one.jsonl.gz").unlink()
+    path = written(made("one"), results / "reference")
+    assert records_accepted.accepted_run(entry, results).path == path
+
+
 def test_a_reference_that_was_edited_is_refused(results):
     entry = accepted(made("one"), results)
-    written(made("one", saved=7), results / "reference")
+    path = written(made("one", saved=7), results / "runs")
+    kept = results / "reference" / "one.jsonl.gz"
+    kept.write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(UserError, match="is not as it was when it was accepted"):
         records_accepted.accepted_run(entry, results)
 

@@ -10,7 +10,7 @@ import pytest
 from pks4.bench.report import report
 from pks4.bench.report.figures import palette
 from pks4.bench.report.page import sort_value
-from pks4.bench.report.tables.table import Entry
+from pks4.bench.table import TableCell
 from pks4.bench.view.view import FAMILIES, View
 from tests.factories.records import cost_records, frame, header
 
@@ -41,12 +41,12 @@ def test_a_scaled_number_is_sorted_by_its_raw_value(html):
 @pytest.mark.parametrize(
     ("entry", "value"),
     [
-        (Entry(value=8, text="8"), None),  # the text says it
-        (Entry(value=1536, text="1.50 KiB"), "1536"),
-        (Entry(value=0.25, text="25.0 [20 to 30]"), "0.25"),
-        (Entry(value=str(Fraction(1, 8)), text="0.125 GMAC"), "0.125"),
-        (Entry(value="2 to 3", text="2 to 3"), None),
-        (Entry(value=None, text="not reached in 6 epochs"), None),
+        (TableCell(value=8, text="8"), None),  # the text says it
+        (TableCell(value=1536, text="1.50 KiB"), "1536"),
+        (TableCell(value=0.25, text="25.0 [20 to 30]"), "0.25"),
+        (TableCell(value=str(Fraction(1, 8)), text="0.125 GMAC"), "0.125"),
+        (TableCell(value="2 to 3", text="2 to 3"), None),
+        (TableCell(value=None, text="not reached in 6 epochs"), None),
     ],
 )
 def test_what_a_field_of_a_numeric_column_is_sorted_by(entry, value):

@@ -308,16 +308,16 @@ def test_claims_come_first_with_their_tests_and_caveats():
 
 def test_a_claims_row_has_its_scale_beside_the_title_and_no_effect():
     made = report.build(view_of(synthetic_run()), (), [judged_claim()])
-    row, test = made.claims.lines
+    row, test = made.claims.rows
     assert (row["claim"].text, row["effect"].text) == ("Lean [tiny]", "")
     assert test["effect"].text == "0.5 at T = 8"
-    assert [line["caveat"].text for line in made.caveats.lines] == ["A frozen backbone only."]
+    assert [line["caveat"].text for line in made.caveats.rows] == ["A frozen backbone only."]
 
 
 def test_a_claim_without_evidence_is_named_as_one_that_the_run_does_not_speak_to():
     silent = judged_claim(evidence=(), title="Fast <b>")
     made = report.build(view_of(synthetic_run()), (), [judged_claim(), silent])
-    assert [line["claim"].text for line in made.claims.lines] == ["Lean [tiny]", "· bytes"]
+    assert [line["claim"].text for line in made.claims.rows] == ["Lean [tiny]", "· bytes"]
     assert "does not speak to: Fast <b>" in made.claims.note
     assert "Fast <b>" not in report.page(made)
 
@@ -328,11 +328,11 @@ def test_the_reference_says_what_changed_and_its_table_lies_beside_the_others(tm
                for name, saved in (("base-1", 1000), ("head-1", 1012))]  # fmt: skip
     accepted.accept(run_file.read(written[0]), "first", tmp_path / "results", "me")
     page = report.write(written[1], tmp_path / "out", tmp_path / "results")
-    assert "Beside base-1, the accepted reference for" in page.read_text("utf-8")
+    assert "Against base-1, the accepted run for" in page.read_text("utf-8")
     assert "1 changed" in page.read_text("utf-8")
     assert (page.parent / "tables" / "reference.csv").is_file()
     alone = report.write(written[1], tmp_path / "alone")
-    assert "accepted reference" not in alone.read_text("utf-8")
+    assert "accepted run" not in alone.read_text("utf-8")
 
 
 def test_without_claims_there_is_no_section_of_them():

@@ -3,6 +3,7 @@
 import pytest
 
 from pks4.bench.plan.suite import read_suite
+from pks4.bench.process import warm_start
 from pks4.bench.records import run_file
 from pks4.bench.run import run
 from pks4.bench.units import bytes_of
@@ -55,7 +56,7 @@ def test_a_cell_within_the_limit_runs(tmp_path):
 
 @pytest.mark.slow
 def test_an_allocation_beyond_the_limit_is_a_record_with_the_predicted_need(tmp_path, monkeypatch):
-    monkeypatch.setattr(run.nursery, "AVAILABLE", False)
+    monkeypatch.setattr(warm_start, "AVAILABLE", False)
     trap = tmp_path / "greedy.py"
     trap.write_text(
         '"""Greedy: asks for far more at run time than its shapes show."""\n'

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from pks4.bench.plan.suite import read_suite
+from pks4.bench.process import warm_start
+from pks4.bench.process.child import Child
+from pks4.bench.process.warm_start import ForkServer
 from pks4.bench.records import run_file as records_run_file
 from pks4.bench.records.merge import merge
 from pks4.bench.run import run
@@ -145,18 +148,19 @@ def test_only_what_could_not_be_written_is_tried_again(error, again):
     assert (detail_of(error) == TRY_AGAIN) == again
 
 
-def killed_at_birth(run_module, monkeypatch, warm):
+def killed_at_birth(monkeypatch, warm):
     """Let the first child, warm or cold, be killed as soon as it has its job."""
-    monkeypatch.setattr(run_module.nursery, "AVAILABLE", warm)
-    enter, deaths = run_module.Worker.__enter__, iter([True])
+    monkeypatch.setattr(warm_start, "AVAILABLE", warm)
+    enter, deaths = Child.__enter__, iter([True])
 
     def entered(child):
-        process, ended = enter(child)
+        enter(child)
+        assert child.warm == warm
         if next(deaths, False):
-            os.kill(process.pid, signal.SIGSEGV)
-        return process, ended
+            os.kill(child.process.pid, signal.SIGSEGV)
+        return child
 
-    monkeypatch.setattr(run_module.Worker, "__enter__", entered)
+    monkeypatch.setattr(Child, "__enter__", entered)
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -164,7 +168,7 @@ def test_a_worker_that_dies_leaves_a_record_and_the_next_measure_runs(
     warm, suite_file, tmp_path, monkeypatch
 ):
     session = start(suite_file(), tmp_path)
-    killed_at_birth(run, monkeypatch, warm)
+    killed_at_birth(monkeypatch, warm)
     run.execute(session, 1, silent)
     records = records_run_file.read(session.path).records
     (failure,) = (r for r in records if r.status != "ok")
@@ -173,18 +177,19 @@ def test_a_worker_that_dies_leaves_a_record_and_the_next_measure_runs(
     assert len(records) == len(WHOLE) - 1  # params are two numbers, their failure is one record
 
 
-def test_a_nursery_that_dies_ends_no_run(suite_file, tmp_path):
+def test_a_fork_server_that_dies_ends_no_run(suite_file, tmp_path):
     session = start(suite_file(), tmp_path)
 
     def murderous(cell, event):
-        if event["event"] == "done" and crew:
-            crew.pop().process.kill()
+        if event["event"] == "done" and servers:
+            servers.pop().process.kill()
 
-    crew = []
-    born = run.nursery.Nursery._open
+    servers = []
+    opened = ForkServer._open
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run.nursery.Nursery, "_open", lambda self: (born(self), crew.append(self))[0])
+        patch.setattr(ForkServer, "_open", lambda self: (opened(self), servers.append(self))[0])
         run.execute(session, 1, murderous)
+    assert not servers
     assert records_run_file.read(session.path).missing() == {}
 
 
@@ -220,11 +225,11 @@ def test_resume_reports_a_torn_line(suite_file, tmp_path):
 
 STARTER = """
 import subprocess
-from pks4.bench import child
+from pks4.bench.process import child
 
-_, events = child.receive()
+_, send = child.receive()
 started = subprocess.Popen(["sleep", "60"])
-events.write(f"{started.pid}\\n")
+send(started=started.pid)
 started.wait()
 """
 
@@ -235,9 +240,9 @@ def test_what_a_child_has_started_ends_with_it_when_the_parent_is_gone():
         start_new_session=True,
     )  # fmt: skip
     with child:
-        child.stdin.write("\n")
+        child.stdin.write("{}\n")
         child.stdin.flush()
-        started = int(child.stdout.readline())
+        started = json.loads(child.stdout.readline())["started"]
         child.stdin.close()
         assert child.wait(timeout=60) == -signal.SIGKILL
     for _ in range(200):

@@ -290,9 +290,10 @@ def test_the_command_prints_and_keeps_one_document_and_overwrites_none(
     assert "not overwritten" in str(again.exception)
 
 
-def test_a_measuring_process_that_fails_leaves_its_last_words(monkeypatch):
-    child = (sys.executable, "-c", "import sys; input(); sys.exit('no numba here')")
-    monkeypatch.setattr(scan_speed_session, "CHILD", child)
+def test_a_measuring_process_that_fails_leaves_its_last_words(monkeypatch, tmp_path):
+    (tmp_path / "no_numba.py").write_text("import sys; input(); sys.exit('no numba here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(scan_speed_session, "CHILD", "no_numba")
     with pytest.raises(UserError, match="the measuring process ended with 1: no numba here"):
         scan_speed_session.run(plan(), print, print)
 

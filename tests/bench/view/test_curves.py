@@ -26,7 +26,7 @@ def curve(top1, target=None):
 
 
 def line(records):
-    (made,) = accuracy_tables.convergence(view_of(records)).lines
+    (made,) = accuracy_tables.convergence(view_of(records)).rows
     return made
 
 

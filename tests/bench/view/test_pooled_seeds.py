@@ -95,7 +95,7 @@ def test_exact_numbers_that_differ_between_seeds_give_no_number_but_a_reason():
     records[-2]["value"] += 1
     view = view_of(records)
     assert view.settings("training_macs") == []
-    (line,) = evidence_tables.failures(view).lines
+    (line,) = evidence_tables.failures(view).rows
     assert (line["cell"].value, line["status"].value) == ("learn/pks4/t8", "unequal")
     assert "training_macs is exact, but 18000000000 with seed 0" in line["reason"].value
     assert "18000000001 with seed 2" in line["reason"].value
@@ -115,9 +115,9 @@ def test_the_accuracy_table_says_how_many_seeds_and_what_they_vary():
     table = accuracy_tables.accuracy(
         view_of([*seed_records("pks4", OURS), *seed_records("joint", {0: 0.7})])
     )
-    assert [line["seeds"].text for line in table.lines] == ["3", "1"]
+    assert [line["seeds"].text for line in table.rows] == ["3", "1"]
     assert "not the data or the image model" in table.note
-    assert table.lines[0]["top1"].text == "85.0 [72.6 to 97.4]"
+    assert table.rows[0]["top1"].text == "85.0 [72.6 to 97.4]"
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls():

@@ -44,7 +44,7 @@ def words(records):
 
 def differences(records, metric="top-1"):
     made = accuracy_tables.differences(view_of(records))
-    of_metric = [line for line in made.lines if line["metric"].value == metric]
+    of_metric = [line for line in made.rows if line["metric"].value == metric]
     return {line["label"].value: line for line in of_metric}, made
 
 
@@ -61,7 +61,7 @@ def test_two_clips_one_won_one_alike_as_counted_by_hand():
     )
     assert (one.value, one.interval) == (0.5, (0.0, 1.0))
     assert one.p == pytest.approx(2 * 0.25, abs=0.03)
-    assert (one.seeds, one.word) == (1, "inconclusive")
+    assert (one.seeds, one.verdict) == (1, "inconclusive")
     assert one.method == "paired bootstrap over clips, one seed"
 
 
@@ -80,7 +80,7 @@ def test_seeds_are_matched_by_their_number_not_by_their_place():
     (one,) = compared([*clip_records("pks4", ours), *clip_records("joint", theirs)])
     assert (one.seeds, one.value, one.interval) == (1, 0.0, None)
     assert one.method == "right and wrong on the same clips"
-    assert one.word == "inconclusive"
+    assert one.verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("changed", ["label", "data"])
@@ -125,7 +125,7 @@ def test_a_large_family_draws_enough_to_tell_anything_apart():
     records = clip_records("pks4", {None: planted(0.2)})
     for n in range(60):
         records += clip_records(f"other{n}", {None: planted(0.8)})
-    assert {one.word for one in compared(records)} == {"higher"}
+    assert {one.verdict for one in compared(records)} == {"higher"}
 
 
 def test_one_seed_is_said_in_the_caption():
@@ -275,7 +275,7 @@ def test_a_sentence_says_who_is_lower_who_is_higher_and_who_cannot_be_told_apart
     assert "below, 1 of 3 rivals: Joint attention (-31.0 [" in told
     assert "inconclusive against ST-Adapter (-10.0 [-54.8 to +34.8] points)." in told
     assert told.endswith(
-        "By paired t-test over 3 seeds; each interval by itself, the verdicts weigh 3 comparisons "
-        "at once."
+        "By paired t-test over 3 seeds; 95 % intervals, each by itself, the verdicts weigh 3 "
+        "comparisons at once."
     )
     assert any("tiny scale, means of 3 seeds): VideoMamba" in one for one in said)

@@ -130,7 +130,7 @@ def test_a_rotated_video_stands_upright_or_is_refused(tmp_path):
     assert turned.shape == (64, 48, 3)
     assert np.array_equal(turned, np.rot90(flat))
     with pytest.raises(
-        VideoError, match=r"a rotation noted in the file.*use reader 'pyav'"
+        VideoError, match=r"a turn or mirror noted in the file.*use reader 'pyav'"
     ) as caught:
         read_frames(path, [1], "decord")
     assert caught.value.kind == "inexact"

@@ -1,7 +1,8 @@
-"""The numbers of an accuracy trial: scores of its predictions, costs of its training, its curve."""
+"""The readings of an accuracy cell: scores of predictions, costs of the training, the curve."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,15 @@ def scores(
     from pks4.train.engine import NAMED
     from pks4.train.score import by_class, top1, topk, within_pair
 
+    reading = partial(Reading, unit="1", kind="sampled", evidence=evidence)
     logits, label = predicted.scores, predicted.label
-    found = {"top1": top1(logits, label)}
+    measured = {"top1": top1(logits, label)}
     if len(classes) > 5:
-        found["top5"] = topk(logits, label, 5)
+        measured["top5"] = topk(logits, label, 5)
     if task == "temporal":
-        found["within_pair"] = within_pair(logits, label)
-        found |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
-    for metric, score in found.items():
+        measured["within_pair"] = within_pair(logits, label)
+        measured |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
+    for metric, score in measured.items():
         if not score.clips:
             continue  # a small split may hold no clip of that kind
         detail = {"interval": score.interval, "clips": score.clips, "chance": score.chance}
@@ -44,19 +46,12 @@ def scores(
             detail["bad_named"] = [item.name for item in predicted.bad[:NAMED]]
             if task == "long":
                 detail["half_clip_bound"] = HALF_CLIP_BOUND
-        yield Reading(
-            metric=metric,
-            value=score.value,
-            unit="1",
-            kind="sampled",
-            evidence=evidence,
-            detail=detail,
-        )
+        yield reading(metric=metric, value=score.value, detail=detail)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What a training took."""
+    """Compute and time of a training."""
 
     history: "History"
     clip_macs: int  # of a training step with one clip, backward included
@@ -65,35 +60,19 @@ class Costs:
 
     def readings(self) -> Iterator[Reading]:
         """training_macs, training_seconds, data_wait_share, final_train_loss."""
-        from pks4.macs import RULE
-
         history, seconds = self.history, sum(self.history.seconds)
-        counted = {**self.evidence, "how": "simulated", "rule": RULE, "device": "meta"}
-        yield Reading(
-            metric="training_macs",
-            value=self.clip_macs * history.clips,
-            unit="MAC",
-            kind="exact",
-            evidence=counted,
-            detail={
-                "macs_per_clip": self.clip_macs,
-                "clips": history.clips,
-                "image_model": self.image,
-            },
-        )
-        noisy: dict[str, Any] = {"kind": "noisy", "evidence": self.evidence}
-        yield Reading(
+        yield self._training_macs()
+        noisy = partial(Reading, kind="noisy", evidence=self.evidence)
+        yield noisy(
             metric="training_seconds",
             value=seconds,
             unit="s",
-            **noisy,
             detail={"steps": history.steps, "by_epoch": _rounded(history.seconds)},
         )
-        yield Reading(
+        yield noisy(
             metric="data_wait_share",
             value=sum(history.wait_seconds) / seconds,
             unit="1",
-            **noisy,
             detail={
                 "seconds_by_epoch": _rounded(history.wait_seconds),
                 "bad_by_epoch": history.bad,
@@ -109,12 +88,26 @@ class Costs:
             detail={"losses": history.losses},
         )
 
+    def _training_macs(self) -> Reading:
+        from pks4.macs import RULE
+
+        clips = self.history.clips
+        detail = {"macs_per_clip": self.clip_macs, "clips": clips, "image_model": self.image}
+        return Reading(
+            metric="training_macs",
+            value=self.clip_macs * clips,
+            unit="MAC",
+            kind="exact",
+            evidence={**self.evidence, "how": "simulated", "rule": RULE, "device": "meta"},
+            detail=detail,
+        )
+
     def curve(self, target_top1: float) -> Iterator[Reading]:
-        """val_top1_best and, where the target was reached, what it took to get there."""
+        """val_top1_best and, where the target was reached, the training that it took."""
         history = self.history
         macs = [self.clip_macs * clips for clips in accumulate(history.epoch_clips)]
         seconds = list(accumulate(history.seconds))
-        evidence = {**self.evidence, "split": "val"}
+        reading = partial(Reading, evidence={**self.evidence, "split": "val"})
         detail: dict[str, Any] = {
             "by_epoch": history.val_top1,
             "macs_by_epoch": macs,
@@ -123,29 +116,15 @@ class Costs:
         reached = next((i for i, v in enumerate(history.val_top1) if v >= target_top1), None)
         if target_top1:
             detail |= {"target": target_top1, "reached": reached is not None}
-        yield Reading(
-            metric="val_top1_best",
-            value=max(history.val_top1),
-            unit="1",
-            kind="sampled",
-            evidence=evidence,
-            detail=detail,
-        )
+        best = max(history.val_top1)
+        yield reading(metric="val_top1_best", value=best, unit="1", kind="sampled", detail=detail)
         if not target_top1 or reached is None:
             return
-        for metric, value, unit, kind in (
-            ("epochs_to_target", reached + 1, "epoch", "sampled"),
-            ("macs_to_target", macs[reached], "MAC", "sampled"),
-            ("seconds_to_target", seconds[reached], "s", "noisy"),
-        ):
-            yield Reading(
-                metric=metric,
-                value=value,
-                unit=unit,
-                kind=kind,  # type: ignore[arg-type]
-                evidence=evidence,
-                detail={"target": target_top1},
-            )
+        reading = partial(reading, detail={"target": target_top1})
+        epochs = reached + 1
+        yield reading(metric="epochs_to_target", value=epochs, unit="epoch", kind="sampled")
+        yield reading(metric="macs_to_target", value=macs[reached], unit="MAC", kind="sampled")
+        yield reading(metric="seconds_to_target", value=seconds[reached], unit="s", kind="noisy")
 
 
 def _rounded(seconds: Sequence[float]) -> list[float]:

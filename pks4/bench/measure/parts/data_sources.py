@@ -2,12 +2,13 @@
 
 Embedded splits are decoded once into memory, or on use where the cell's settings ask for
 `decode_on_use` or its `data` is a folder. An indexed data set is always decoded on use, by
-`workers` processes, and drawn as `sampling` and its neighbours in the settings say.
+`workers` processes, and sampled as `sampling` and the settings after it say.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -26,56 +27,72 @@ SHORT_SIDES = (256 / 224, 320 / 224)  # of the picture's side, where short_side 
 VIEWS = 32  # clips, or views of clips, that are scored at once
 
 
-class Data(Protocol):
+@dataclass(frozen=True)
+class Data(ABC):
     """A cell's data set: its classes in the order of labels, and how its splits are read."""
 
-    mirrors: bool  # its clips come flipped already, where the recipe and their class allow it
+    files: Any  # the data set on the disk
+    cell: Cell
+    settings: dict[str, Any]  # of accuracy
+    mirrors: ClassVar[bool]  # clips come flipped already, where the recipe and their class allow it
 
     @property
     def task(self) -> str | None:
-        """Of embedded clips, whether the cell names it or a folder."""
+        """The task of embedded clips, named by the cell or read from its folder."""
+        return None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names in the order of labels."""
+        return self.files.classes
 
     @property
     def batch(self) -> int:
-        """Clips that are scored at once."""
+        """Number of clips that are scored at once."""
+        return VIEWS
 
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Hash of the data set."""
+
+    @abstractmethod
     def source(self, split: str, *, training: bool = False) -> "Source":
-        """The clips of a split, drawn at random for training, or all their views."""
+        """The clips of a split, sampled at random for training, or all their views."""
 
     def about(self) -> dict[str, str]:
-        """What a checkpoint must have in common with a training on this data."""
+        """Facts that must equal those of a checkpoint for a training to resume from it."""
+        return {"data": self.digest}
 
     def evidence(self) -> dict[str, Any]:
-        """What a record says of the data."""
+        """Entries of a record's evidence: reader, digest, and where clips are decoded."""
+        from pks4.data.readers import reader_info
+
+        info = reader_info(self.settings["reader"])
+        reader = f"{info['name']} {info['version']}"
+        return {"reader": reader, "data": self.digest, "decoded": "on use"}
 
 
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(Data):
     """Kinetic digits."""
 
-    dataset: "Dataset"
-    cell: Cell
-    settings: dict[str, Any]
+    files: "Dataset"
     mirrors = False
-    batch = VIEWS
 
     @property
     def task(self) -> str | None:
         """Its task."""
-        return self.dataset.task
+        return self.files.task
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names in the order of labels."""
-        return self.dataset.classes
+    def digest(self) -> str:
+        """Hash of the clips."""
+        return self.files.digest
 
     @property
     def on_use(self) -> bool:
-        """Whether clips are decoded when they are asked for."""
+        """Whether clips are decoded when a batch asks for them."""
         return bool(self.cell.data) or self.settings["decode_on_use"]
 
     def source(self, split: str, *, training: bool = False) -> "Source":
@@ -86,7 +103,7 @@ class Embedded:
         from pks4.errors import unknown_name
         from pks4.train.batches import Decoding, InMemory
 
-        dataset, frames, reader = self.dataset, self.cell.frames, self.settings["reader"]
+        dataset, frames, reader = self.files, self.cell.frames, self.settings["reader"]
         if not self.on_use:
             clips = load_split(dataset, split, frames, reader=reader)
             return InMemory(clips.video, clips.label)
@@ -96,41 +113,30 @@ class Embedded:
         entries = read_manifest(dataset.splits[split], classes=dataset.classes)
         return Decoding(entries, frames, dataset.size, reader)
 
-    def about(self) -> dict[str, str]:
-        """Its digest."""
-        return {"data": self.dataset.digest}
-
     def evidence(self) -> dict[str, Any]:
         """Reader, digest, and where clips are decoded."""
-        return {
-            "reader": _reader(self.settings),
-            "data": self.dataset.digest,
-            "decoded": "on use" if self.on_use else "into memory",
-        }
+        return super().evidence() | ({} if self.on_use else {"decoded": "into memory"})
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(Data):
     """A user's data set, by its index."""
 
-    index: "Indexed"
-    cell: Cell
-    settings: dict[str, Any]
+    files: "Indexed"
     mirrors = True
-    task = None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names in the order of labels."""
-        return self.index.classes
 
     @property
     def batch(self) -> int:
-        """So many clips that all their views are about VIEWS."""
+        """Number of clips whose views together are about `VIEWS`."""
         return max(1, VIEWS // self.sampling().views)
 
+    @property
+    def digest(self) -> str:
+        """Hash of the annotations."""
+        return self.files.annotations_sha256
+
     def sampling(self) -> "Sampling":
-        """Which frames and pictures of a video are seen; DataError for settings that do not fit."""
+        """Frames and crops that are taken of a video; DataError for settings that do not fit."""
         from pks4.data.sampling import Sampling
 
         given, size = self.settings, self.cell.options["image_size"]
@@ -153,42 +159,36 @@ class Real:
             raise DataError(f"settings of accuracy: {where}: {first['msg']}") from None
 
     def source(self, split: str, *, training: bool = False) -> "Source":
-        """The clips of a split, drawn at random for training, or all their views."""
+        """The clips of a split, sampled at random for training, or all their views."""
         from pks4.data.video_dataset import Videos
 
         return Videos(
-            self.index.entries(split),
+            self.files.entries(split),
             self.sampling(),
             training=training,
             seed=self.settings["seed"],
             reader=self.settings["reader"],
-            may_flip=self.index.may_flip,
+            may_flip=self.files.may_flip,
         )
 
     def about(self) -> dict[str, str]:
-        """The index and how it is drawn from."""
-        return {"data": self._digest(), "sampling": self.sampling().model_dump_json()}
+        """The index and its sampling."""
+        return super().about() | {"sampling": self.sampling().model_dump_json()}
 
     def evidence(self) -> dict[str, Any]:
-        """Reader, index, sampling with its views, and classes out of those published."""
-        index = self.index
-        return {
-            "reader": _reader(self.settings),
-            "data": self._digest(),
+        """Reader, index, sampling with its views, and the share of the published classes."""
+        index = self.files
+        return super().evidence() | {
             "data_set": index.name,
             "fold": index.fold,
             "clips_indexed": index.counts,
             "clips_bad_in_index": index.bad,
             "frames_counted_by": index.counted_by,
             "classes": f"{len(index.classes)} of {index.published_classes}",
-            "decoded": "on use",
             "sampling": self.sampling().describe(),
             "never_flipped": len(index.no_flip),
             "max_bad": self.settings["max_bad"],
         }
-
-    def _digest(self) -> str:
-        return self.index.annotations_sha256
 
 
 def data_needed(cell: Cell) -> list[dict[str, Any]]:
@@ -207,7 +207,7 @@ def data_needed(cell: Cell) -> list[dict[str, Any]]:
 
 
 def data_of(cell: Cell) -> Data:
-    """The data set of an accuracy cell, made if it is embedded and not there yet."""
+    """The data set of an accuracy cell; embedded clips that are missing are made."""
     from pks4.data.dataset import DESCRIPTION, Dataset
     from pks4.data.index_folder import Indexed
     from pks4.data.kinetic_digits.make_dataset import make
@@ -218,15 +218,8 @@ def data_of(cell: Cell) -> Data:
         return Embedded(dataset, cell, settings)
     if (Path(cell.data) / DESCRIPTION).is_file():
         defaults = catalogue.measures()["accuracy"].facts["SETTINGS"]
-        drawn = [key for key in OF_AN_INDEX if settings[key] != defaults[key]]
-        if drawn:
-            raise DataError(f"{drawn[0]} is for indexed data; {cell.data} holds embedded clips")
+        changed = [key for key in OF_AN_INDEX if settings[key] != defaults[key]]
+        if changed:
+            raise DataError(f"{changed[0]} is for indexed data; {cell.data} holds embedded clips")
         return Embedded(Dataset.read(cell.data), cell, settings)
     return Real(Indexed.read(cell.data), cell, settings)
-
-
-def _reader(settings: dict[str, Any]) -> str:
-    from pks4.data.readers import reader_info
-
-    info = reader_info(settings["reader"])
-    return f"{info['name']} {info['version']}"

@@ -1,8 +1,8 @@
 """The image weights that a contestant starts from: its twin trained on stills, a package, a file.
 
-`image_weights` says which: "stills", a name of `weights.imagenet.BACKBONES`, or a local file. What
-a file expects of its pixels (`image_mean`, `image_std`, of values from 0 to 1) is worked into the
-first convolution, since every contestant is shown the same pixels.
+`image_weights` is "stills", a name of `weights.imagenet.BACKBONES`, or a local file. Every
+contestant gets the same pixels; so the normalisation that a file was trained with (`image_mean`,
+`image_std`, of values from 0 to 1) is folded into the first convolution.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial, build
+from pks4.bench.measure.parts.input import MeasureInput, build
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pks4.train.image_pretraining import ImageModel
 
 STILLS = "stills"
-# Options of the cell that a twin may have too, and that must not make another image model of it.
+# Options that cell and twin may share, but that do not change the image model.
 NOT_OF_THE_IMAGE_MODEL = ("frozen", "attention", "dropout", "tubelet")
 
 
 def kernel_on(device: str, precision: str, settings: Mapping[str, Any]) -> str:
-    """The attention kernel of the settings; on a GPU its own in place of the CPU's default."""
+    """The attention kernel of the settings; on a GPU the CPU's default becomes the GPU's."""
     if device == "cuda" and settings["kernel"] == "flash_cpu":
         return "flash" if precision == "bf16" else "efficient"
     return str(settings["kernel"])
@@ -42,15 +42,15 @@ def image_twin(model: str) -> Any:
     return catalogue.find("image twin", twin, models)
 
 
-def image_model(trial: Trial, twin: Any) -> "ImageModel":
-    """The image model as the settings ask for it."""
+def image_model(inputs: MeasureInput, twin: Any) -> "ImageModel":
+    """The image model that the settings name."""
     from pks4.train.engine import MEAN, STD
     from pks4.train.image_pretraining import ImageModel
     from pks4.weights.imagenet import BACKBONES, image_weights
 
-    cell, name = trial.cell, trial.settings["image_weights"]
+    cell, name = inputs.cell, inputs.settings["image_weights"]
     if name == STILLS:
-        return _from_stills(trial, twin)
+        return _from_stills(inputs, twin)
     if name in BACKBONES:
         state = image_weights(name, cell.options.get("backbone"), mean=MEAN, std=STD)
         return ImageModel(state, {"weights": name, "digest": name})
@@ -59,27 +59,27 @@ def image_model(trial: Trial, twin: Any) -> "ImageModel":
             f"image_weights {name!r} is neither {STILLS!r}, nor one of {', '.join(BACKBONES)}, "
             "nor a file here"
         )
-    return _from_file(trial, twin, Path(name))
+    return _from_file(inputs, twin, Path(name))
 
 
-def _twin_cell(trial: Trial, twin: Any) -> tuple[Any, dict[str, Any]]:
+def _twin_cell(inputs: MeasureInput, twin: Any) -> tuple[Any, dict[str, Any]]:
     """The cell of the twin at one frame, and its options."""
-    given = trial.cell.options
+    given = inputs.cell.options
     kept = [k for k in given if k in twin.options and k not in NOT_OF_THE_IMAGE_MODEL]
     options = {k: given[k] for k in kept}
     change = {"model": twin.name, "options": options, "frames": 1}
-    return trial.cell.model_copy(update=change), options
+    return inputs.cell.model_copy(update=change), options
 
 
-def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
+def _from_stills(inputs: MeasureInput, twin: Any) -> "ImageModel":
     """The twin trained on still digits, or taken from the cache."""
     from pks4.data.dataset import cache_root
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.train.image_pretraining import image_model
     from pks4.train.recipe import Recipe
 
-    settings = trial.settings
-    twin_cell, options = _twin_cell(trial, twin)
+    settings = inputs.settings
+    twin_cell, options = _twin_cell(inputs, twin)
     recipe = Recipe(
         learning_rate=settings["image_learning_rate"],
         epochs=settings["image_epochs"],
@@ -89,32 +89,32 @@ def _from_stills(trial: Trial, twin: Any) -> "ImageModel":
     key = {"model": twin.name, "options": options}
     with declared_attention(kernel_on(recipe.device, recipe.precision, settings)):
         return image_model(
-            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), trial.progress
+            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), inputs.progress
         )
 
 
-def _from_file(trial: Trial, twin: Any, path: Path) -> "ImageModel":
+def _from_file(inputs: MeasureInput, twin: Any, path: Path) -> "ImageModel":
     """The twin with the weights of a local file, all of them or none."""
     from pks4.data.integrity import file_sha256
     from pks4.train.image_pretraining import ImageModel
     from pks4.weights.files import load_weights, read_weights
 
-    model = build(_twin_cell(trial, twin)[0])
+    model = build(_twin_cell(inputs, twin)[0])
     if hasattr(model, "backbone"):
         load_weights(model.backbone.net, path)
     else:
         model.load_image_weights(read_weights(path))
-    mean, std = trial.settings["image_mean"], trial.settings["image_std"]
+    mean, std = inputs.settings["image_mean"], inputs.settings["image_std"]
     expect_pixels(model, mean, std)
     facts = {"weights": path.name, "digest": file_sha256(path), "mean": mean, "std": std}
     return ImageModel(model.state_dict(), facts)
 
 
 def expect_pixels(model: "nn.Module", mean: list[float], std: list[float]) -> None:
-    """Let a model that was trained on pixels (x - mean) / std, x from 0 to 1, take this project's.
+    """Adapt a model trained on pixels (x - mean) / std, x from 0 to 1, to this project's pixels.
 
-    Exact: the first convolution takes the scale, its bias the shift. UserError where there is a
-    shift and the convolution has no bias, or pads with zeros, which are then no longer the mean.
+    Exact: the scale goes into the first convolution, the shift into its bias. UserError where there
+    is a shift and the convolution has no bias, or pads with zeros, which no longer are the mean.
     """
     import torch
     from torch import nn

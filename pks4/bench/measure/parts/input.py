@@ -1,4 +1,4 @@
-"""What a measure is given: its cell, its settings, fresh models and clips for them."""
+"""The inputs of a measure: its cell, its settings, and fresh models and clips of the cell."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def _quiet(done: float, total: float, text: str) -> None:
-    """A progress callback that says nothing."""
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One cell as a measure sees it."""
+class MeasureInput:
+    """One cell with the settings of one measure."""
 
     cell: Cell
     settings: dict[str, Any]  # of this measure
     progress: Callable[[float, float, str], None] = field(default=_quiet)
-    scratch: Path | None = None  # kept until this measure of the cell is recorded
+    scratch: Path | None = None  # a folder that is kept until the measure is recorded
 
     def build(self, device: str = "cpu", frames: int | None = None) -> Any:
         """A fresh model of this cell's contestant, in train mode, from a fixed seed.
@@ -45,24 +45,24 @@ class Trial:
             return torch.empty(shape, device="meta")
         return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
 
-    def small(self, frames: int) -> "Trial":
-        """The same contestant at tiny scale and so many frames, where it has such a scale."""
+    def small(self, frames: int) -> "MeasureInput":
+        """The same contestant with `frames` frames, at tiny scale if it has one."""
         entry, cell = self._entry(), self.cell
         step = entry.frames_step(cell.options)
         change: dict[str, Any] = {"frames": -(-frames // step) * step, "batch": 1}
         scales = entry.facts["SCALES"]
         if "tiny" in scales and scales is not catalogue.PLAIN_SCALES:
             sizes = scales[cell.scale]
-            own = {k: v for k, v in cell.options.items() if k not in sizes or sizes[k] != v}
-            change |= {"options": {**scales["tiny"], **own}, "scale": "tiny"}
-        return Trial(cell.model_copy(update=change), self.settings)
+            chosen = {k: v for k, v in cell.options.items() if k not in sizes or sizes[k] != v}
+            change |= {"options": {**scales["tiny"], **chosen}, "scale": "tiny"}
+        return MeasureInput(cell.model_copy(update=change), self.settings)
 
     def stages(self) -> dict[str, tuple[str, ...]] | None:
         """`STAGES` of the contestant's file: stage -> parts of module names; None if not stated."""
         return self._entry().facts.get("STAGES")
 
     def asked_attention(self) -> str | None:
-        """The option `attention` as given or by default; None where a contestant has none."""
+        """The option `attention`, given or default; None for a contestant without it."""
         return self.cell.options.get("attention", self._entry().defaults.get("attention"))
 
     def _entry(self) -> catalogue.Entry:

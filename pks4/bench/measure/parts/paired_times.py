@@ -1,24 +1,25 @@
-"""One session of paired times in a process of its own: candidate, reference, reference again.
+"""One session of paired times in a fresh process: candidate, baseline, and the baseline again.
 
-The job comes as a line of JSON on standard input, progress and samples go out as lines of JSON. A
-sample is a loop long enough for `sample_ms`; arms are sampled once a round, in random order.
+The job comes as a line of JSON on standard input; progress and samples are written as lines of
+JSON. A sample is a loop that takes at least `sample_ms`. Each round samples every arm once, in
+random order. In settings and records the baseline is called `reference`.
 """
 
-import gc
-import json
-import random
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.measure.parts.input import Trial, build
+from pks4.bench.measure.parts.input import MeasureInput, build
+from pks4.bench.measure.parts.interleaved import sample_rounds
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
+from pks4.bench.records.record import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from pks4.bench.stats.paired_times import Ratio
     from pks4.simulate.targets import Target
 
 ARMS = ("reference", "candidate", "again")
@@ -27,46 +28,47 @@ OPERATIONS = ("forward", "step")
 
 def main() -> None:
     """Do the job on standard input."""
-    line, events = child.receive()
-    job = json.loads(line)
+    job, send = child.receive()
     import torch
 
     torch.set_num_threads(job["threads"])
-    trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    for operation, found in session(trial, job["seed"], events):
-        _say(events, operation=operation, **found)
+    inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
+    for operation, result in session(inputs, job["seed"], send):
+        send(operation=operation, **result)
 
 
-def session(trial: Trial, seed: int, events: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Samples of both operations, seconds a call of each arm (see `SAMPLERS`), and what ran."""
+def session(
+    inputs: MeasureInput, seed: int, send: Callable[..., None]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of both operations: seconds per call of each arm (see `SAMPLERS`), and the path that ran."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import target_of
-    from pks4.simulate.what_ran import Paths
+    from pks4.simulate.what_ran import PathObserver
 
-    settings, where = trial.settings, target_of(trial.settings)
+    settings, where = inputs.settings, target_of(inputs.settings)
     device = settings["device"]
-    clip = trial.clip(device)
-    models = {"candidate": trial.build(device), "reference": _reference(trial)}
-    models["again"] = _reference(trial)
+    clip = inputs.clip(device)
+    models = {"candidate": inputs.build(device), "reference": _baseline(inputs)}
+    models["again"] = _baseline(inputs)
     for operation in OPERATIONS:
         arms = {arm: _operation(operation, models[arm], clip, where) for arm in ARMS}
         with declared_attention(where.kernel) as calls:
-            # alone, to see which ways it takes
-            with Paths(models["candidate"], calls, lambda: trial.cell.model, device) as paths:
+            # One call alone, to observe its code path.
+            with PathObserver(models["candidate"], calls, device) as observer:
                 arms["candidate"]()
-            ran = paths.ran()
-            ran.check(trial.asked_attention())
-            samples = _rounds(settings, seed, arms, lambda n: _say(events, rounds=n))
+            ran = observer.path()
+            ran.check(inputs.asked_attention())
+            samples = _rounds(settings, seed, arms, lambda n: send(rounds=n))
         yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
-def _reference(trial: Trial) -> "nn.Module":
-    """The reference contestant at this cell's scale and frames."""
-    name = trial.settings["reference"]
+def _baseline(inputs: MeasureInput) -> "nn.Module":
+    """The baseline contestant at this cell's scale and frames."""
+    name = inputs.settings["reference"]
     entry = catalogue.find("reference model", name, catalogue.models())
-    options = entry.facts["SCALES"][trial.cell.scale]
-    cell = trial.cell.model_copy(update={"model": name, "options": options})
-    return build(cell, trial.settings["device"])
+    options = entry.facts["SCALES"][inputs.cell.scale]
+    cell = inputs.cell.model_copy(update={"model": name, "options": options})
+    return build(cell, inputs.settings["device"])
 
 
 def _operation(name: str, model: "nn.Module", clip: "Tensor", where: "Target") -> Callable[[], Any]:
@@ -105,30 +107,19 @@ def _rounds(
     arms: dict[str, Callable[[], Any]],
     done: Callable[[int], None],
 ) -> dict[str, list[tuple[float, ...]]]:
-    """Seconds a call of each arm, once a round, in random order; warm-ups left out."""
+    """Seconds per call of each arm, one sample a round, in random order, after warm-ups."""
     loops, sample = {}, SAMPLERS[settings["device"]]
     for arm, call in arms.items():
         for _ in range(settings["warm_ups"]):
             call()
         wall, *_ = sample(call, 1)
         loops[arm] = max(1, round(settings["sample_ms"] / 1000 / wall))
-    order = random.Random(seed)
-    samples: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in arms}
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for n in range(settings["rounds"]):
-            for arm in order.sample(ARMS, len(ARMS)):
-                samples[arm].append(sample(arms[arm], loops[arm]))
-            done(n + 1)
-    finally:
-        if collecting:
-            gc.enable()
-    return samples
+    rounds = settings["rounds"]
+    return sample_rounds(ARMS, lambda arm: sample(arms[arm], loops[arm]), rounds, seed, done)
 
 
 def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
-    """Wall and CPU seconds a call."""
+    """Wall and CPU seconds per call."""
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(loops):
         call()
@@ -136,7 +127,7 @@ def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
 
 
 def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
-    """Wall and CPU seconds a call, from an idle device to an idle one, and the device's own."""
+    """Wall, CPU and device seconds per call; the device is idle before and after."""
     import torch
 
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -156,8 +147,25 @@ def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
 SAMPLERS = {"cpu": _on_cpu, "cuda": _on_cuda}
 
 
-def _say(events: IO[str], **what: Any) -> None:
-    events.write(json.dumps(what) + "\n")
+def ratio_reading(
+    metric: str, ratio: "Ratio", evidence: dict[str, Any], detail: dict[str, Any]
+) -> Reading:
+    """The reading of a ratio of paired times: its interval, its A/A control, its verdict."""
+    judged = {
+        "interval": ratio.interval,
+        "aa_ratio": ratio.control.value,
+        "aa_interval": ratio.control.interval,
+        "least_effect": ratio.least_effect,
+        "verdict": ratio.verdict,
+    }
+    return Reading(
+        metric=metric,
+        value=ratio.value,
+        unit="1",
+        kind="noisy",
+        evidence=evidence,
+        detail=judged | detail,
+    )
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
-"""Real peak of a training step, in a process of its own: resident memory above the libraries.
+"""Real peak of a training step, in a fresh process: resident memory above the libraries.
 
-On a CPU the kernel's high-water mark is read (VmHWM, reset before the step that counts), above what
-was resident before the model was built (a step of the small model came first, so that nothing is
-loaded late); malloc must give freed memory back, see `TAMED`. On CUDA
-PyTorch's own marks are read, allocated and reserved. The first step, which makes the optimizer's
-moments, does not count.
+On a CPU it is Linux's high-water mark (VmHWM, reset before the step that counts) less the resident
+memory before the model was built. A step of the small model comes first, so that no library is
+loaded later. malloc must return freed memory, see `TAMED`. On CUDA PyTorch's counters of allocated
+and reserved memory are read. The first step, which makes the optimizer's moments, does not count.
 """
 
 import gc
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pks4.bench.measure.parts.input import Trial
+from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
 
@@ -23,49 +21,47 @@ if TYPE_CHECKING:
 
     from pks4.simulate.targets import Target
 
-# glibc keeps freed memory and moves its threshold for what it gives back: the mark would lie.
+# By default glibc keeps freed memory and moves its threshold, which would raise the mark.
 TAMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def main() -> None:
     """Do the job on standard input: one line with the peak and what ran."""
-    line, events = child.receive()
-    job = json.loads(line)
+    job, send = child.receive()
     import torch
 
     torch.set_num_threads(job["threads"])
-    trial = Trial(Cell.model_validate(job["cell"]), job["settings"])
-    found = measured(trial)
-    events.write(json.dumps(found) + "\n")
+    inputs = MeasureInput(Cell.model_validate(job["cell"]), job["settings"])
+    send(**measured(inputs))
 
 
-def measured(trial: Trial) -> dict[str, Any]:
-    """Peak bytes of the second training step on the device of the settings, and what ran."""
+def measured(inputs: MeasureInput) -> dict[str, Any]:
+    """Peak bytes of the second training step on the device of the settings, and the path."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import precision, target_of
-    from pks4.simulate.what_ran import forward_seen
+    from pks4.simulate.what_ran import observe_forward
 
-    device, where = trial.settings["device"], target_of(trial.settings)
+    device, where = inputs.settings["device"], target_of(inputs.settings)
     with declared_attention(where.kernel) as calls:
-        small = trial.small(trial.cell.frames)
-        # loads what libraries load late, kernels included
+        small = inputs.small(inputs.cell.frames)
+        # loads libraries and kernels that are loaded on first use
         _stepper(small.build(), small.clip(), device, where)()
         gc.collect()
         base = _resident("VmRSS") if device == "cpu" else 0
-        model, clip = trial.build().to(device), trial.clip(device)
+        model, clip = inputs.build().to(device), inputs.clip(device)
         step = _stepper(model, clip, device, where)
         step()
         marks = _marks_of(step, device, base)
-        with precision(where):  # when all is measured: to look takes memory
-            ran = forward_seen(model, clip, calls)
-    ran.check(trial.asked_attention())
+        with precision(where):  # after the measurement, since to observe takes memory
+            ran = observe_forward(model, clip, calls)
+    ran.check(inputs.asked_attention())
     return {**marks, "ran": ran.evidence()}
 
 
 def _stepper(
     model: "nn.Module", clip: "Tensor", device: str, where: "Target"
 ) -> Callable[[], None]:
-    """A closure that does one training step, with the loss that `step_memory` simulates."""
+    """A closure that does one training step with the loss of `step_memory`."""
     import torch
 
     from pks4.simulate.targets import precision
@@ -107,7 +103,7 @@ def _resident(field: str) -> int:
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"this system does not tell {field}; real memory on a CPU needs Linux")
+    raise RuntimeError(f"this system does not report {field}; real memory on a CPU needs Linux")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """The figures of accuracy: against training compute with its Pareto front, and against frames.
 
 Nothing is drawn from fewer than two contestants or, against T, from fewer than two frame counts.
-
-The Pareto front of cost and value: what no other point beats in both.
+The Pareto front of cost and value is what no other point beats in both.
 """
 
 from collections import Counter
@@ -12,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pks4.bench import units
-from pks4.bench.report.figures import charts, common, drawing, shares
+from pks4.bench.report.figures import charts, common, shares
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.view import pooled_seeds
 from pks4.bench.view.rows import Row, Series, Setting
@@ -29,14 +28,15 @@ def build(view: View) -> list[Plot | Omitted]:
     tasks = view.settings("top1")
     if not tasks:
         return [Omitted(title=_COMPUTE, why="no record of top1")]
-    made = [_against_compute(view, setting) for setting in tasks]
-    for metric in SHARES:
-        made += [
+    return [
+        *(_against_compute(view, setting) for setting in tasks),
+        *(
             _against_frames(view, setting, metric, series)
+            for metric in SHARES
             for setting in view.settings(metric)
             if len(frame_counts(series := view.series(setting, metric))) > 1
-        ]
-    return made
+        ),
+    ]
 
 
 def _against_compute(view: View, setting: Setting) -> Plot | Omitted:
@@ -50,15 +50,15 @@ def _against_compute(view: View, setting: Setting) -> Plot | Omitted:
     rows = [row for points in panels.values() for _, row, _ in points]
     how = common.measured_how(rows)
     best = max(panels[next(iter(panels))], key=lambda point: point[1].value)
-    told = [f"{SHARES[metric]} at {_on_front(view, points)}" for metric, points in panels.items()]
+    fronts = [f"{SHARES[metric]} at {_on_front(view, points)}" for metric, points in panels.items()]
     return Plot(
         name=common.stem("accuracy", setting),
         title=title,
         caption=(
             f"{title}; {setting.title}; {how}. Up and left is better. Stepped line: the Pareto "
             "front of the shares as measured, those that no other meets in accuracy for at most "
-            f"their training MACs ({'; '.join(told)}); it does not weigh the bars. Bars: "
-            f"{pooled_seeds.interval_words(rows)}. The image model's own training is not counted. "
+            f"their training MACs ({'; '.join(fronts)}); it does not weigh the bars. Bars: "
+            f"{pooled_seeds.interval_words(rows)}. The training of the image model is not counted. "
             "Of several T, the one that most contestants share is shown."
         ),
         alt=(
@@ -101,10 +101,11 @@ def _scatter_page(
     view: View, panels: Mapping[str, charts.Points], title: str, subtitle: str
 ) -> Figure:
     who = common.cast(view)
-    with drawing.style(title):
-        figure = drawing.page(6.6 * len(panels) if len(panels) > 1 else 8.2, 5.4)
+    size = (6.6 * len(panels) if len(panels) > 1 else 8.2), 5.4
+    shown = [label for points in panels.values() for label, _, _ in points]
+    with common.page(view, title, subtitle, size, shown) as figure:
         every = figure.subplots(1, len(panels), squeeze=False)[0]
-        common.place(figure, wspace=0.2)
+        common.margins(figure, wspace=0.2)
         for axes, (metric, points) in zip(every, panels.items(), strict=True):
             front = _front(points)
             line = "; stepped line: Pareto front" if front else ""
@@ -112,33 +113,21 @@ def _scatter_page(
             axes.set_xlabel("multiply-adds of the whole training")
             levels = common.levels(metric, [row for _, row, _ in points])
             charts.scatter(axes, points, who, levels, front)
-        drawing.heading(figure, title, subtitle, 0.2)
-        shown = [label for points in panels.values() for label, _, _ in points]
-        drawing.family_key(figure, common.families(view, shown), 0.2, 0.74)
     return figure
 
 
 def _compute_data(view: View, panels: Mapping[str, charts.Points]) -> pd.DataFrame:
-    lines = []
-    for metric, points in panels.items():
-        front = _front(points)
-        lines += [
-            {
-                "metric": metric,
-                **_drawn(view, row),
-                "training_macs": macs,
-                "on_front": place in front,
-            }
-            for place, (_, row, macs) in enumerate(points)
-        ]
-    return pd.DataFrame(lines, dtype=object)
-
-
-def _drawn(view: View, row: Row) -> dict[str, object]:
-    """A share as a line of a figure's CSV."""
-    low, high = row.interval() or (None, None)
-    who = {"label": row.label, "contestant": view.name(row.label), "frames": row.frames}
-    return {**who, "share": row.value, "low": low, "high": high}
+    rows = [
+        {
+            "metric": metric,
+            **common.drawn(view, row),
+            "training_macs": macs,
+            "on_front": place in _front(points),
+        }
+        for metric, points in panels.items()
+        for place, (_, row, macs) in enumerate(points)
+    ]
+    return pd.DataFrame(rows, dtype=object)
 
 
 def _against_frames(
@@ -158,30 +147,17 @@ def _against_frames(
             f"the same T. Bars: {pooled_seeds.interval_words(rows)}; points of one T lie a "
             "little apart, so that their bars can be seen."
         ),
-        alt=_alt(view, series, metric),
+        alt=common.line_alt(view, series, SHARES[metric], units.percent),
         figure=common.line_page(
             view,
             shares.frame_ends(series, who),
-            [*series],
+            series,
             lambda axes: shares.against_frames(axes, series, who, levels),
-            salt=title,
             title=title,
             subtitle=f"{setting.title}; {how}",
             axis=SHARES[metric],
         ),
-        data=pd.DataFrame([_drawn(view, row) for row in rows], dtype=object),
-    )
-
-
-def _alt(view: View, series: Mapping[str, Series], metric: str) -> str:
-    last = frame_counts(series)[-1]
-    ends: Sequence[tuple[float, str]] = sorted(
-        (found[last].value, view.name(label)) for label, found in series.items() if last in found
-    )
-    (low, lowest), (high, highest) = ends[0], ends[-1]
-    return (
-        f"Line chart of {len(series)} contestants, {SHARES[metric]} against T. At T = {last} from "
-        f"{units.percent(low)} ({lowest}) to {units.percent(high)} ({highest})."
+        data=pd.DataFrame([common.drawn(view, row) for row in rows], dtype=object),
     )
 
 
@@ -191,12 +167,9 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     A point is dominated by one that costs no more and is worth no less, and differs in one of the
     two. Equal points are on the front together.
     """
-    kept = []
-    for place, (cost, value) in enumerate(points):
-        dominated = any(
-            other_cost <= cost and other >= value and (other_cost, other) != (cost, value)
-            for other_cost, other in points
-        )
-        if not dominated:
-            kept.append(place)
+
+    def dominated(cost: float, value: float) -> bool:
+        return any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
+
+    kept = [place for place, point in enumerate(points) if not dominated(*point)]
     return sorted(kept, key=lambda place: points[place])

@@ -43,9 +43,8 @@ def _plot(view: View, setting: Setting, kind: str) -> Plot | Omitted:
         figure=common.line_page(
             view,
             shares.curve_ends(found, who, macs=macs),
-            [*found],
+            found,
             lambda axes: shares.over_training(axes, found, who, macs=macs),
-            salt=title,
             title=title,
             subtitle=f"{place}; {how}",
             axis="top-1 on the validation split",
@@ -56,35 +55,32 @@ def _plot(view: View, setting: Setting, kind: str) -> Plot | Omitted:
 
 def _words(found: Mapping[str, Sequence[Curve]], macs: bool) -> str:
     """What lines and axis are, for the caption."""
-    counts = {len(own) for own in found.values()}
+    counts = {len(seeds) for seeds in found.values()}
     lines = "One seed each: no line says how another training would go."
     if counts != {1}:
         lines = "Heavy lines: means over seeds; thin ones: each seed."
-    axis = "MACs so far, backward included, without the image model's own training, logarithmic. "
-    return (
-        f"{axis if macs else ''}{lines} Who was best here was seen on the validation clips alone."
-    )
+    axis = "MACs so far, backward included, without the training of the image model, logarithmic. "
+    return f"{axis if macs else ''}{lines} The best here is the best on the validation clips only."
 
 
 def _alt(view: View, found: Mapping[str, Sequence[Curve]]) -> str:
-    ends = sorted((curves.mean(own)[0][-1], view.name(label)) for label, own in found.items())
-    (low, lowest), (high, highest) = ends[0], ends[-1]
+    ends = [(curves.mean(seeds)[0][-1], view.name(label)) for label, seeds in found.items()]
     return (
-        f"Line chart of {len(found)} contestants, validation top-1 over training. At the end from "
-        f"{units.percent(low)} ({lowest}) to {units.percent(high)} ({highest})."
+        f"Line chart of {len(found)} contestants, validation top-1 over training. At the end "
+        f"{common.lowest_to_highest(ends, units.percent)}."
     )
 
 
 def _data(view: View, found: Mapping[str, Sequence[Curve]], frames: int) -> pd.DataFrame:
-    lines = [
+    rows = [
         {
             "label": label, "contestant": view.name(label), "frames": frames, "seed": curve.seed,
             "epoch": epoch, "val_top1": top1, "macs": macs, "seconds": seconds,
         }
-        for label, own in found.items()
-        for curve in own
+        for label, seeds in found.items()
+        for curve in seeds
         for epoch, (top1, macs, seconds) in enumerate(
             zip(curve.top1, curve.macs, curve.seconds, strict=True), start=1
         )
     ]  # fmt: skip
-    return pd.DataFrame(lines, dtype=object)
+    return pd.DataFrame(rows, dtype=object)

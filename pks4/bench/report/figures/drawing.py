@@ -2,32 +2,36 @@
 labels that do not overlap, and files that are equal each time they are written.
 
 Figures are made with matplotlib's object interface only. Text is never read as mathematics, since
-names come from the records, and SVG ids are salted with the figure's own name.
+names come from the records, and SVG ids are salted with the figure's name.
 """
 
 import base64
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from pks4.bench import units
 from pks4.bench.report.figures import palette
 
+Which = Literal["x", "y"]  # axis of a chart
 DPI = 160
 SIGNS_AN_INCH = 15.0  # of a subtitle at its usual size
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # the widths that the layout is made for
     "font.size": 9.0,
     "axes.edgecolor": palette.MUTED,
     "axes.labelcolor": palette.INK,
@@ -37,13 +41,13 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": palette.MUTED,
     "xtick.labelcolor": palette.INK,
     "ytick.labelcolor": palette.INK,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # text as text: small files, words that can be found
 }
 
 
 @contextmanager
 def style(salt: str) -> Iterator[None]:
-    """matplotlib's own defaults plus ours, whatever the user's matplotlibrc says."""
+    """matplotlib's defaults plus ours, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": salt})
@@ -76,7 +80,7 @@ def write(figure: Figure, salt: str) -> dict[str, bytes]:
 
 
 def data_uri(svg: bytes) -> str:
-    """An SVG as the address of an image, so that its ids stay its own inside a page."""
+    """An SVG as the address of an image, so that its ids cannot clash with others in a page."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
 
 
@@ -90,10 +94,10 @@ def heading(figure: Figure, title: str, subtitle: str, left: float) -> None:
     figure.text(left / width, top, words, size=size, color=palette.MUTED, va="top")
 
 
-def clean(axes: Axes) -> None:
+def clean(axes: Axes, grid: Which = "y") -> None:
     """Only the axes and lines that help reading."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=palette.FAINT, linewidth=0.7)
+    axes.grid(axis=grid, color=palette.FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=3)
 
@@ -101,23 +105,46 @@ def clean(axes: Axes) -> None:
 def frame_axis(axes: Axes, frames: Sequence[int]) -> None:
     """A log2 axis with a plain number at each measured T."""
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(list(frames)))
-    axes.xaxis.set_major_formatter(FixedFormatter([str(t) for t in frames]))
-    axes.xaxis.set_minor_locator(NullLocator())
+    ticks(axes.xaxis, frames, map(str, frames))
     axes.set_xlim(frames[0] / 1.13, frames[-1] * 1.13)
     axes.set_xlabel("frames T")
 
 
-def log_axis(axes: Axes, which: str, values: Sequence[float], unit: str) -> None:
+def log_axis(axes: Axes, which: Which, values: Sequence[float], unit: str) -> None:
     """A log axis over `values` (all > 0) with round ticks written with their unit."""
     low, high = min(values) / 1.25, max(values) * 1.25
-    ticks = round_ticks(low, high, binary=unit == "B")
-    axis = axes.yaxis if which == "y" else axes.xaxis
-    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FixedFormatter([units.tick(tick, unit) for tick in ticks]))
+    axes.set(**{f"{which}scale": "log"})
+    places = round_ticks(low, high, binary=unit == "B")
+    ticks(axis_of(axes, which), places, [units.tick(place, unit) for place in places])
+    axes.set(**{f"{which}lim": (low, high)})
+
+
+def linear_axis(
+    axes: Axes, which: Which, low: float, high: float, write: Callable[[float], str]
+) -> None:
+    """A linear axis from `low` to `high` with round ticks, each written by `write`."""
+    axes.set(**{f"{which}lim": (low, high)})
+    axis = axis_of(axes, which)
+    axis.set_major_locator(round_locator())
+    axis.set_major_formatter(lambda value, _: write(value))
+    axis.label.set_color(palette.INK)
+
+
+def round_locator(most: int = 6, *, integer: bool = False) -> MaxNLocator:
+    """Finds at most so many intervals between ticks at 1, 2, 5, 10 of a decade."""
+    return MaxNLocator(most, steps=[1, 2, 5, 10], integer=integer)
+
+
+def axis_of(axes: Axes, which: Which) -> Axis:
+    """The horizontal or the vertical axis."""
+    return axes.yaxis if which == "y" else axes.xaxis
+
+
+def ticks(axis: Axis, places: Sequence[float], words: Iterable[str]) -> None:
+    """Ticks at these places alone, with these words."""
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_major_formatter(FixedFormatter(list(words)))
     axis.set_minor_locator(NullLocator())
-    (axes.set_ylim if which == "y" else axes.set_xlim)(low, high)
 
 
 def round_ticks(low: float, high: float, *, binary: bool) -> list[float]:
@@ -146,21 +173,35 @@ def _even(low: float, high: float) -> list[float]:
 
 def family_key(figure: Figure, families: Sequence[str], left: float, top: float) -> None:
     """One row naming the families by colour and marker, in inches from the left and top edges."""
-    width, height = figure.get_size_inches()
     handles = [
         Line2D([], [], color=palette.colour(f), marker=palette.marker(f), linewidth=1.6)
         for f in families
     ]
+    key(figure, handles, [str(family) for family in families], left, top)
+
+
+def key(
+    figure: Figure,
+    handles: Sequence[Artist],
+    words: Sequence[str],
+    left: float,
+    top: float,
+    handlelength: float = 2.2,
+    **style: Any,
+) -> None:
+    """One row that says what each of `handles` is, in inches from the left and top edges."""
+    width, height = figure.get_size_inches()
     figure.legend(
         handles,
-        [str(family) for family in families],
+        words,
         loc="center left",
         bbox_to_anchor=(left / width, 1 - top / height),
-        ncols=len(families),
+        ncols=len(words),
         frameon=False,
         borderpad=0,
         borderaxespad=0,
-        handlelength=2.2,
+        handlelength=handlelength,
         columnspacing=1.6,
         fontsize=8.5,
+        **style,
     )

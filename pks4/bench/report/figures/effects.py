@@ -1,8 +1,8 @@
-"""The figures of effects with intervals: times against the reference, and PKS4 less one switch.
+"""The figures of effects with intervals: times against the baseline, and PKS4 less one switch.
 
 Times are drawn at the T that most contestants share, over the noise floor of their session.
 Switches are drawn where a setting holds nobody but PKS4 with other options, as an ablation does:
-elsewhere the table of differences tells them.
+elsewhere they are in the table of differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pks4.bench import units
-from pks4.bench.report.figures import charts, common, drawing, labels
+from pks4.bench.report.figures import charts, common, labels
 from pks4.bench.report.figures.charts import Effect
 from pks4.bench.report.figures.common import Omitted, Plot
-from pks4.bench.report.tables.times import noise_floor
+from pks4.bench.report.tables.times import noise_floor, ratio_words
 from pks4.bench.view import versus_pks4
-from pks4.bench.view.rows import Row, Series, Setting
-from pks4.bench.view.versus_pks4 import Against
+from pks4.bench.view.rows import Row, Setting
+from pks4.bench.view.versus_pks4 import Difference
 from pks4.bench.view.view import PKS4_FAMILY, View, common_frames
 
 _OPERATIONS = {"forward_ratio": "forward", "step_ratio": "training step"}
-_TIMES = "Times against the reference"
+_TIMES = "Times against the baseline"
 _SWITCHES = "PKS4 with one switch changed"
 _SHARES = {"top1": "top-1", "within_pair": "within pair"}
 _ROW, _PANEL, _WORDS = 0.27, 3.9, 1.35  # inches: a row, a panel, the words right of it
@@ -30,11 +30,11 @@ _ROW, _PANEL, _WORDS = 0.27, 3.9, 1.35  # inches: a row, a panel, the words righ
 def build(view: View) -> list[Plot | Omitted]:
     """Both kinds of figure for every setting that has one, or the reason why there is none."""
     timed = dict.fromkeys(s for metric in _OPERATIONS for s in view.settings(metric))
-    made: list[Plot | Omitted] = [_times(view, setting) for setting in timed]
+    figures: list[Plot | Omitted] = [_times(view, setting) for setting in timed]
     if not timed:
-        made.append(Omitted(title=_TIMES, why="no record of step_ratio"))
+        figures.append(Omitted(title=_TIMES, why="no record of step_ratio"))
     ablated = [setting for setting in view.settings("top1") if _is_ablation(view, setting)]
-    return [*made, *(_switches(view, setting) for setting in ablated)]
+    return [*figures, *(_switches(view, setting) for setting in ablated)]
 
 
 def _times(view: View, setting: Setting) -> Plot:
@@ -42,20 +42,17 @@ def _times(view: View, setting: Setting) -> Plot:
     every = {metric: series for metric, series in every.items() if series}
     frames = common_frames({(m, label): one for m, s in every.items() for label, one in s.items()})
     panels = {
-        _OPERATIONS[metric]: _ratios(series, frames)
+        _OPERATIONS[metric]: found
         for metric, series in every.items()
-        if any(frames in found for found in series.values())
+        if (found := [one[frames] for one in series.values() if frames in one])
     }
-    rows = [one for found in panels.values() for one in found.values()]
-    references = sorted({str(row.detail.get("reference", "the reference")) for row in rows})
-    whom = units.listed(view.name(r) if r in view.contestants else r for r in references)
+    rows = [row for found in panels.values() for row in found]
+    baselines = sorted({str(row.detail.get("reference", "the baseline")) for row in rows})
+    whom = units.listed(view.name(b) if b in view.contestants else b for b in baselines)
     how = common.measured_how(rows)
     place = f"{setting.title}, T = {frames}"
-    effects = {
-        name: {label: _effect(row) for label, row in found.items()}
-        for name, found in panels.items()
-    }
-    ends = sorted((row.value, view.name(row.label)) for row in rows)
+    effects = {name: {row.label: _effect(row) for row in found} for name, found in panels.items()}
+    ends = [(row.value, view.name(row.label)) for row in rows]
     return Plot(
         name=common.stem("time-ratios", setting),
         title=_TIMES,
@@ -65,42 +62,34 @@ def _times(view: View, setting: Setting) -> Plot:
             "called a difference. Times hold for this machine only."
         ),
         alt=(
-            f"Intervals of {units.counted(len(rows), 'ratio')}, from {units.times(ends[0][0])} "
-            f"({ends[0][1]}) to {units.times(ends[-1][0])} ({ends[-1][1]})."
+            f"Intervals of {units.counted(len(rows), 'ratio')}, "
+            f"{common.lowest_to_highest(ends, units.times)}."
         ),
         figure=_page(view, effects, _TIMES, f"{place}; {how}", f"time ÷ time of {whom}", True),
         data=pd.DataFrame([_drawn(view, row) for row in rows], dtype=object),
     )
 
 
-def _ratios(series: Mapping[str, Series], frames: int) -> dict[str, Row]:
-    return {label: found[frames] for label, found in series.items() if frames in found}
-
-
 def _effect(row: Row) -> Effect:
     floor = noise_floor(row)
-    ends = row.interval()
     return Effect(
         label=row.label,
         value=row.value,
-        interval=ends,
+        interval=row.interval(),
         band=None if floor is None else (1 / (1 + floor), 1 + floor),
-        words=f"{row.value:.2f}{f' [{units.ratio_interval(ends)}]' if ends else ''}",
+        words=ratio_words(row),
     )
 
 
 def _drawn(view: View, row: Row) -> dict[str, object]:
-    low, high = row.interval() or (None, None)
-    return {
-        "metric": row.metric, "label": row.label, "contestant": view.name(row.label),
-        "frames": row.frames, "ratio": row.value, "low": low, "high": high,
-        "noise_floor": noise_floor(row), "verdict": row.detail.get("verdict"),
-    }  # fmt: skip
+    shown = common.drawn(view, row, "ratio")
+    more = {"noise_floor": noise_floor(row), "verdict": row.detail.get("verdict")}
+    return {"metric": row.metric, **shown, **more}
 
 
 def _is_ablation(view: View, setting: Setting) -> bool:
     present = view.series(setting, "top1")
-    whole = view.reference in present and len(present) > 1
+    whole = view.ours in present and len(present) > 1
     return whole and {view.family(label) for label in present} == {PKS4_FAMILY}
 
 
@@ -117,24 +106,23 @@ def _switches(view: View, setting: Setting) -> Plot | Omitted:
         }
         for metric in dict.fromkeys(one.metric for one in found)
     }
-    whom = view.name(view.reference)
+    whom = view.name(view.ours)
     how = common.measured_how([one.row for one in found])
     seeds = units.listed(sorted({str(one.seeds) for one in found}))
     once = f" {versus_pks4.ONE_SEED}" if any(one.seeds == 1 for one in found) else ""
-    ends = sorted((one.value, view.name(one.row.label)) for one in found)
+    ends = [(one.value, view.name(one.row.label)) for one in found]
     return Plot(
         name=common.stem("switches", setting),
         title=title,
         caption=(
             f"{title}; {setting.title}, T = {frames}, seeds: {seeds}; {how}. Share of clips with "
             f"the switch minus that of {whom}, paired by clip and seed; left of 0 the switch costs "
-            "accuracy. Bars: 95 % intervals, each by itself; the word weighs all comparisons at "
+            "accuracy. Bars: 95 % intervals, not adjusted; the verdict weighs all comparisons at "
             f"once (Holm).{once}"
         ),
         alt=(
             f"Intervals of {units.counted(len(found), 'difference')} to {whom} in percentage "
-            f"points, from {units.points(ends[0][0])} ({ends[0][1]}) to "
-            f"{units.points(ends[-1][0])} ({ends[-1][1]})."
+            f"points, {common.lowest_to_highest(ends, units.points)}."
         ),
         figure=_page(
             view, effects, title, f"{setting.title}; {how}", f"percentage points, minus {whom}",
@@ -143,8 +131,8 @@ def _switches(view: View, setting: Setting) -> Plot | Omitted:
     )  # fmt: skip
 
 
-def _difference(one: Against) -> Effect:
-    words = f"{units.points(one.value)}, {one.word}"
+def _difference(one: Difference) -> Effect:
+    words = f"{units.points(one.value)}, {one.verdict}"
     return Effect(label=one.row.label, value=one.value, interval=one.interval, words=words)
 
 
@@ -156,29 +144,23 @@ def _page(
     axis: str,
     ratios: bool,
 ) -> Figure:
-    """Panels beside each other that share their rows, which the last panel puts in order."""
+    """Panels side by side that share their rows, which the last panel puts in order."""
     who = common.cast(view)
     order = _order([*panels.values()])
-    with drawing.style(title):
-        height = common.TOP + common.BOTTOM + _ROW * len(order) + 0.2
-        figure = drawing.page(1.0, height)
+    height = _ROW * len(order) + 0.2
+    size = 7.2, common.TOP + height + common.BOTTOM
+    with common.page(view, title, subtitle, size, order) as figure:
         names = labels.width_inches(figure, [who.names[label] for label in order]) + 0.25
-        width = max(7.2, names + len(panels) * (_PANEL + _WORDS))
-        figure.set_size_inches(width, height)
+        width = max(size[0], names + len(panels) * (_PANEL + _WORDS))
+        figure.set_size_inches(width, size[1])
         room = (width - names) / len(panels)
         for place, (panel, found) in enumerate(panels.items()):
-            axes = figure.add_axes(
-                (
-                    (names + place * room) / width, common.BOTTOM / height,
-                    (room - _WORDS) / width, (height - common.TOP - common.BOTTOM) / height,
-                )
-            )  # fmt: skip
+            left = names + place * room
+            axes = common.panel(figure, left, common.TOP, room - _WORDS, height)
             effects = [found[label] for label in order if label in found]
             charts.forest(axes, effects, who, ratios=ratios, named=place == 0)
             common.subtitle_of(axes, panel)
             axes.set_xlabel(axis)
-        drawing.heading(figure, title, subtitle, 0.2)
-        drawing.family_key(figure, common.families(view, order), 0.2, 0.74)
     return figure
 
 

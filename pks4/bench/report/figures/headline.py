@@ -8,14 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pks4.bench import units
-from pks4.bench.report.figures import charts, common, drawing, labels
+from pks4.bench.report.figures import charts, common, labels
 from pks4.bench.report.figures import costs as cost_figures
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.view.rows import Row, Setting
-from pks4.bench.view.view import COST_METRICS, View
+from pks4.bench.view.view import COST_METRICS, View, frame_counts
 
 _TASKS = 2
 _LONGEST_NAME = 24
@@ -25,27 +24,25 @@ Draw = Callable[[Axes], None]
 
 def build(view: View) -> Plot | Omitted:
     """The headline figure, or the reason why there is none."""
-    above = _cost_panels(view)
-    below = _task_panels(view)
+    above, below = _cost_panels(view), _task_panels(view)
     rows = [row for row in (above, below) if row]
     if not rows:
         return Omitted(title="Headline", why="neither costs at two T nor accuracy was measured")
-    with drawing.style("headline"):
-        figure = drawing.page(
-            _PANEL[0] * max(map(len, rows)), _TOP + (_PANEL[1] + _ROOM) * len(rows)
-        )
+    title, subtitle = "Cost and accuracy at a glance", _subtitle(view, bool(above), bool(below))
+    size = _PANEL[0] * max(map(len, rows)), _TOP + (_PANEL[1] + _ROOM) * len(rows)
+    with common.page(view, title, subtitle, size, view.contestants, key=0.76) as figure:
         widest = labels.width_inches(figure, _names(view))
         for line, row in enumerate(rows):
-            sides = (0.85, widest + labels.BESIDE + 0.2) if row is above else (widest + 0.25, 0.55)
+            left, right = (widest + 0.25, 0.55)
+            if row is above:
+                left, right = (0.85, widest + labels.MARGIN + 0.2)
+            top = _TOP + line * (_PANEL[1] + _ROOM) + 0.5
             for column, draw in enumerate(row):
-                draw(_panel(figure, line, column, *sides))
-        drawing.heading(
-            figure, "Cost and accuracy at a glance", _subtitle(view, bool(above), bool(below)), 0.2
-        )
-        drawing.family_key(figure, common.families(view, list(view.contestants)), 0.2, 0.76)
+                side = column * _PANEL[0] + left
+                draw(common.panel(figure, side, top, _PANEL[0] - left - right, _PANEL[1]))
     return Plot(
         name="headline",
-        title="Cost and accuracy at a glance",
+        title=title,
         caption=_caption(view, bool(above), bool(below)),
         alt="Small multiples: activation memory and MACs against frames, accuracy by contestant.",
         figure=figure,
@@ -53,37 +50,23 @@ def build(view: View) -> Plot | Omitted:
 
 
 def _names(view: View) -> list[str]:
-    """The words that panels write beside their axes."""
+    """The words that panels write next to their axes."""
     who = common.cast(view, _LONGEST_NAME)
     setting = _cost_setting(view)
     found = [charts.positive(view.series(setting, m)) for m in COST_METRICS] if setting else []
-    ends = [label.words for one in found if one for label in charts.end_labels(one, who)]
+    ends = [label.words for series in found if series for label in charts.end_labels(series, who)]
     return [*who.names.values(), *ends]
 
 
-def _panel(figure: Figure, line: int, column: int, left: float, right: float) -> Axes:
-    """Axes in a cell of the grid, with `left` and `right` inches inside it for names."""
-    width, height = figure.get_size_inches()
-    top = _TOP + line * (_PANEL[1] + _ROOM) + 0.5
-    return figure.add_axes(
-        (
-            (column * _PANEL[0] + left) / width,
-            1 - (top + _PANEL[1]) / height,
-            (_PANEL[0] - left - right) / width,
-            _PANEL[1] / height,
-        )
-    )
-
-
 def _subtitle(view: View, costs: bool, scores: bool) -> str:
-    told = ["exact costs"] * costs + ["accuracy with 95 % intervals"] * scores
-    where = ("above", "below") if len(told) > 1 else ("",)
-    parts = [f"{words} {place}".strip() for words, place in zip(told, where, strict=True)]
+    shown = ["exact costs"] * costs + ["accuracy with 95 % intervals"] * scores
+    where = ("above", "below") if len(shown) > 1 else ("",)
+    parts = [f"{words} {place}".strip() for words, place in zip(shown, where, strict=True)]
     return f"run {view.header.get('run')}; {', '.join(parts)}"
 
 
 def _caption(view: View, costs: bool, scores: bool) -> str:
-    told = []
+    sentences = []
     setting = _cost_setting(view)
     if costs and setting is not None:
         rows = [
@@ -92,21 +75,24 @@ def _caption(view: View, costs: bool, scores: bool) -> str:
             for found in view.series(setting, metric).values()
             for row in found.values()
         ]
-        told.append(f"Costs: {setting.title}; {common.measured_how(rows)}.")
+        sentences.append(f"Costs: {setting.title}; {common.measured_how(rows)}.")
     if scores:
-        told += [
-            f"Accuracy: {task.title}; {common.measured_how(_rows(view, task))}."
+        sentences += [
+            f"Accuracy: {task.title}; {common.measured_how([*_rows(view, task).values()])}."
             for task in _task_settings(view)
         ]
-    told += ["No costs at two or more T."] * (not costs) + ["No accuracy measured."] * (not scores)
-    return " ".join(told)
+    if not costs:
+        sentences.append("No costs at two or more T.")
+    if not scores:
+        sentences.append("No accuracy measured.")
+    return " ".join(sentences)
 
 
 def _cost_setting(view: View) -> Setting | None:
-    def contestants(setting: Setting) -> int:
-        return len(view.series(setting, "saved_bytes")) + len(view.series(setting, "macs_forward"))
+    def series(setting: Setting) -> int:
+        return sum(len(view.series(setting, metric)) for metric in COST_METRICS)
 
-    return max(view.cost_settings, key=contestants, default=None)
+    return max(view.cost_settings, key=series, default=None)
 
 
 def _cost_panels(view: View) -> list[Draw]:
@@ -116,7 +102,7 @@ def _cost_panels(view: View) -> list[Draw]:
     panels: list[Draw] = []
     for metric in COST_METRICS:
         series = charts.positive(view.series(setting, metric))
-        if len(series) > 1 and len({t for found in series.values() for t in found}) > 1:
+        if len(series) > 1 and len(frame_counts(series)) > 1:
             panels.append(partial(_cost_panel, view=view, setting=setting, metric=metric))
     return panels
 
@@ -127,7 +113,7 @@ def _cost_panel(axes: Axes, *, view: View, setting: Setting, metric: str) -> Non
     about = cost_figures.METRICS[metric]
     charts.lines(axes, series, who, about.unit)
     common.subtitle_of(axes, about.axis)
-    labels.beside(axes, charts.end_labels(series, who))
+    labels.at_ends(axes, charts.end_labels(series, who))
 
 
 def _task_settings(view: View) -> list[Setting]:
@@ -135,8 +121,9 @@ def _task_settings(view: View) -> list[Setting]:
     return sorted(wanted, key=lambda s: -len(view.series(s, "top1")))[:_TASKS]
 
 
-def _rows(view: View, setting: Setting) -> list[Row]:
-    return [found[max(found)] for found in view.series(setting, "top1").values()]
+def _rows(view: View, setting: Setting) -> dict[str, Row]:
+    """The top-1 of each contestant at its largest T."""
+    return {label: found[max(found)] for label, found in view.series(setting, "top1").items()}
 
 
 def _task_panels(view: View) -> list[Draw]:
@@ -144,10 +131,9 @@ def _task_panels(view: View) -> list[Draw]:
 
 
 def _task_panel(axes: Axes, *, view: View, setting: Setting) -> None:
-    rows = {label: found[max(found)] for label, found in view.series(setting, "top1").items()}
+    rows = _rows(view, setting)
     frames = units.listed(map(str, sorted({row.frames for row in rows.values()})))
-    charts.ranking(
-        axes, rows, common.cast(view, _LONGEST_NAME), common.levels("top1", list(rows.values()))
-    )
+    levels = common.levels("top1", [*rows.values()])
+    charts.ranking(axes, rows, common.cast(view, _LONGEST_NAME), levels)
     task = setting.task or setting.grid
     common.subtitle_of(axes, f"top-1, {task} task, T = {frames}")

@@ -1,4 +1,4 @@
-"""Labels that do not overlap: beside the ends of lines, and around the points of a scatter.
+"""Labels that do not overlap: right of the ends of lines, and around the points of a scatter.
 
 Both ways are deterministic. Line ends are pushed apart along one edge by the least total shift that
 leaves room for each (pool adjacent violators); points take the first free place around them.
@@ -20,7 +20,7 @@ from pks4.bench.report.figures.palette import MUTED, Look
 SIZE = 8.0
 _LINE_HEIGHT = 1.32
 _BEND, _SAMPLE = 0.2, 0.34  # inches: where a joining line bends, and a sample of the line's dashes
-BESIDE = _BEND + _SAMPLE + 0.1  # inches between the axes and the words of `beside`
+MARGIN = _BEND + _SAMPLE + 0.1  # inches between the axes and the words of `at_ends`
 _RINGS = (7, 16, 27, 40, 56)
 _CROSSING = 400.0  # square pixels of overlap that a line through another label is worth
 _AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.8), (0.8, -0.8), (-0.8, 0.8), (-0.8, -0.8))
@@ -56,17 +56,15 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return [min(max(level, low), top) + place * gap for place, level in enumerate(levels)]
 
 
-def beside(axes: Axes, labels: Sequence[Label]) -> None:
-    """Write each label right of the axes, level with its point if there is room, and join them."""
-    width = axes.get_window_extent().width / axes.figure.dpi
-    height = axes.get_window_extent().height / axes.figure.dpi
+def at_ends(axes: Axes, labels: Sequence[Label]) -> None:
+    """Write each label right of the axes, level with its point if there is room, and join both."""
+    room = axes.get_window_extent()
+    width, height = room.width / axes.figure.dpi, room.height / axes.figure.dpi
     gap = SIZE * _LINE_HEIGHT / 72 / height
-    ends = [(axes.transAxes.inverted().transform(axes.transData.transform((i.x, i.y)))[1], i)
-            for i in labels]  # fmt: skip
-    ends.sort(key=lambda end: end[0])
-    places = spread([end for end, _ in ends], gap, 0.0, 1.0)
-    for (end, item), place in zip(ends, places, strict=True):
-        start = axes.transAxes.inverted().transform(axes.transData.transform((item.x, item.y)))[0]
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = sorted(((*to_axes.transform((i.x, i.y)), i) for i in labels), key=lambda end: end[1])
+    places = spread([end for _, end, _ in ends], gap, 0.0, 1.0)
+    for (start, end, item), place in zip(ends, places, strict=True):
         common: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
         axes.plot(
             [start, 1.0, 1.0 + _BEND / width], [end, end, place],

@@ -37,6 +37,17 @@ class Look:
     weight: str
     layer: int
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """matplotlib's arguments for its line."""
+        return {"color": self.colour, "linestyle": self.dashes, "linewidth": self.width,
+                "zorder": self.layer}  # fmt: skip
+
+    def dot(self, larger: float = 0.0, edge: float = 0.7) -> dict[str, Any]:
+        """matplotlib's arguments for its marker, `larger` points more than usual."""
+        return {"color": self.colour, "marker": self.marker, "markeredgecolor": "white",
+                "markersize": self.marker_size + larger, "markeredgewidth": edge}  # fmt: skip
+
 
 def colour(family: str) -> str:
     """The colour of a family; families that are not ours share one."""
@@ -61,15 +72,15 @@ def looks(contestants: Mapping[str, Contestant]) -> dict[str, Look]:
         family = contestant.family
         place = counts.get(family, 0)
         counts[family] = place + 1
-        first = family == PKS4_FAMILY
+        ours = family == PKS4_FAMILY
         found[label] = Look(
             colour=colour(family),
             ink=ink(family),
             marker=marker(family),
             dashes=_DASHES[place % len(_DASHES)],
-            width=2.4 if first else 1.5,
-            marker_size=6.5 if first else 5.5,
-            weight="bold" if first else "normal",
-            layer=4 if first else 3,
+            width=2.4 if ours else 1.5,
+            marker_size=6.5 if ours else 5.5,
+            weight="bold" if ours else "normal",
+            layer=4 if ours else 3,
         )
     return found

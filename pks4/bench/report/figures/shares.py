@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from pks4.bench.report.figures import charts, drawing
-from pks4.bench.report.figures.charts import Cast
+from pks4.bench.report.figures.common import Cast
 from pks4.bench.report.figures.labels import Label
-from pks4.bench.report.figures.palette import INK, MUTED
+from pks4.bench.report.figures.palette import INK
 from pks4.bench.view import curves
 from pks4.bench.view.curves import Curve
 from pks4.bench.view.rows import Series
@@ -32,29 +31,21 @@ def against_frames(
     charts.level_lines(axes, levels)
     for place, (label, found) in enumerate(series.items()):
         look = cast.looks[label]
-        x = [frames * _aside(place, len(series)) for frames in found]
-        axes.plot(
-            x, [row.value for row in found.values()], color=look.colour, linestyle=look.dashes,
-            linewidth=look.width, marker=look.marker, markersize=look.marker_size,
-            markeredgecolor="white", markeredgewidth=0.6, zorder=look.layer,
-        )  # fmt: skip
+        x = [frames * _shift(place, len(series)) for frames in found]
+        axes.plot(x, [row.value for row in found.values()], **look.line | look.dot(edge=0.6))
         for across, row in zip(x, found.values(), strict=True):
-            ends = row.interval()
-            if ends is not None:
-                axes.plot(
-                    [across, across], ends, color=look.colour, linewidth=1.0, alpha=0.8,
-                    zorder=look.layer,
-                )  # fmt: skip
+            if ends := row.interval():
+                charts.bar(axes, across, ends, look, alpha=0.8)
 
 
 def frame_ends(series: Mapping[str, Series], cast: Cast) -> list[Label]:
-    """The label at the end of each line, which starts where its last point stands."""
+    """The label at the end of each line, which starts at the line's last point."""
     ends = charts.end_labels(series, cast)
-    return [replace(end, x=end.x * _aside(place, len(ends))) for place, end in enumerate(ends)]
+    return [replace(end, x=end.x * _shift(place, len(ends))) for place, end in enumerate(ends)]
 
 
-def _aside(place: int, count: int) -> float:
-    """The factor of T by which the points of one of so many contestants stand aside."""
+def _shift(place: int, count: int) -> float:
+    """The factor of T by which the points of one of so many contestants are moved."""
     return float(2 ** (_APART * (place - (count - 1) / 2)))
 
 
@@ -63,41 +54,31 @@ def over_training(
 ) -> None:
     """Top-1 after each epoch, against epochs or MACs: the mean, and each seed as a thin line."""
     drawing.clean(axes)
-    shares = [share for own in found.values() for curve in own for share in curve.top1]
-    targets = {curve.target for own in found.values() for curve in own} - {None}
-    for label, own in found.items():
+    every = [curve for seeds in found.values() for curve in seeds]
+    for label, seeds in found.items():
         look = cast.looks[label]
-        if len(own) > 1:
-            for curve in own:
-                axes.plot(
-                    _across(curve, macs), curve.top1, color=look.colour, linewidth=0.7,
-                    alpha=0.35, zorder=look.layer - 1,
-                )  # fmt: skip
-        top1, spent = curves.mean(own)
-        axes.plot(
-            spent if macs else range(1, len(top1) + 1), top1, color=look.colour,
-            linestyle=look.dashes, linewidth=look.width, marker=look.marker,
-            markersize=look.marker_size - 1, markeredgecolor="white", markeredgewidth=0.5,
-            markevery=_every(len(top1)), zorder=look.layer,
-        )  # fmt: skip
-    charts.percent_axis(axes, "y", [*shares, *(t for t in targets if t is not None)])
-    for target in sorted(t for t in targets if t is not None):
-        axes.axhline(target, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate(
-            f"target, {100 * target:.4g} %", (0, target), xycoords=("axes fraction", "data"),
-            xytext=(3, 3), textcoords="offset points", size=7.5, color=MUTED,
-        )  # fmt: skip
+        for curve in seeds if len(seeds) > 1 else ():
+            thin = look.line | {"linestyle": "-", "linewidth": 0.7, "zorder": look.layer - 1}
+            axes.plot(_across(curve.macs, macs), curve.top1, **thin, alpha=0.35)
+        top1, spent = curves.mean(seeds)
+        style = look.line | look.dot(-1, edge=0.5)
+        axes.plot(_across(spent, macs), top1, **style, markevery=_marked(len(top1)))
+    targets = sorted({curve.target for curve in every if curve.target is not None})
+    charts.percent_axis(axes, "y", [*(s for curve in every for s in curve.top1), *targets])
+    for target in targets:
+        axes.axhline(target, **charts.DASHED)
+        words = f"target, {100 * target:.4g} %"
+        charts.note(axes, words, (0, target), (3, 3), ("axes fraction", "data"))
     if macs:
-        every = [spent for own in found.values() for curve in own for spent in curve.macs]
-        drawing.log_axis(axes, "x", every, "MAC")
+        drawing.log_axis(axes, "x", [spent for curve in every for spent in curve.macs], "MAC")
         axes.set_xlabel("multiply-adds of the training so far")
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
+        axes.xaxis.set_major_locator(drawing.round_locator(10, integer=True))
         axes.set_xlabel("epoch")
     axes.xaxis.label.set_color(INK)
 
 
-def _every(epochs: int) -> tuple[int, int]:
+def _marked(epochs: int) -> tuple[int, int]:
     """Which epochs get a marker: at most ten, evenly, the last among them."""
     step = -(-epochs // 10)
     return (epochs - 1) % step, step
@@ -105,19 +86,14 @@ def _every(epochs: int) -> tuple[int, int]:
 
 def curve_ends(found: Mapping[str, Sequence[Curve]], cast: Cast, *, macs: bool) -> list[Label]:
     """The label at the end of each mean curve."""
-    made = []
-    for label, own in found.items():
-        top1, spent = curves.mean(own)
-        made.append(
-            Label(
-                x=spent[-1] if macs else len(top1),
-                y=top1[-1],
-                words=cast.names[label],
-                look=cast.looks[label],
-            )
-        )
-    return made
+    ends = []
+    for label, seeds in found.items():
+        top1, spent = curves.mean(seeds)
+        x = _across(spent, macs)[-1]
+        ends.append(Label(x=x, y=top1[-1], words=cast.names[label], look=cast.looks[label]))
+    return ends
 
 
-def _across(curve: Curve, macs: bool) -> Sequence[float]:
-    return curve.macs if macs else range(1, len(curve.top1) + 1)
+def _across(spent: Sequence[float], macs: bool) -> Sequence[float]:
+    """Where each epoch is drawn: at the MACs spent so far, or at its number."""
+    return spent if macs else range(1, len(spent) + 1)

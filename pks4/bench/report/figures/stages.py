@@ -11,13 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from pks4.bench import units
-from pks4.bench.report.figures import common, drawing
-from pks4.bench.report.figures.charts import Cast
-from pks4.bench.report.figures.common import Omitted, Plot
-from pks4.bench.report.figures.palette import INK, MUTED
+from pks4.bench.report.figures import charts, common, drawing
+from pks4.bench.report.figures.common import Cast, Omitted, Plot
+from pks4.bench.report.figures.palette import INK
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import View, frame_counts
 from pks4.macs import STAGES
@@ -31,7 +29,7 @@ _PANEL, _GAP, _LEFT, _TOP = (2.35, 0.95), (0.25, 0.45), 0.65, 1.2  # inches
 _BELOW = 0.2  # inches, for the last row's axis
 _INVISIBLE = 1 / 500  # of the axis: a part so low cannot be seen
 
-Stacks = dict[int, dict[str, float]]  # T -> stage -> bytes for each frame
+Stack = dict[int, dict[str, float]]  # T -> stage -> bytes for each frame
 
 
 def build(view: View) -> list[Plot | Omitted]:
@@ -48,13 +46,14 @@ def _plot(view: View, setting: Setting) -> Plot | Omitted:
     if len(frame_counts(series)) < 2:
         return Omitted(title=title, why="fewer than two frame counts")
     rows = {label: [*found.values()] for label, found in series.items()}
-    told = {label: own for label, own in rows.items() if all(map(_has_stages, own))}
-    if len(told) < 2:
+    staged = {label: found for label, found in rows.items() if all(map(_has_stages, found))}
+    if len(staged) < 2:
         return Omitted(title=title, why="fewer than two contestants name their stages")
-    stacks = {label: {row.frames: _stack(row) for row in own} for label, own in told.items()}
-    how = common.measured_how([row for own in told.values() for row in own])
-    last = {label: (max(own), sum(own[max(own)].values())) for label, own in stacks.items()}
-    ends = sorted((kept, view.name(label), frames) for label, (frames, kept) in last.items())
+    stacks = {k: {row.frames: _stack(row) for row in found} for k, found in staged.items()}
+    how = common.measured_how([row for found in staged.values() for row in found])
+    last = [(label, max(stack)) for label, stack in stacks.items()]
+    ends = [(sum(stacks[k][t].values()), f"{view.name(k)}, T = {t}") for k, t in last]
+    kept = common.lowest_to_highest(ends, lambda value: units.quantity(value, "B"))
     return Plot(
         name=common.stem("stages", setting),
         title=_TITLE,
@@ -62,13 +61,9 @@ def _plot(view: View, setting: Setting) -> Plot | Omitted:
             f"{_TITLE}; {setting.title}; {how}. Bytes kept for the backward pass, divided by T: "
             "level bars are a cost in proportion to T. Above the last bar its height. Temporal: "
             "what a contestant adds to its 2D backbone, as its file says."
-            f"{_silent(view, [label for label in rows if label not in told])}"
+            f"{_silent(view, [label for label in rows if label not in staged])}"
         ),
-        alt=(
-            f"Stacked bars for {len(told)} contestants. Kept for each frame at most T: from "
-            f"{units.quantity(ends[0][0], 'B')} ({ends[0][1]}, T = {ends[0][2]}) to "
-            f"{units.quantity(ends[-1][0], 'B')} ({ends[-1][1]}, T = {ends[-1][2]})."
-        ),
+        alt=(f"Stacked bars for {len(staged)} contestants. Kept for each frame at most T: {kept}."),
         figure=_page(view, stacks, f"{setting.title}; {how}"),
         data=_data(view, stacks),
     )
@@ -88,27 +83,22 @@ def _silent(view: View, left_out: list[str]) -> str:
     return f" Without stages in their file: {names}." if names else ""
 
 
-def _page(view: View, stacks: Mapping[str, Stacks], subtitle: str) -> Figure:
+def _page(view: View, stacks: Mapping[str, Stack], subtitle: str) -> Figure:
     who = common.cast(view)
     columns = min(_COLUMNS, len(stacks))
     lines = -(-len(stacks) // columns)
     width = max(7.2, _LEFT + columns * (_PANEL[0] + _GAP[0]))
     height = _TOP + lines * (_PANEL[1] + _GAP[1]) + _BELOW
-    tallest = max(sum(one.values()) for own in stacks.values() for one in own.values())
+    tallest = max(sum(kept.values()) for stack in stacks.values() for kept in stack.values())
     scale = units.scale_for([tallest], "B")
-    with drawing.style(_TITLE):
-        figure = drawing.page(width, height)
-        for place, (label, own) in enumerate(stacks.items()):
+    highest = 1.16 * tallest / scale.factor
+    with common.page(view, _TITLE, subtitle, (width, height), ()) as figure:
+        for place, (label, stack) in enumerate(stacks.items()):
             line, column = divmod(place, columns)
-            axes = figure.add_axes(
-                (
-                    (_LEFT + column * (_PANEL[0] + _GAP[0])) / width,
-                    1 - (_TOP + line * (_PANEL[1] + _GAP[1]) + _PANEL[1]) / height,
-                    _PANEL[0] / width, _PANEL[1] / height,
-                )
-            )  # fmt: skip
-            highest = 1.16 * tallest / scale.factor
-            _panel(axes, own, label, who, scale, highest * _INVISIBLE)
+            left = _LEFT + column * (_PANEL[0] + _GAP[0])
+            top = _TOP + line * (_PANEL[1] + _GAP[1])
+            axes = common.panel(figure, left, top, *_PANEL)
+            _panel(axes, stack, label, who, scale, highest * _INVISIBLE)
             axes.set_ylim(0, highest)
             lowest = place >= len(stacks) - columns
             axes.tick_params(labelleft=column == 0, labelbottom=lowest)
@@ -116,52 +106,39 @@ def _page(view: View, stacks: Mapping[str, Stacks], subtitle: str) -> Figure:
                 axes.set_ylabel(f"{scale.symbol} a frame", size=7.5)
             if lowest:
                 axes.set_xlabel("frames T", size=7.5)
-        drawing.heading(figure, _TITLE, subtitle, 0.2)
-        _key(figure)
+        patches = [Patch(color=COLOURS[stage]) for stage in STAGES]
+        drawing.key(figure, patches, STAGES, common.EDGE, 0.74, handlelength=1.2, labelcolor=INK)
     return figure
 
 
 def _panel(
-    axes: Axes, own: Stacks, label: str, who: Cast, scale: units.Scale, least: float
+    axes: Axes, stack: Stack, label: str, who: Cast, scale: units.Scale, least: float
 ) -> None:
     """Stacked bars; parts of no more than `least`, which viewers would draw as a hairline, not."""
     drawing.clean(axes)
-    places = range(len(own))
-    below = [0.0] * len(own)
+    places = range(len(stack))
+    below = [0.0] * len(stack)
     for stage in STAGES:
-        parts = [one[stage] / scale.factor for one in own.values()]
+        parts = [one[stage] / scale.factor for one in stack.values()]
         seen = [place for place in places if parts[place] > least]
         heights, bottoms = ([values[place] for place in seen] for values in (parts, below))
         axes.bar(seen, heights, 0.72, bottoms, color=COLOURS[stage], linewidth=0)
         below = [low + part for low, part in zip(below, parts, strict=True)]
-    axes.annotate(
-        units.significant(below[-1]), (len(own) - 1, below[-1]), xytext=(0, 2),
-        textcoords="offset points", ha="center", size=7, color=MUTED,
-    )  # fmt: skip
-    axes.xaxis.set_major_locator(FixedLocator(list(places)))
-    axes.xaxis.set_major_formatter(FixedFormatter([str(t) for t in own]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    top = (len(stack) - 1, below[-1])
+    charts.note(axes, units.significant(below[-1]), top, (0, 2), ha="center", size=7)
+    drawing.ticks(axes.xaxis, places, map(str, stack))
+    axes.yaxis.set_major_locator(drawing.round_locator(4))
     axes.tick_params(labelsize=6.5, axis="both")
     look = who.looks[label]
     axes.set_title(who.names[label], loc="left", size=8, color=look.ink, weight=look.weight, pad=4)
 
 
-def _key(figure: Figure) -> None:
-    width, height = figure.get_size_inches()
-    figure.legend(
-        [Patch(color=COLOURS[stage]) for stage in STAGES], [*STAGES], loc="center left",
-        bbox_to_anchor=(0.2 / width, 1 - 0.74 / height), ncols=len(STAGES), frameon=False,
-        borderpad=0, borderaxespad=0, handlelength=1.2, columnspacing=1.6, fontsize=8.5,
-        labelcolor=INK,
-    )  # fmt: skip
-
-
-def _data(view: View, stacks: Mapping[str, Stacks]) -> pd.DataFrame:
-    lines = [
+def _data(view: View, stacks: Mapping[str, Stack]) -> pd.DataFrame:
+    rows = [
         {"label": label, "contestant": view.name(label), "frames": frames, "stage": stage,
          "bytes_a_frame": kept}
-        for label, own in stacks.items()
-        for frames, one in own.items()
-        for stage, kept in one.items()
+        for label, stack in stacks.items()
+        for frames, stages in stack.items()
+        for stage, kept in stages.items()
     ]  # fmt: skip
-    return pd.DataFrame(lines, dtype=object)
+    return pd.DataFrame(rows, dtype=object)

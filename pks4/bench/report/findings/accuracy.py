@@ -1,22 +1,31 @@
-"""Sentences about accuracy: who is best, who is above PKS4, who uses order, at what cost.
+"""Sentences about trainings: accuracy and convergence.
 
-Sentences about convergence: who reached the target, at what cost, and who may still rise.
+Accuracy: who is best, who is above PKS4, who uses order, at what cost. Convergence: who reached the
+target, at what cost, and who may still rise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from pks4.bench import units
-from pks4.bench.report.findings.sentences import Finding, Rows, at, highest, multiples, named
+from pks4.bench.report.findings.sentences import (
+    Finding,
+    Rows,
+    at,
+    highest,
+    multiples,
+    named,
+    ours_besides,
+)
 from pks4.bench.stats import intervals
 from pks4.bench.view import curves, pooled_seeds, versus_pks4
 from pks4.bench.view.curves import Curve
 from pks4.bench.view.rows import Row, Setting
-from pks4.bench.view.versus_pks4 import SHARES, Against
+from pks4.bench.view.versus_pks4 import SHARES, Difference
 from pks4.bench.view.view import FLOOR_FAMILY, PKS4_FAMILY, View, common_frames
 
 COIN = 0.5  # within a pair of time-reversed classes, a bag of frames can only guess
-_TOLD = ("top1", "within_pair")
-_RIVALS, _OWN = ("rival", "rivals"), ("variant of its own", "variants of its own")
+_METRICS = ("top1", "within_pair")
+_RIVALS, _VARIANTS = ("rival", "rivals"), ("variant of its own", "variants of its own")
 
 
 def accuracy(view: View) -> Iterator[Finding]:
@@ -46,16 +55,13 @@ def _best(view: View, setting: Setting, rows: Rows, frames: int) -> Finding:
         f"Best top-1 on {setting.task or setting.grid} ({place}): "
         f"{named(view, first)}, {_share(best)}. {_settled(view, rows, first)}"
     )
-    sources = [rows[label] for label in first]
-    if view.reference in rows and view.reference not in first:
-        ours = rows[view.reference]
-        words += f" {view.name(view.reference)}: {_share(ours)}."
-        sources.append(ours)
-    return Finding(words=words.strip(), sources=tuple(sources))
+    for ours in (besides := ours_besides(view, rows, first)):
+        words = f"{words.strip()} {view.name(view.ours)}: {_share(ours)}."
+    return Finding(words=words.strip(), sources=(*map(rows.__getitem__, first), *besides))
 
 
 def _settled(view: View, rows: Rows, first: list[str]) -> str:
-    """Whether the intervals tell the best apart from the rest."""
+    """Whether the intervals separate the best from the rest."""
     ends = rows[first[0]].interval()
     others = {label: row.interval() for label, row in rows.items() if label not in first}
     known = {label: interval for label, interval in others.items() if interval is not None}
@@ -70,68 +76,70 @@ def _settled(view: View, rows: Rows, first: list[str]) -> str:
 
 
 def _compared(view: View, setting: Setting, frames: int) -> Iterator[Finding]:
-    """Which rivals, and which variants of the reference, are above it, below it, or unsettled."""
-    for metric in _TOLD:
+    """Which rivals, and which variants of PKS4, are above it, below it, or inconclusive."""
+    for metric in _METRICS:
         every = [
-            one
-            for one in versus_pks4.compare(view, setting)
-            if one.metric == metric and one.row.frames == frames
+            d
+            for d in versus_pks4.compare(view, setting)
+            if d.metric == metric and d.row.frames == frames
         ]
-        compared = {view.reference, *(one.row.label for one in every)}
+        compared = {view.ours, *(d.row.label for d in every)}
         left = [x for x in at(view.series(setting, metric), frames) if x not in compared]
-        for own, what in ((False, _RIVALS), (True, _OWN)):
-            found = [one for one in every if _is_own(view, one.row.label) is own]
-            if found:
-                rest = [label for label in left if _is_own(view, label) is own]
-                yield _standing(view, setting, found, what, rest)
+        for variants, what in ((False, _RIVALS), (True, _VARIANTS)):
+            differences = [d for d in every if _is_variant(view, d.row.label) is variants]
+            if differences:
+                rest = [label for label in left if _is_variant(view, label) is variants]
+                yield _against_ours(view, setting, differences, what, rest)
 
 
-def _is_own(view: View, label: str) -> bool:
+def _is_variant(view: View, label: str) -> bool:
     return view.family(label) == PKS4_FAMILY
 
 
-def _standing(
-    view: View, setting: Setting, found: list[Against], what: tuple[str, str], left: list[str]
+def _against_ours(
+    view: View, setting: Setting, found: list[Difference], what: tuple[str, str], left: list[str]
 ) -> Finding:
-    """One sentence on those that were compared; `left` could not be."""
-    ours, first = view.name(view.reference), found[0]
-    by_word = {w: [one for one in found if one.word == w] for w in ("higher", "lower")}
-    unsettled = [one for one in found if one.word == "inconclusive"]
+    """One sentence on those that were compared; those in `left` could not be."""
+    ours, first = view.name(view.ours), found[0]
+    higher, lower, unsettled = (
+        [d for d in found if d.verdict == verdict]
+        for verdict in ("higher", "lower", "inconclusive")
+    )
     metric, frames = SHARES[first.metric], first.row.frames
     words = f"{metric.capitalize()} against {ours} ({setting.title}, T = {frames}): "
-    words += _side(view, by_word["higher"], len(found), what, "above")
-    words += f"; {_side(view, by_word['lower'], len(found), what, 'below')}"
+    words += _side(view, higher, len(found), what, "above")
+    words += f"; {_side(view, lower, len(found), what, 'below')}"
     if unsettled:
         words += f"; inconclusive against {_each(view, unsettled)}"
     if left:
         words += f"; not compared, for want of the same clips or of seeds: {named(view, left)}"
-    methods = units.listed(dict.fromkeys(one.method for one in found))
-    words += f". By {methods}; each interval by itself, the verdicts weigh "
-    words += f"{units.counted(first.family, 'comparison')} at once."
-    if any(one.seeds == 1 for one in found):
+    methods = units.listed(dict.fromkeys(d.method for d in found))
+    words += f". By {methods}; {units.level(first.level)} intervals, each by itself, the verdicts "
+    words += f"weigh {units.counted(first.family, 'comparison')} at once."
+    if any(d.seeds == 1 for d in found):
         words += f" {versus_pks4.ONE_SEED}"
-    elif any(one.seeds < intervals.LEAST_SEEDS and one.p is None for one in found):
+    elif any(d.seeds < intervals.LEAST_SEEDS and d.p is None for d in found):
         words += f" Fewer than {intervals.LEAST_SEEDS} seeds tell nothing apart."
-    return Finding(words=words, sources=(first.base, *(one.row for one in found)))
+    return Finding(words=words, sources=(first.ours, *(d.row for d in found)))
 
 
-def _side(view: View, found: list[Against], total: int, what: tuple[str, str], side: str) -> str:
+def _side(view: View, found: list[Difference], total: int, what: tuple[str, str], side: str) -> str:
     if not found:
         return f"no {what[0]} is shown to be {side}"
     return f"{side}, {len(found)} of {units.counted(total, *what)}: {_each(view, found)}"
 
 
-def _each(view: View, found: list[Against]) -> str:
+def _each(view: View, found: list[Difference]) -> str:
     """Each with its difference and interval, the largest first."""
-    told = []
-    for one in sorted(found, key=lambda one: -one.value):
-        ends = f" [{units.point_interval(one.interval)}]" if one.interval else ""
-        told.append(f"{view.name(one.row.label)} ({units.points(one.value)}{ends} points)")
-    return units.listed(told)
+    words = []
+    for d in sorted(found, key=lambda d: -d.value):
+        ends = f" [{units.point_interval(d.interval)}]" if d.interval else ""
+        words.append(f"{view.name(d.row.label)} ({units.points(d.value)}{ends} points)")
+    return units.listed(words)
 
 
 def _within_pair(view: View, setting: Setting, frames: int) -> Iterator[Finding]:
-    """Who tells time-reversed classes apart, and whether the 2D floor is at its bound."""
+    """Who distinguishes time-reversed classes, and whether the 2D floor is at its bound."""
     rows = at(view.series(setting, "within_pair"), frames)
     judged = {label: ends for label, row in rows.items() if (ends := row.interval()) is not None}
     if not judged:
@@ -160,8 +168,8 @@ def _floor(row: Row, ends: tuple[float, float]) -> str:
 
 def _share(row: Row) -> str:
     interval = row.interval()
-    told = f" [{units.percent_interval(interval)}]" if interval else ""
-    return f"{units.percent(row.value)}{told}"
+    ends = f" [{units.percent_interval(interval)}]" if interval else ""
+    return f"{units.percent(row.value)}{ends}"
 
 
 def convergence(view: View) -> Iterator[Finding]:
@@ -177,14 +185,14 @@ def convergence(view: View) -> Iterator[Finding]:
 
 def _target(view: View, setting: Setting, found: Mapping[str, Sequence[Curve]], frames: int) -> str:
     """Who reached the target with half of the seeds or more, and who with the least compute."""
-    epochs = pooled_seeds.span(len(curve.top1) for own in found.values() for curve in own)
+    epochs = pooled_seeds.span(len(curve.top1) for one in found.values() for curve in one)
     place = f"{setting.title}, T = {frames}, {epochs} epochs"
-    targets = {curve.target for own in found.values() for curve in own}
+    targets = {curve.target for one in found.values() for curve in one}
     if None in targets or len(targets) > 1:
         return f"Validation top-1 was followed over the training ({place})."
     spent = {
-        label: curves.over_seeds(own, lambda curve, epoch: curve.macs[epoch - 1])[0]
-        for label, own in found.items()
+        label: curves.over_seeds(one, lambda curve, epoch: curve.macs[epoch - 1])[0]
+        for label, one in found.items()
     }
     reached = {label: macs for label, macs in spent.items() if macs is not None}
     target = units.percent(targets.pop())
@@ -200,7 +208,7 @@ def _target(view: View, setting: Setting, found: Mapping[str, Sequence[Curve]], 
 
 def _rising(view: View, found: Mapping[str, Sequence[Curve]]) -> str:
     """Who was best in the last epoch with every seed, and so may not have converged."""
-    rising = [k for k, own in found.items() if all(c.best == len(c.top1) for c in own)]
+    rising = [k for k, one in found.items() if all(c.best == len(c.top1) for c in one)]
     if not rising:
         return ""
     return f" Best in the last epoch, and so perhaps not at the end: {named(view, rising)}."

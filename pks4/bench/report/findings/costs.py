@@ -1,12 +1,12 @@
-"""What a run shows, in sentences that follow from its records and from nothing else.
+"""What a run shows, in sentences that follow from its records alone: exact costs, and times.
 
-Each finding names the records that it rests on. No winner is written down here: who is leanest or
-best is looked up, ties are told as ties, and where intervals overlap the sentence says that the
-order is open. A question that the records cannot answer gives no sentence. Here are the sentences
-about exact costs and about times; `accuracy.py` has those about what was trained.
+Each finding names its records. No winner is written down here: who is leanest or best is looked up,
+ties are named as ties, and where intervals overlap the sentence says that the order is open. A
+question that the records cannot answer gives no sentence. `accuracy.py` has the sentences about
+trainings.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -20,15 +20,16 @@ from pks4.bench.report.findings.sentences import (
     lowest,
     multiples,
     named,
+    ours_besides,
     rank,
 )
-from pks4.bench.stats import structure
+from pks4.bench.stats import growth
 from pks4.bench.view.rows import Row, Series, Setting
-from pks4.bench.view.view import PKS4_FAMILY, View
+from pks4.bench.view.view import PKS4_FAMILY, View, frame_counts
 
 _KINDS = {
     "quadratic": "quadratic",
-    "unverified": "not affine, with too few T to tell more",
+    "unverified": "not affine, with too few T to say more",
     "other": "neither affine nor quadratic",
 }
 TUNED_SHARE = 0.5  # from this share of trained parameters on, a backbone counts as tuned
@@ -36,13 +37,14 @@ TUNED_SHARE = 0.5  # from this share of trained parameters on, a backbone counts
 
 def build(view: View) -> list[Finding]:
     """Every finding that the records allow: coverage, costs, time, accuracy, convergence."""
-    found = [replace(_coverage(view), topic="Coverage")]
+    topics: list[tuple[str, Iterable[Finding]]] = [("Coverage", [_coverage(view)])]
     for setting in view.cost_settings:
-        for topic, parts in _COSTS.items():
-            found += [replace(one, topic=topic) for part in parts for one in part(view, setting)]
-    found += [replace(one, topic="Time") for one in timing(view)]
-    found += [replace(one, topic="Accuracy") for one in accuracy(view)]
-    return found + [replace(one, topic="Convergence") for one in convergence(view)]
+        topics += [
+            (topic, part(view, setting)) for topic, parts in _COSTS.items() for part in parts
+        ]
+    topics += [("Time", timing(view)), ("Accuracy", accuracy(view))]
+    topics.append(("Convergence", convergence(view)))
+    return [replace(finding, topic=topic) for topic, part in topics for finding in part]
 
 
 def _coverage(view: View) -> Finding:
@@ -75,25 +77,22 @@ def _memory(view: View, setting: Setting) -> Iterator[Finding]:
     if len(rows) < 2:
         return
     least = lowest(rows)
-    sources = [rows[label] for label in least]
     words = (
         f"Leanest in activation memory at T = {frames} ({setting.title}): {named(view, least)}, "
-        f"with {units.quantity(sources[0].value, 'B')} kept for the backward pass."
+        f"with {units.quantity(rows[least[0]].value, 'B')} kept for the backward pass."
     )
-    if view.reference in rows and view.reference not in least:
-        ours = rows[view.reference]
+    for ours in (besides := ours_besides(view, rows, least)):
         words += (
-            f" {view.name(view.reference)} keeps {units.quantity(ours.value, 'B')}: "
-            f"place {rank(rows, view.reference)} of {len(rows)}."
+            f" {view.name(view.ours)} keeps {units.quantity(ours.value, 'B')}: "
+            f"place {rank(rows, view.ours)} of {len(rows)}."
         )
-        sources.append(ours)
-    yield Finding(words=words, sources=tuple(sources))
+    yield Finding(words=words, sources=(*map(rows.__getitem__, least), *besides))
     yield from multiples(view, rows, f"Activation memory at T = {frames}")
     yield from _kinds(view, view.series(setting, "saved_bytes"), "Bytes kept")
 
 
 def _own_variants(view: View, setting: Setting) -> Iterator[Finding]:
-    """The PKS4 variants that keep no less than the leanest adapter: there the advantage ends."""
+    """The PKS4 variants that keep no less than the leanest adapter, and so have no advantage."""
     frames = view.cost_frames(setting)
     rows = at(view.series(setting, "saved_bytes"), frames)
     adapters = {label: row for label, row in rows.items() if view.family(label) == "adapters"}
@@ -127,49 +126,50 @@ def _advantage(view: View, setting: Setting, row: Row) -> str:
 def _growth(view: View, setting: Setting) -> Iterator[Finding]:
     """How forward MACs grow from the smallest to the largest T, against growth in proportion."""
     every = view.series(setting, "macs_forward")
-    span = sorted({frames for found in every.values() for frames in found})
+    span = frame_counts(every)
     if len(span) < 2:
         return
     first, last = span[0], span[-1]
-    growth = {
+    factors = {
         label: Fraction(found[last].value, found[first].value)
         for label, found in every.items()
         if first in found and last in found and found[first].value
     }
-    if len(growth) > 1:
+    if len(factors) > 1:
         words = (
             f"From T = {first} to {last} ({units.times(last / first)}) forward MACs grow "
-            f"{_growths(view, growth)} ({setting.title})."
+            f"{_factors(view, factors)} ({setting.title})."
         )
-        labels = [*extremes(growth), *([view.reference] if view.reference in growth else [])]
+        labels = [*extremes(factors), *([view.ours] if view.ours in factors else [])]
         rows = [every[label][t] for label in dict.fromkeys(labels) for t in (first, last)]
         yield Finding(words=words, sources=tuple(rows))
     yield from _kinds(view, every, "Forward MACs")
 
 
-def _growths(view: View, growth: Mapping[str, Fraction]) -> str:
-    """Who grows most and who least; the reference too, if it is neither."""
-    most, least = max(growth.values()), min(growth.values())
+def _factors(view: View, factors: Mapping[str, Fraction]) -> str:
+    """Who grows most and who least; ours too, if it is neither."""
+    most, least = max(factors.values()), min(factors.values())
     if most == least:
-        return f"{units.times(float(most))} for all {len(growth)} contestants"
-    words = f"most for {_sharing(view, growth, most)} and least for {_sharing(view, growth, least)}"
-    own = growth.get(view.reference)
-    if own not in (None, most, least):
-        words += f"; {view.name(view.reference)} grows {units.times(float(own))}"
+        return f"{units.times(float(most))} for all {len(factors)} contestants"
+    ends = [_sharing(view, factors, factor) for factor in (most, least)]
+    words = f"most for {ends[0]} and least for {ends[1]}"
+    ours = factors.get(view.ours)
+    if ours not in (None, most, least):
+        words += f"; {view.name(view.ours)} grows {units.times(float(ours))}"
     return words
 
 
-def _sharing(view: View, growth: Mapping[str, Fraction], factor: Fraction) -> str:
-    labels = [label for label, found in growth.items() if found == factor]
+def _sharing(view: View, factors: Mapping[str, Fraction], factor: Fraction) -> str:
+    labels = [label for label, one in factors.items() if one == factor]
     who = named(view, labels) if len(labels) <= 3 else f"{len(labels)} contestants"
     return f"{who} ({units.times(float(factor))})"
 
 
 def _kinds(view: View, every: Mapping[str, Series], what: str) -> Iterator[Finding]:
-    """Who is exactly affine in T and who is not, where there are enough T to tell."""
+    """Who is exactly affine in T and who is not, where there are enough T."""
     kinds: dict[str, list[str]] = {}
     for label, found in every.items():
-        fitted = structure.fit({frames: row.value for frames, row in found.items()})
+        fitted = growth.exact_polynomial({frames: row.value for frames, row in found.items()})
         if fitted is not None:
             kinds.setdefault(fitted.kind, []).append(label)
     total = sum(map(len, kinds.values()))
@@ -192,24 +192,20 @@ def _training_step(view: View, setting: Setting) -> Iterator[Finding]:
 
 
 def _plain_counter(view: View, setting: Setting) -> Iterator[Finding]:
-    """What fvcore reports as it comes, without this suite's handles, where it was asked."""
-    seen: dict[str, tuple[float, Row]] = {}
-    for label, found in view.series(setting, "macs_fvcore_plain").items():
-        row = found[max(found)]
-        if row.detail.get("macs"):
-            seen[label] = (row.value / row.detail["macs"], row)
+    """What fvcore reports without this suite's handles, where it was measured."""
+    last = [one[max(one)] for one in view.series(setting, "macs_fvcore_plain").values()]
+    seen = [(row.value / row.detail["macs"], row) for row in last if row.detail.get("macs")]
     if not seen:
         return
-    least = min(seen, key=lambda label: seen[label][0])
-    share, row = seen[least]
-    whole = sum(part == 1 for part, _ in seen.values())
+    share, row = min(seen, key=lambda pair: pair[0])
+    whole = sum(part == 1 for part, _ in seen)
     words = (
         f"Plain fvcore, without handles for fused attention and the scan, sees all MACs of {whole} "
         f"of {units.counted(len(seen), 'contestant')}"
     )
     if share != 1:
         frames = row.detail.get("frames", row.frames)
-        words += f", and least of {view.name(least)}: {units.percent(share)} at T = {frames}"
+        words += f", and least of {view.name(row.label)}: {units.percent(share)} at T = {frames}"
     yield Finding(words=f"{words}.", sources=(row,))
 
 
@@ -223,12 +219,9 @@ def _trainable(view: View, setting: Setting) -> Iterator[Finding]:
         f"Fewest trained parameters ({setting.title}): {named(view, least)}, "
         f"{units.whole(rows[least[0]].value)}."
     )
-    sources = [rows[label] for label in least]
-    if view.reference in rows and view.reference not in least:
-        ours = rows[view.reference]
-        words += f" {view.name(view.reference)} trains {units.whole(ours.value)}."
-        sources.append(ours)
-    yield Finding(words=words, sources=tuple(sources))
+    for ours in (besides := ours_besides(view, rows, least)):
+        words += f" {view.name(view.ours)} trains {units.whole(ours.value)}."
+    yield Finding(words=words, sources=(*map(rows.__getitem__, least), *besides))
 
 
 _COSTS = {
@@ -239,13 +232,13 @@ _COSTS = {
 
 
 def timing(view: View) -> Iterator[Finding]:
-    """For each setting and T: who is slower, faster, the same, or not told apart.
+    """For each setting and T: who is slower, faster, the same, or inconclusive.
 
-    The reference beside itself is no finding; the table of times has it.
+    The baseline against itself is no finding; the table of times has it.
     """
     for setting in view.settings("step_ratio"):
         series = view.series(setting, "step_ratio")
-        for frames in sorted({t for found in series.values() for t in found}):
+        for frames in frame_counts(series):
             rows = at(series, frames)
             rivals = {k: row for k, row in rows.items() if row.detail.get("reference") != k}
             if rivals:
@@ -255,17 +248,17 @@ def timing(view: View) -> Iterator[Finding]:
 def _verdicts(view: View, setting: Setting, rows: Rows, frames: int) -> Finding:
     groups: dict[str, list[str]] = {}
     for label, row in rows.items():
-        spoken = f"{view.name(label)} ({units.times(row.value)})"
-        groups.setdefault(str(row.detail.get("verdict", "no verdict")), []).append(spoken)
-    references = sorted({row.detail.get("reference", "the reference") for row in rows.values()})
-    known = [view.name(one) if one in view.contestants else one for one in references]
+        words = f"{view.name(label)} ({units.times(row.value)})"
+        groups.setdefault(str(row.detail.get("verdict", "no verdict")), []).append(words)
+    baselines = sorted({row.detail.get("reference", "the baseline") for row in rows.values()})
+    known = [view.name(one) if one in view.contestants else one for one in baselines]
     order = ("faster", "same", "slower", "inconclusive")
-    told = [
+    parts = [
         f"{verdict}: {units.listed(groups[verdict])}"
         for verdict in dict.fromkeys([*order, *groups])
         if verdict in groups
     ]
     words = f"Time of a training step against {units.listed(known)} at T = {frames} "
     return Finding(
-        words=f"{words}({setting.title}): {'; '.join(told)}.", sources=tuple(rows.values())
+        words=f"{words}({setting.title}): {'; '.join(parts)}.", sources=tuple(rows.values())
     )

@@ -1,4 +1,4 @@
-"""The parts that sentences about a run are made of: rows side by side, ties, ranks, multiples."""
+"""What sentences about a run are made of: rows at one T, ties, ranks, multiples of ours."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,17 +47,22 @@ def rank(rows: Rows, label: str) -> int:
     return 1 + sum(row.value < rows[label].value for row in rows.values())
 
 
+def ours_besides(view: View, rows: Rows, labels: Sequence[str]) -> list[Row]:
+    """Our row, where there is one and it is not among those of `labels`."""
+    return [rows[view.ours]] if view.ours in rows and view.ours not in labels else []
+
+
 def named(view: View, labels: Sequence[str]) -> str:
     """The names of these contestants as a sentence lists them."""
     return units.listed(view.name(label) for label in labels)
 
 
 def multiples(view: View, rows: Rows, what: str) -> Iterator[Finding]:
-    """Each rival family's span as multiples of the reference's value; nothing if that is 0."""
-    ours = rows.get(view.reference)
+    """Each rival family's span as multiples of our value; nothing if that is 0."""
+    ours = rows.get(view.ours)
     if ours is None or not ours.value:
         return
-    told: list[str] = []
+    families: list[str] = []
     sources = [ours]
     for family in dict.fromkeys([*FAMILIES, *map(view.family, rows)]):
         rivals = {label: row for label, row in rows.items() if view.family(label) == family}
@@ -65,9 +70,9 @@ def multiples(view: View, rows: Rows, what: str) -> Iterator[Finding]:
             continue
         ends = [rivals[label] for label in extremes({k: row.value for k, row in rivals.items()})]
         spans = [units.times(row.value / ours.value) for row in ends]
-        told.append(f"{family} {' to '.join(dict.fromkeys(spans))}")
+        families.append(f"{family} {' to '.join(dict.fromkeys(spans))}")
         sources += ends
-    if told:
-        words = f"{what}, as a multiple of {view.name(view.reference)}: {'; '.join(told)}."
+    if families:
+        words = f"{what}, as a multiple of {view.name(view.ours)}: {'; '.join(families)}."
         distinct = {row.number: row for row in sources}
         yield Finding(words=words, sources=tuple(distinct.values()))

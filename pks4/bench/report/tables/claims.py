@@ -3,67 +3,68 @@
 from collections.abc import Sequence
 
 from pks4.bench.claims.judge import CONTRADICTED, Judged
-from pks4.bench.report.tables.table import Column, Entry, Line, Table, table, text
+from pks4.bench.table import Column, Table, TableCell, TableRow, table, words
 
 
 def claims(judged: Sequence[Judged]) -> Table:
     """Each claim that has evidence, then its tests; a claim without any is left out."""
-    silent = [one.claim.title for one in judged if one not in _spoken(judged)]
+    silent = [one.claim.title for one in judged if not _has_evidence(one)]
     left = f" This run does not speak to: {'; '.join(silent)}." if silent else ""
     return table(
         name="claims",
         title="What the paper claims, and what this run says to it",
         note=(
-            "In brackets: the scale of the test. Bounds and reasons stand in suites/claims.toml; "
+            "In brackets: the scale of the test. Bounds and reasons are in suites/claims.toml; "
             f"pks4-bench claims judges several runs together.{left}"
         ),
         columns=(
-            Column(key="claim", heading="claim, test"),
-            Column(key="verdict", heading="verdict"),
-            Column(key="effect", heading="effect, or what is missing"),
+            Column("claim", "claim, test"),
+            Column("verdict", "verdict"),
+            Column("effect", "effect, or what is missing"),
         ),
-        lines=[line for one in _spoken(judged) for line in _lines(one)],
+        rows=[row for one in judged if _has_evidence(one) for row in _rows(one)],
     )
 
 
 def caveats(judged: Sequence[Judged]) -> Table:
-    """What to keep in mind of each claim that has evidence, a line a caveat."""
+    """What to keep in mind of each claim that has evidence, a row a caveat."""
     return table(
         name="caveats",
         title="What to keep in mind of these claims",
         note="The same for every run: they are about how a claim is tested.",
         columns=(
-            Column(key="claim", heading="claim"),
-            Column(key="caveat", heading="keep in mind"),
+            Column("claim", "claim"),
+            Column("caveat", "keep in mind"),
         ),
-        lines=[
-            {"claim": text(one.claim.title), "caveat": text(caveat)}
-            for one in _spoken(judged)
+        rows=[
+            {"claim": words(one.claim.title), "caveat": words(caveat)}
+            for one in judged
+            if _has_evidence(one)
             for caveat in one.claim.caveats
         ],
     )
 
 
-def _spoken(judged: Sequence[Judged]) -> list[Judged]:
-    return [one for one in judged if any(found.evidence for _, found in one.tests)]
+def _has_evidence(one: Judged) -> bool:
+    return any(found.evidence for _, found in one.tests)
 
 
-def _lines(one: Judged) -> list[Line]:
-    title = Entry(value=one.claim.title, text=f"{one.claim.title} [{one.claim.scale}]")
-    found: list[Line] = [
-        {"claim": title, "verdict": _verdict(one.verdict), "effect": Entry(value=None, text="")}
+def _rows(one: Judged) -> list[TableRow]:
+    title = TableCell(one.claim.title, f"{one.claim.title} [{one.claim.scale}]")
+    rows: list[TableRow] = [
+        {"claim": title, "verdict": _verdict(one.verdict), "effect": TableCell(text="")}
     ]
-    for test, came in one.tests:
+    for test, found in one.tests:
         shown = "" if test.judged else " (shown, not judged)"
-        found.append(
+        rows.append(
             {
-                "claim": text(f"· {test.name}{shown}"),
-                "verdict": _verdict(came.verdict if test.judged or came.missing else ""),
-                "effect": text(f"missing: {came.missing}" if came.missing else came.effect),
+                "claim": words(f"· {test.name}{shown}"),
+                "verdict": _verdict(found.verdict if test.judged or found.missing else ""),
+                "effect": words(f"missing: {found.missing}" if found.missing else found.effect),
             }
         )
-    return found
+    return rows
 
 
-def _verdict(verdict: str) -> Entry:
-    return Entry(value=verdict, text=verdict, tone="bad" if verdict == CONTRADICTED else None)
+def _verdict(verdict: str) -> TableCell:
+    return words(verdict, tone="bad" if verdict == CONTRADICTED else None)

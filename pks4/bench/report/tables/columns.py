@@ -1,52 +1,130 @@
-"""The parts that most tables share: who, in which setting, at which T; and what was measured."""
+"""What most tables share: whose number a row holds, and cells and columns that come in groups."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from pks4.bench.report.tables.table import Column, Entry, Line, text
-from pks4.bench.view.rows import Setting
+from pks4.bench.table import Column, TableCell, TableRow, value_of, words
+from pks4.bench.view.rows import Row, Series, Setting
 from pks4.bench.view.view import View
 
 SETTING = (
-    Column(key="grid", heading="grid", context=True),
-    Column(key="scale", heading="scale", context=True),
-    Column(key="batch", heading="batch", context=True),
+    Column("grid", "grid", context=True),
+    Column("scale", "scale", context=True),
+    Column("batch", "batch", context=True),
 )
-TASK = Column(key="task", heading="task", context=True)
-WHO = (
-    Column(key="contestant", heading="contestant"),
-    Column(key="label", heading="label", raw_only=True),
-    Column(key="family", heading="family", raw_only=True),
+TASK = Column("task", "task", context=True)
+CONTESTANT = (
+    Column("contestant", "contestant"),
+    Column("label", "label", raw_only=True),
+    Column("family", "family", raw_only=True),
 )
-FRAMES = Column(key="frames", heading="T", numeric=True)
+FRAMES = Column("frames", "T", numeric=True)
+SERIES = (*SETTING, TASK, *CONTESTANT)  # of a row that holds several T
+PLACE = (*SERIES, FRAMES)
+SEEDS = Column("seeds", "seeds", numeric=True)
 
 
-def measured(view: View, metrics: Sequence[str]) -> list[tuple[Setting, str, int]]:
-    """Every (setting, label, T) with a number of any of these metrics, in the order of the plan."""
+class Place(NamedTuple):
+    """Whose number it is: the setting, the contestant, the T."""
+
+    setting: Setting
+    label: str
+    frames: int
+
+    def find(self, view: View, metric: str) -> Row | None:
+        """The row that holds this metric; None when it was not measured."""
+        return view.find(self.setting, metric, self.label, self.frames)
+
+
+def measured(view: View, metrics: Sequence[str]) -> list[Place]:
+    """Every place with a number of any of these metrics, in the order of the plan."""
     settings = dict.fromkeys(s for metric in metrics for s in view.settings(metric))
-    found = []
+    places = []
     for setting in settings:
-        series = [view.series(setting, metric) for metric in metrics]
+        every = [view.series(setting, metric) for metric in metrics]
         for label in view.contestants:
-            frames = {t for one in series for t in one.get(label, {})}
-            found += [(setting, label, t) for t in sorted(frames)]
-    return found
+            frames = {t for series in every for t in series.get(label, {})}
+            places += [Place(setting, label, t) for t in sorted(frames)]
+    return places
 
 
-def place(setting: Setting) -> Line:
-    """The fields of the `SETTING` and `TASK` columns."""
-    return {key: text(value) for key, value in setting._asdict().items()}
+def by_place(
+    view: View, metrics: Sequence[str], cells: Callable[[Place], TableRow | None]
+) -> list[TableRow]:
+    """A row for every place with a number of these metrics; `cells` gives all but `PLACE`.
+
+    Where `cells` gives None there is no row.
+    """
+    return [
+        {**place_cells(view, *place), **found}
+        for place in measured(view, metrics)
+        if (found := cells(place)) is not None
+    ]
 
 
-def who(view: View, label: str) -> Line:
-    """The fields of the `WHO` columns."""
-    family = view.family(label)
+def by_series(
+    view: View, metrics: Sequence[str], cells: Callable[[str, Series], TableRow | None]
+) -> list[TableRow]:
+    """A row for every metric, setting and contestant; `cells` gives all but `SERIES`, or None."""
+    return [
+        {**place_cells(view, setting, label), **found}
+        for metric in metrics
+        for setting, label, series in each_series(view, metric)
+        if (found := cells(metric, series)) is not None
+    ]
+
+
+def each_series(view: View, metric: str) -> Iterator[tuple[Setting, str, Series]]:
+    """Every series of a metric with its setting and label."""
+    for setting in view.settings(metric):
+        for label, series in view.series(setting, metric).items():
+            yield setting, label, series
+
+
+def place_cells(view: View, setting: Setting, label: str, frames: int | None = None) -> TableRow:
+    """The cells of `SERIES`, or with `frames` those of `PLACE`."""
     return {
-        "contestant": Entry(value=view.name(label), text=view.name(label), family=family),
-        "label": text(label),
-        "family": text(family),
+        **{key: words(value) for key, value in setting._asdict().items()},
+        **contestant(view, label),
+        **({} if frames is None else {"frames": words(frames)}),
     }
 
 
-def at(frames: int) -> Line:
-    """The field of the `FRAMES` column."""
-    return {"frames": Entry(value=frames, text=str(frames))}
+def contestant(view: View, label: str) -> TableRow:
+    """The cells of `CONTESTANT`."""
+    family = view.family(label)
+    return {
+        "contestant": TableCell(view.name(label), view.name(label), family=family),
+        "label": words(label),
+        "family": words(family),
+    }
+
+
+def values(view: View, place: Place, metrics: Iterable[str]) -> TableRow:
+    """A cell for each of these metrics at a place."""
+    return {metric: value_of(place.find(view, metric)) for metric in metrics}
+
+
+def interval_columns(key: str, heading: str, prefix: str = "") -> Sequence[Column]:
+    """A number with its interval: one column for people, the two ends for CSV."""
+    return (
+        Column(key, heading, numeric=True),
+        Column(f"{prefix}low", "low", raw_only=True),
+        Column(f"{prefix}high", "high", raw_only=True),
+    )
+
+
+def interval_cells(
+    cell: TableCell,
+    key: str,
+    ends: tuple[float, float] | None,
+    prefix: str = "",
+) -> TableRow:
+    """The cells of `interval_columns`."""
+    low, high = ends or (None, None)
+    return {key: cell, f"{prefix}low": words(low), f"{prefix}high": words(high)}
+
+
+def bracketed(text: str, ends: str | None) -> str:
+    """A number with its interval, where there is one: `86.0 [82.0 to 90.0]`."""
+    return f"{text} [{ends}]" if ends else text

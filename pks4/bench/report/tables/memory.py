@@ -1,31 +1,27 @@
-"""The table of what fits: the most measured frames whose training step stays within a memory.
+"""The tables of memory: what fits, what is kept for backward, what the peak of a step is made of.
 
-Nothing is simulated here. The peaks are the run's own `step_memory` records, so an answer is one of
-the T that were measured; `pks4-bench fit` finds the exact one, with the same share kept free.
-
-The tables that say where memory goes: what is kept for backward, and a training step's peak.
+Nothing is simulated here. What fits comes from the run's `step_memory` records, so an answer is one
+of the T that were measured; `pks4-bench fit` finds the exact one, with the same share kept free.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pks4.bench.report.tables import columns
-from pks4.bench.report.tables.table import Column, Entry, Line, Table, amount, number, table, text
-from pks4.bench.view.rows import Row, Series, Setting
+from pks4.bench.report.tables.columns import Place
+from pks4.bench.table import Column, Table, TableCell, TableRow, part_of, table, value_of, words
+from pks4.bench.view.rows import Row, Series
 from pks4.bench.view.view import View
 from pks4.macs import STAGES
 from pks4.simulate.what_fits import RESERVE, count
 
 MEMORIES = (8, 16, 24, 40, 80)  # GiB, as accelerators are sold
 METRIC = "step_peak_bytes"
+_TARGET = Column("target", "target", context=True)
+_PARTS = ("weights", "optimizer", "gradients", "inputs", "copies", "activations", "temporaries")
 
 
 def fitting(view: View) -> Table:
-    """One line a contestant and setting: the most frames in each memory, of those measured."""
-    made = [
-        _line(view, setting, label, found)
-        for setting in view.settings(METRIC)
-        for label, found in view.series(setting, METRIC).items()
-    ]
+    """One row a contestant and setting: the most frames in each memory, of those measured."""
     return table(
         name="fit",
         title="What fits in memory",
@@ -36,64 +32,38 @@ def fitting(view: View) -> Table:
             "Between two T, pks4-bench fit finds the exact number."
         ),
         columns=(
-            *columns.SETTING,
-            columns.TASK,
-            *columns.WHO,
-            *(
-                Column(key=f"frames_{size}gib", heading=f"{size} GiB", numeric=True)
-                for size in MEMORIES
-            ),
-            Column(key="measured", heading="T measured", context=True),
-            Column(key="target", heading="target", context=True),
+            *columns.SERIES,
+            *(Column(f"frames_{size}gib", f"{size} GiB", numeric=True) for size in MEMORIES),
+            Column("measured", "T measured", context=True),
+            _TARGET,
         ),
-        lines=made,
+        rows=columns.by_series(view, [METRIC], lambda _, series: _fitting(series)),
     )
 
 
-def most_frames(found: Mapping[int, Row], memory: int) -> int:
+def most_frames(series: Mapping[int, Row], memory: int) -> int:
     """The largest T measured whose peak leaves the reserve of `memory` bytes free; 0: none."""
     limit = int(memory * (1 - RESERVE))
-    return max((t for t, row in found.items() if row.value <= limit), default=0)
+    return max((t for t, row in series.items() if row.value <= limit), default=0)
 
 
-def _line(view: View, setting: Setting, label: str, found: Series) -> Line:
-    targets = {row.evidence.get("target") for row in found.values()}
+def _fitting(series: Series) -> TableRow:
+    targets = {row.evidence.get("target") for row in series.values()}
     return {
-        **columns.place(setting),
-        **columns.who(view, label),
-        **{f"frames_{size}gib": _frames(found, size) for size in MEMORIES},
-        "measured": text(", ".join(map(str, found))),
-        "target": text(targets.pop() if len(targets) == 1 else None),
+        **{f"frames_{size}gib": _frames(series, size) for size in MEMORIES},
+        "measured": words(", ".join(map(str, series))),
+        "target": words(targets.pop() if len(targets) == 1 else None),
     }
 
 
-def _frames(found: Series, size: int) -> Entry:
-    most = most_frames(found, size * 2**30)
-    return Entry(value=most, text=count(most, max(found)), source=found[most or min(found)])
-
-
-_PARTS = ("weights", "optimizer", "gradients", "inputs", "copies", "activations", "temporaries")
+def _frames(series: Series, size: int) -> TableCell:
+    most = most_frames(series, size * 2**30)
+    text = count(most, max(series))
+    return TableCell(most, text, source=series[most or min(series)])
 
 
 def kept(view: View) -> Table:
     """What is kept for backward, by stage, for every contestant whose file names its stages."""
-    made = []
-    for setting, label, frames in columns.measured(view, ["saved_bytes"]):
-        row = view.find(setting, "saved_bytes", label, frames)
-        by_stage = row.detail.get("by_stage", {}) if row else {}
-        if row is None or not set(by_stage) <= set(STAGES):
-            continue
-        made.append(
-            {
-                **columns.place(setting),
-                **columns.who(view, label),
-                **columns.at(frames),
-                "saved_bytes": number(row),
-                **{name: amount(by_stage.get(name, 0), row) for name in STAGES},
-                "weight_copies": amount(row.detail.get("weight_copies", 0), row),
-                "target": text(row.evidence.get("target")),
-            }
-        )
     return table(
         name="kept",
         title="Kept for backward, by stage",
@@ -103,38 +73,30 @@ def kept(view: View) -> Table:
             "within the sum."
         ),
         columns=(
-            *columns.SETTING,
-            columns.TASK,
-            *columns.WHO,
-            columns.FRAMES,
-            Column(key="saved_bytes", heading="kept", unit="B"),
-            *(Column(key=name, heading=name, unit="B") for name in STAGES),
-            Column(key="weight_copies", heading="of it copies", unit="B"),
-            Column(key="target", heading="target", context=True),
+            *columns.PLACE,
+            Column("saved_bytes", "kept", unit="B"),
+            *(Column(name, name, unit="B") for name in STAGES),
+            Column("weight_copies", "of which copies", unit="B"),
+            _TARGET,
         ),
-        lines=made,
+        rows=columns.by_place(view, ["saved_bytes"], _found(view, "saved_bytes", _kept)),
     )
+
+
+def _kept(row: Row) -> TableRow | None:
+    by_stage = row.detail.get("by_stage", {})
+    if not set(by_stage) <= set(STAGES):
+        return None
+    return {
+        "saved_bytes": value_of(row),
+        **{name: part_of(row, by_stage.get(name, 0)) for name in STAGES},
+        "weight_copies": part_of(row, row.detail.get("weight_copies", 0)),
+        "target": words(row.evidence.get("target")),
+    }
 
 
 def step_memory(view: View) -> Table:
     """What the peak of a training step is made of, for every contestant, setting and T."""
-    made = []
-    for setting, label, frames in columns.measured(view, ["step_peak_bytes"]):
-        row = view.find(setting, "step_peak_bytes", label, frames)
-        if row is None:
-            continue
-        parts = row.detail["parts"]
-        made.append(
-            {
-                **columns.place(setting),
-                **columns.who(view, label),
-                **columns.at(frames),
-                "step_peak_bytes": number(row),
-                **{name: amount(parts.get(name, 0), row) for name in _PARTS},
-                "phase": text(row.detail["phase"]),
-                "target": text(row.evidence.get("target")),
-            }
-        )
     return table(
         name="step_memory",
         title="Memory of a training step",
@@ -144,14 +106,28 @@ def step_memory(view: View) -> Table:
             "libraries come on top."
         ),
         columns=(
-            *columns.SETTING,
-            columns.TASK,
-            *columns.WHO,
-            columns.FRAMES,
-            Column(key="step_peak_bytes", heading="peak", unit="B"),
-            *(Column(key=name, heading=name, unit="B") for name in _PARTS),
-            Column(key="phase", heading="reached in"),
-            Column(key="target", heading="target", context=True),
+            *columns.PLACE,
+            Column(METRIC, "peak", unit="B"),
+            *(Column(name, name, unit="B") for name in _PARTS),
+            Column("phase", "reached in"),
+            _TARGET,
         ),
-        lines=made,
+        rows=columns.by_place(view, [METRIC], _found(view, METRIC, _peak)),
     )
+
+
+def _peak(row: Row) -> TableRow:
+    parts = row.detail["parts"]
+    return {
+        METRIC: value_of(row),
+        **{name: part_of(row, parts.get(name, 0)) for name in _PARTS},
+        "phase": words(row.detail["phase"]),
+        "target": words(row.evidence.get("target")),
+    }
+
+
+def _found(
+    view: View, metric: str, cells: Callable[[Row], TableRow | None]
+) -> Callable[[Place], TableRow | None]:
+    """The cells of a place, from its row of `metric`."""
+    return lambda place: cells(row) if (row := place.find(view, metric)) else None

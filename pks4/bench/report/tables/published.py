@@ -1,4 +1,4 @@
-"""The table that holds our exact costs against the figures that papers and repositories print."""
+"""The table of our exact costs and the figures that papers and repositories print."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pks4.bench.contestants import published as figures
 from pks4.bench.contestants.published import Figure, Pair
 from pks4.bench.plan.cell import split_seed
 from pks4.bench.report.tables import columns
-from pks4.bench.report.tables.table import Column, Entry, Line, Table, number, table, text
+from pks4.bench.table import Column, Table, TableCell, TableRow, table, value_of, words
 from pks4.bench.view.rows import Row
 from pks4.bench.view.view import View
 
@@ -17,35 +17,37 @@ QUANTITIES = {
     "params_trainable": "trained parameters",
     "gmacs": "forward MACs",
 }
-_METRICS = {"params_total": "params_total", "params_trainable": "params_trainable"}
-_METRICS |= {"macs_forward": "gmacs"}
+_METRICS = {  # of our records -> the figure's quantity
+    "params_total": "params_total",
+    "params_trainable": "params_trainable",
+    "macs_forward": "gmacs",
+}
 
 
 def published(view: View) -> Table:
-    """A line for each published figure whose configuration this run measured."""
+    """A row for each published figure whose configuration this run measured."""
     pairs = sorted(_pairs(view), key=lambda one: (one[0], one[2].figure.row))
     labels = list(view.contestants)
-    made = [_line(view, labels[place], row, pair) for place, row, pair in pairs]
     return table(
         name="published",
-        title="Ours beside published",
+        title="Ours and published",
         note=f"{_summary([pair for _, _, pair in pairs])} Theirs are per view, a multiply-add "
         "counting as one. Like for like: ours in the stages that their count holds.",
         columns=(
-            *columns.WHO,
+            *columns.CONTESTANT,
             columns.FRAMES,
-            Column(key="num_classes", heading="classes", numeric=True, context=True),
-            Column(key="quantity", heading="what"),
-            Column(key="published", heading="published", numeric=True),
-            Column(key="ours", heading="ours", numeric=True),
-            Column(key="difference", heading="difference, %", numeric=True),
-            Column(key="alike", heading="like for like", numeric=True),
-            Column(key="alike_difference", heading="like for like, %", numeric=True),
-            Column(key="verdict", heading="verdict, or why"),
-            Column(key="counted", heading="they count", raw_only=True),
-            Column(key="source", heading="source"),
+            Column("num_classes", "classes", numeric=True, context=True),
+            Column("quantity", "what"),
+            Column("published", "published", numeric=True),
+            Column("ours", "ours", numeric=True),
+            Column("difference", "difference, %", numeric=True),
+            Column("alike", "like for like", numeric=True),
+            Column("alike_difference", "like for like, %", numeric=True),
+            Column("verdict", "verdict, or why"),
+            Column("counted", "they count", raw_only=True),
+            Column("source", "source"),
         ),
-        lines=made,
+        rows=[_row(view, labels[place], row, pair) for place, row, pair in pairs],
     )
 
 
@@ -62,7 +64,7 @@ def theirs(figure: Figure) -> str:
 
 
 def ours(figure: Figure, value: float | None) -> str:
-    """Our number beside a figure, with four digits: `121.6 M`, `1,703 GMAC`."""
+    """Our number for a figure, with four digits: `121.6 M`, `1,703 GMAC`."""
     if value is None:
         return units.MISSING
     digits = units.significant(value / figures.SCALES[figure.quantity], 4)
@@ -70,7 +72,7 @@ def ours(figure: Figure, value: float | None) -> str:
 
 
 def source(figure: Figure) -> str:
-    """Where a figure stands, in short: `arXiv 2302.03024, Table 1 (606 for 3 views)`."""
+    """Where a figure is printed, in short: `arXiv 2302.03024, Table 1 (606 for 3 views)`."""
     parts = figure.source_url.removeprefix("https://").split("/")
     site = f"arXiv {parts[-1]}" if parts[0] == "arxiv.org" else "/".join(parts[1:3]) or parts[0]
     views = f" ({figure.printed} for {figure.views} views)" if figure.views > 1 else ""
@@ -88,13 +90,12 @@ def _pairs(view: View) -> Iterator[tuple[int, Row, Pair]]:
     places = {label: place for place, label in enumerate(view.contestants)}
     seen = set()
     for metric, quantity in _METRICS.items():
-        for setting in view.settings(metric):
-            for label, series in view.series(setting, metric).items():
-                for row in series.values():
-                    for figure in _figures(known, cells.get(split_seed(row.cell)[0]), quantity):
-                        if (label, figure.row) not in seen:
-                            seen.add((label, figure.row))
-                            yield places[label], row, _pair(figure, row)
+        for _, label, series in columns.each_series(view, metric):
+            for row in series.values():
+                for figure in _figures(known, cells.get(split_seed(row.cell)[0]), quantity):
+                    if (label, figure.row) not in seen:
+                        seen.add((label, figure.row))
+                        yield places[label], row, _pair(figure, row)
 
 
 def _figures(known: list[Figure], cell: dict | None, quantity: str) -> list[Figure]:
@@ -111,24 +112,22 @@ def _pair(figure: Figure, row: Row) -> Pair:
     return figures.pair_macs(figure, row.value, row.detail.get("by_stage", {}))
 
 
-def _line(view: View, label: str, row: Row, pair: Pair) -> Line:
-    figure = pair.figure
+def _row(view: View, label: str, row: Row, pair: Pair) -> TableRow:
+    figure, alike = pair.figure, pair.alike_difference
     unexplained = pair.needs_reason and not figure.reason
     return {
-        **columns.who(view, label),
-        **columns.at(figure.frames),
-        "num_classes": text(figure.num_classes),
-        "quantity": text(QUANTITIES[figure.quantity]),
-        "published": Entry(value=figure.published, text=theirs(figure)),
-        "ours": number(row, ours(figure, pair.ours)),
-        "difference": Entry(value=pair.difference, text=percent(pair.difference)),
-        "alike": Entry(value=pair.alike, text=ours(figure, pair.alike)),
-        "alike_difference": Entry(value=pair.alike_difference, text=percent(pair.alike_difference)),
-        "verdict": Entry(
-            value=pair.verdict, text=pair.verdict, tone="bad" if unexplained else None
-        ),
-        "counted": text(figure.counted or None),
-        "source": Entry(value=figure.source_url, text=source(figure), url=figure.source_url),
+        **columns.contestant(view, label),
+        "frames": words(figure.frames),
+        "num_classes": words(figure.num_classes),
+        "quantity": words(QUANTITIES[figure.quantity]),
+        "published": TableCell(figure.published, theirs(figure)),
+        "ours": value_of(row, ours(figure, pair.ours)),
+        "difference": TableCell(pair.difference, percent(pair.difference)),
+        "alike": TableCell(pair.alike, ours(figure, pair.alike)),
+        "alike_difference": TableCell(alike, percent(alike)),
+        "verdict": words(pair.verdict, tone="bad" if unexplained else None),
+        "counted": words(figure.counted or None),
+        "source": TableCell(figure.source_url, source(figure), url=figure.source_url),
     }
 
 

@@ -1,110 +1,80 @@
-"""The tables of what was timed: medians, ratios with verdicts, growth with T.
-
-The table of streams: frame after frame with a state that should not grow.
-"""
+"""The tables of what was timed: medians, ratios with verdicts, growth with T, and streams."""
 
 import math
 from collections.abc import Sequence
 
 from pks4.bench import units
 from pks4.bench.report.tables import columns
-from pks4.bench.report.tables.table import Column, Entry, Line, Table, amount, number, table, text
+from pks4.bench.report.tables.columns import Place, bracketed
 from pks4.bench.stats import growth
 from pks4.bench.stats.paired_times import LEAST_EFFECT
-from pks4.bench.view.rows import Row
+from pks4.bench.table import Column, Table, TableCell, TableRow, part_of, table, value_of, words
+from pks4.bench.view.rows import Row, Series
 from pks4.bench.view.view import OK, View
+
+_SECONDS = ("forward_seconds", "step_seconds")
+_RATIOS = ("forward_ratio", "step_ratio")
 
 
 def timing(view: View) -> Table:
-    """Median seconds of forward and step, and paired ratios to the reference with verdicts."""
-    keys = ("forward_seconds", "step_seconds", "forward_ratio", "step_ratio")
-    made = [
-        {
-            **columns.place(setting),
-            **columns.who(view, label),
-            **columns.at(frames),
-            **{k: number(view.find(setting, k, label, frames)) for k in keys[:2]},
-            **_ratio("forward", view.find(setting, keys[2], label, frames)),
-            **_ratio("step", view.find(setting, keys[3], label, frames)),
-        }
-        for setting, label, frames in columns.measured(view, keys)
-    ]
-    references = {
+    """Median seconds of forward and step, and paired ratios to the baseline with verdicts."""
+    baselines = {
         str(row.detail["reference"])
         for row in view.rows
-        if row.metric in keys[2:] and row.status == OK and "reference" in row.detail
+        if row.metric in _RATIOS and row.status == OK and "reference" in row.detail
     }
-    told = f"; the reference is {units.listed(sorted(references))}" if references else ""
+    named = f"; the baseline is {units.listed(sorted(baselines))}" if baselines else ""
     return table(
         name="time",
         title="Wall-clock time",
         note=(
-            f"Medians over rounds. Ratio: candidate ÷ reference, 95 % interval{told}. Floor: a "
-            "ratio nearer to 1 than so much is called no difference; "
-            f"{100 * LEAST_EFFECT:.0f} %, or more where the reference timed against itself asks it."
+            f"Medians over rounds. Ratio: contestant ÷ baseline, 95 % interval{named}. Floor: a "
+            "ratio nearer to 1 than this is called no difference; "
+            f"{100 * LEAST_EFFECT:.0f} %, or more where the baseline timed against itself asks it."
         ),
         columns=(
-            *columns.SETTING,
-            columns.TASK,
-            *columns.WHO,
-            columns.FRAMES,
-            Column(key="forward_seconds", heading="forward", unit="s"),
-            Column(key="step_seconds", heading="step", unit="s"),
+            *columns.PLACE,
+            Column("forward_seconds", "forward", unit="s"),
+            Column("step_seconds", "step", unit="s"),
             *_ratio_columns("forward"),
             *_ratio_columns("step"),
         ),
-        lines=made,
+        rows=columns.by_place(view, (*_SECONDS, *_RATIOS), lambda place: _timing(view, place)),
     )
 
 
-def time_growth(view: View) -> Table:
-    """How seconds grow with frames: a + b T^p, where there are enough numbers of frames."""
-    made = []
-    for metric in ("forward_seconds", "step_seconds"):
-        for setting in view.settings(metric):
-            for label, found in view.series(setting, metric).items():
-                fitted = growth.fit(
-                    {t: row.detail.get("samples_seconds", [row.value]) for t, row in found.items()}
-                )
-                if fitted is None:
-                    continue
-                low, high = fitted.interval
-                last = found[max(found)]
-                made.append(
-                    {
-                        **columns.place(setting),
-                        **columns.who(view, label),
-                        "metric": text(metric.removesuffix("_seconds")),
-                        "constant": amount(fitted.a, last),
-                        "power": Entry(
-                            value=fitted.p,
-                            text=f"{fitted.p:.2f} [{low:.2f} to {high:.2f}]",
-                            source=last,
-                        ),
-                        "power_low": text(low),
-                        "power_high": text(high),
-                        "factor": text(fitted.b),
-                        "range": text(f"{fitted.frames[0]} to {fitted.frames[-1]}"),
-                    }
-                )
-    return table(
-        name="growth",
-        title="Growth of times with T",
-        note="seconds = a + b·T^p through medians; p with its 95 % bootstrap interval over rounds.",
-        columns=(
-            *columns.SETTING,
-            columns.TASK,
-            *columns.WHO,
-            Column(key="metric", heading="operation"),
-            Column(key="constant", heading="a", unit="s"),
-            Column(key="power", heading="p", numeric=True),
-            Column(key="power_low", heading="low", raw_only=True),
-            Column(key="power_high", heading="high", raw_only=True),
-            Column(key="factor", heading="b", raw_only=True),
-            Column(key="range", heading="T"),
-        ),
-        lines=made,
+def _timing(view: View, place: Place) -> TableRow:
+    return {
+        **columns.values(view, place, _SECONDS),
+        **_ratio("forward", place.find(view, "forward_ratio")),
+        **_ratio("step", place.find(view, "step_ratio")),
+    }
+
+
+def _ratio_columns(operation: str) -> Sequence[Column]:
+    return (
+        *columns.interval_columns(f"{operation}_ratio", f"{operation} ratio", f"{operation}_"),
+        Column(f"{operation}_floor", f"{operation} floor, %", numeric=True),
+        Column(f"{operation}_verdict", f"{operation} verdict"),
     )
+
+
+def _ratio(operation: str, row: Row | None) -> TableRow:
+    ends, floor = row.interval() if row else None, noise_floor(row)
+    verdict = row.detail.get("verdict") if row else None
+    text = ratio_words(row) if row else None
+    percent = units.MISSING if floor is None else f"{100 * floor:.1f}"
+    return {
+        **columns.interval_cells(value_of(row, text), f"{operation}_ratio", ends, f"{operation}_"),
+        f"{operation}_floor": TableCell(floor, percent),
+        f"{operation}_verdict": words(verdict, tone=verdict),
+    }
+
+
+def ratio_words(row: Row) -> str:
+    """A ratio with its interval, where it has one: `1.80 [1.71 to 1.89]`."""
+    ends = row.interval()
+    return bracketed(f"{row.value:.2f}", units.ratio_interval(ends) if ends else None)
 
 
 def noise_floor(row: Row | None) -> float | None:
@@ -116,65 +86,53 @@ def noise_floor(row: Row | None) -> float | None:
     return None if least is None else math.expm1(least)
 
 
-def _ratio_columns(stem: str) -> Sequence[Column]:
-    return (
-        Column(key=f"{stem}_ratio", heading=f"{stem} ratio", numeric=True),
-        Column(key=f"{stem}_low", heading="low", raw_only=True),
-        Column(key=f"{stem}_high", heading="high", raw_only=True),
-        Column(key=f"{stem}_floor", heading=f"{stem} floor, %", numeric=True),
-        Column(key=f"{stem}_verdict", heading=f"{stem} verdict"),
+def time_growth(view: View) -> Table:
+    """How seconds grow with frames: a + b T^p, where there are enough numbers of frames."""
+    return table(
+        name="growth",
+        title="Growth of times with T",
+        note="seconds = a + b·T^p through medians; p with its 95 % bootstrap interval over rounds.",
+        columns=(
+            *columns.SERIES,
+            Column("metric", "operation"),
+            Column("constant", "a", unit="s"),
+            *columns.interval_columns("power", "p", "power_"),
+            Column("factor", "b", raw_only=True),
+            Column("range", "T"),
+        ),
+        rows=columns.by_series(view, _SECONDS, _growth),
     )
 
 
-def _ratio(stem: str, row: Row | None) -> Line:
-    ends = row.interval() if row else None
-    low, high = ends or (None, None)
-    told = f" [{units.ratio_interval(ends)}]" if ends else ""
-    shown = f"{row.value:.2f}{told}" if row else None
-    verdict = row.detail.get("verdict") if row else None
-    floor = noise_floor(row)
+def _growth(metric: str, series: Series) -> TableRow | None:
+    samples = {t: row.detail.get("samples_seconds", [row.value]) for t, row in series.items()}
+    fitted = growth.fit_power(samples)
+    if fitted is None:
+        return None
+    last = series[max(series)]
+    text = f"{fitted.p:.2f} [{units.ratio_interval(fitted.interval)}]"
+    power = TableCell(fitted.p, text, source=last)
     return {
-        f"{stem}_ratio": number(row, shown),
-        f"{stem}_low": text(low),
-        f"{stem}_high": text(high),
-        f"{stem}_floor": Entry(
-            value=floor, text=units.MISSING if floor is None else f"{100 * floor:.1f}"
-        ),
-        f"{stem}_verdict": Entry(value=verdict, text=verdict or units.MISSING, tone=verdict),
+        "metric": words(metric.removesuffix("_seconds")),
+        "constant": part_of(last, fitted.a),
+        **columns.interval_cells(power, "power", fitted.interval, "power_"),
+        "factor": words(fitted.b),
+        "range": words(f"{fitted.frames[0]} to {fitted.frames[-1]}"),
     }
 
 
-_KEYS = (
-    "streaming_deviation", "streaming_state_bytes", "streaming_bytes_per_frame",
-    "streaming_frame_seconds", "streaming_late_ratio",
-)  # fmt: skip
+_STREAMING = (
+    Column("streaming_deviation", "difference", numeric=True),
+    Column("streaming_state_bytes", "state", unit="B"),
+    Column("streaming_bytes_per_frame", "per added frame", unit="B"),
+    Column("streaming_frame_seconds", "a late frame", unit="s"),
+    Column("streaming_late_ratio", "late ÷ early", numeric=True),
+)
 
 
 def streaming(view: View) -> Table:
     """Who can be fed one frame at a time, what that costs, and whether the cost grows."""
-    made = []
-    for setting, label, frames in columns.measured(view, _KEYS):
-        rows = {key: view.find(setting, key, label, frames) for key in _KEYS}
-        deviation, late = rows["streaming_deviation"], rows["streaming_late_ratio"]
-        ratio, verdict = Entry(), text(None)
-        if late is not None:
-            low, high = late.detail["interval"]
-            words = f"{late.value:.2f} [{low:.2f} to {high:.2f}]"
-            ratio = Entry(value=late.value, text=words, source=late)
-            verdict = text(late.detail["verdict"])
-        made.append(
-            {
-                **columns.place(setting),
-                **columns.who(view, label),
-                **{key: number(rows[key]) for key in _KEYS[1:4]},
-                "streaming_deviation": number(
-                    deviation, f"{deviation.value:.1e}" if deviation else None
-                ),
-                "streaming_late_ratio": ratio,
-                "verdict": verdict,
-                "last": text(late.detail["late_frame"] if late else None),
-            }
-        )
+    metrics = [column.key for column in _STREAMING]
     return table(
         name="streaming",
         title="One frame at a time",
@@ -184,16 +142,22 @@ def streaming(view: View) -> Table:
             "interval. Who takes whole clips only is among the failures, with the reason."
         ),
         columns=(
-            *columns.SETTING,
-            columns.TASK,
-            *columns.WHO,
-            Column(key="streaming_deviation", heading="difference", numeric=True),
-            Column(key="streaming_state_bytes", heading="state", unit="B"),
-            Column(key="streaming_bytes_per_frame", heading="per added frame", unit="B"),
-            Column(key="streaming_frame_seconds", heading="a late frame", unit="s"),
-            Column(key="streaming_late_ratio", heading="late ÷ early", numeric=True),
-            Column(key="verdict", heading="time is"),
-            Column(key="last", heading="last frame", numeric=True),
+            *columns.SERIES,
+            *_STREAMING,
+            Column("verdict", "time is"),
+            Column("last", "last frame", numeric=True),
         ),
-        lines=made,
+        rows=columns.by_place(view, metrics, lambda place: _stream(view, place, metrics)),
     )
+
+
+def _stream(view: View, place: Place, metrics: Sequence[str]) -> TableRow:
+    deviation = place.find(view, "streaming_deviation")
+    late = place.find(view, "streaming_late_ratio")
+    return {
+        **columns.values(view, place, metrics),
+        "streaming_deviation": value_of(deviation, f"{deviation.value:.1e}" if deviation else None),
+        "streaming_late_ratio": value_of(late, ratio_words(late) if late else None),
+        "verdict": words(late.detail["verdict"] if late else None),
+        "last": words(late.detail["late_frame"] if late else None),
+    }

@@ -1,4 +1,4 @@
-"""From a listing to an index on disk: find every file, open it, count its frames, list the bad."""
+"""From a listing to an index on disk: find each file, count its frames, list the bad clips."""
 
 import csv
 import hashlib
@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from pks4.data.dataset import write_whole
 from pks4.data.errors import BadClipsError, DataError, ManifestError, VideoError
 from pks4.data.index import find_format
-from pks4.data.index.parts.files import Files
-from pks4.data.index.parts.listing import Clip, Listing, check
+from pks4.data.index.parts.files import VideoFiles
+from pks4.data.index.parts.listing import Clip, Listing, check_listing
 from pks4.data.index_folder import INDEX, Indexed
 from pks4.data.manifest import manifest_text
 from pks4.data.readers import count_frames, reader_info
@@ -27,8 +27,8 @@ _SHOWN = 3  # bad clips named in the error
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A clip with its file, and its number of frames or why it has none."""
+class LocatedClip:
+    """A clip with its file, and its number of frames or the error."""
 
     clip: Clip
     path: PurePosixPath
@@ -50,10 +50,10 @@ def build(
 ) -> Indexed:
     """Index a data set into folder `out`.
 
-    num_frames counts the packets that will be shown; `exact` decodes every frame instead, many
-    times slower.  Bad clips are left out, counted, and listed in bad.csv; above a share of
-    `max_bad` the index is not finished.  Files opened by an earlier, interrupted call and unchanged
-    since are not opened again.
+    num_frames counts the packets of shown frames; `exact` decodes every frame instead, many times
+    slower.  Bad clips are left out, counted, and listed in bad.csv; above a share of
+    `max_bad` the index is not finished.  A resumed index opens no file again that an earlier call
+    opened and that is unchanged.
     Raises DataError, ManifestError for annotations, BadClipsError above the share.
     """
     if not 0 <= max_bad <= 1:
@@ -61,15 +61,15 @@ def build(
     format_ = find_format(name)
     if not annotations.is_dir():
         raise ManifestError(f"{annotations}: no such folder; {name} needs {format_.EXPECTS}")
-    listing = check(format_.read(annotations, fold), str(annotations), format_.SPLITS)
-    (out / INDEX).unlink(missing_ok=True)  # what was finished before no longer holds
-    located = _locate(listing, Files(videos))
-    found = _open_all(located, videos, out / OPENED, exact, workers, progress)
-    bad = [item for item in found if item.error]
+    listing = check_listing(format_.read(annotations, fold), str(annotations), format_.SPLITS)
+    (out / INDEX).unlink(missing_ok=True)  # the earlier index is no longer valid
+    located = _locate(listing, VideoFiles(videos))
+    clips = _open_all(located, videos, out / OPENED, exact, workers, progress)
+    bad = [item for item in clips if item.error]
     write_whole(out / "bad.csv", _bad_text(bad).encode())
-    if len(bad) > max_bad * len(found):
-        raise _too_many(bad, len(found), max_bad, out)
-    counts = _write_manifests(found, listing, format_.SPLITS, out)
+    if len(bad) > max_bad * len(clips):
+        raise _too_many(bad, len(clips), max_bad, out)
+    counts = _write_manifests(clips, listing, format_.SPLITS, out)
     done = Indexed(
         root=out, name=name, fold=fold, videos=videos.resolve(), classes=listing.classes,
         published_classes=format_.DATASETS[name], no_flip=listing.no_flip, counts=counts,
@@ -81,7 +81,7 @@ def build(
     return done
 
 
-def _locate(listing: Listing, files: Files) -> list[Found]:
+def _locate(listing: Listing, files: VideoFiles) -> list[LocatedClip]:
     """Every clip with its file; two clips never share one."""
     taken, located = dict[PurePosixPath, str](), []
     for clip in listing.clips:
@@ -97,16 +97,16 @@ def _locate(listing: Listing, files: Files) -> list[Found]:
         taken[path] = clip.where
         missing = f"no file of this name in {files.root}; restore it or remove its annotation"
         error = None if paths else VideoError(path, "missing", missing)
-        located.append(Found(clip=clip, path=path, error=error))
+        located.append(LocatedClip(clip=clip, path=path, error=error))
     return located
 
 
-def _open_all(located: list[Found], videos: Path, log: Path, exact: bool, workers: int | None,
-              progress: Callable[[int, int], None] | None) -> list[Found]:  # fmt: skip
-    """Count the frames of every file, in threads; a reader lives one call."""
-    known = _known(log)
+def _open_all(located: list[LocatedClip], videos: Path, log: Path, exact: bool, workers: int | None,
+              progress: Callable[[int, int], None] | None) -> list[LocatedClip]:  # fmt: skip
+    """Count the frames of every file, in threads; each call opens a reader."""
+    known = _counted_before(log)
 
-    def count(item: Found) -> tuple[Found, str]:
+    def count(item: LocatedClip) -> tuple[LocatedClip, str]:
         if item.error:
             return item, ""
         path = videos / item.path
@@ -115,33 +115,33 @@ def _open_all(located: list[Found], videos: Path, log: Path, exact: bool, worker
             key = f"{item.path} {state.st_size} {state.st_mtime_ns} {exact}"
             frames = known.get(key) or (count_frames(path) if exact else count_packets(path))
         except VideoError as error:
-            return Found(clip=item.clip, path=item.path, error=error), ""
-        return Found(clip=item.clip, path=item.path, num_frames=frames), key
+            return LocatedClip(clip=item.clip, path=item.path, error=error), ""
+        return LocatedClip(clip=item.clip, path=item.path, num_frames=frames), key
 
-    found = []
+    clips = []
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        closing(pool.map(count, located)) as counted,  # closed early, it drops what is queued
+        closing(pool.map(count, located)) as counted,  # if closed early, it drops the queue
         log.open("a", encoding="utf-8") as file,
     ):
         for done, (item, key) in enumerate(counted, 1):
-            found.append(item)
+            clips.append(item)
             if key and key not in known:
                 file.write(json.dumps([key, item.num_frames]) + "\n")
             if progress is not None:
                 progress(done, len(located))
-    return found
+    return clips
 
 
 def count_packets(path: Path) -> int:
-    """The number of packets that will be shown, without decoding.  Raises VideoError."""
+    """The number of packets of shown frames, without decoding.  Raises VideoError."""
     with opened(path) as (container, stream):
         return len(index(path, container, stream))
 
 
-def _known(log: Path) -> dict[str, int]:
-    """What an earlier call has counted; a last line that was cut is counted again."""
+def _counted_before(log: Path) -> dict[str, int]:
+    """The counts of an earlier call by file; a truncated last line is skipped."""
     known = dict[str, int]()
     for line in log.read_text().splitlines() if log.is_file() else []:
         try:
@@ -152,7 +152,7 @@ def _known(log: Path) -> dict[str, int]:
     return known
 
 
-def _bad_text(bad: list[Found]) -> str:
+def _bad_text(bad: list[LocatedClip]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "split", "kind", "message"))
@@ -162,7 +162,7 @@ def _bad_text(bad: list[Found]) -> str:
     return text.getvalue()
 
 
-def _too_many(bad: list[Found], total: int, max_bad: float, out: Path) -> BadClipsError:
+def _too_many(bad: list[LocatedClip], total: int, max_bad: float, out: Path) -> BadClipsError:
     shown = "; ".join(str(item.error) for item in bad[:_SHOWN])
     return BadClipsError(
         f"{len(bad)} of {total} clips cannot be used, more than {max_bad:.3g} of them "
@@ -171,16 +171,16 @@ def _too_many(bad: list[Found], total: int, max_bad: float, out: Path) -> BadCli
     )
 
 
-def _write_manifests(found: list[Found], listing: Listing, required: tuple[str, ...],
+def _write_manifests(clips: list[LocatedClip], listing: Listing, required: tuple[str, ...],
                      out: Path) -> dict[str, int]:  # fmt: skip
     """One manifest a split, in the order of the annotations; the number of clips in each."""
     labels = {name: label for label, name in enumerate(listing.classes)}
     counts = dict[str, int]()
-    for split in sorted({item.clip.split for item in found} | set(required)):
+    for split in sorted({item.clip.split for item in clips} | set(required)):
         rows = [
             {"path": item.path, "label": labels[item.clip.class_name],
              "class": item.clip.class_name, "num_frames": item.num_frames}
-            for item in found if item.clip.split == split and not item.error
+            for item in clips if item.clip.split == split and not item.error
         ]  # fmt: skip
         if not rows:
             raise DataError(f"{out}: no usable clip in split {split!r}; see {out / 'bad.csv'}")
@@ -190,6 +190,6 @@ def _write_manifests(found: list[Found], listing: Listing, required: tuple[str, 
 
 
 def _digest(listing: Listing) -> str:
-    """The hash of what the annotations say: classes, and each clip's names, class and split."""
+    """A hash of the annotations: classes, and each clip's names, class and split."""
     lines = [*listing.classes, *(f"{c.split} {c.class_name} {c.stems}" for c in listing.clips)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

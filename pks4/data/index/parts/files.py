@@ -1,4 +1,4 @@
-"""The videos of a folder by name: annotations choose among files that are there, never paths."""
+"""The videos of a folder by name: annotations select among existing files and never give paths."""
 
 import os
 from collections import defaultdict
@@ -9,7 +9,7 @@ from pks4.data.errors import DataError
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 
 
-class Files:
+class VideoFiles:
     """All videos below `root`; links to folders are not followed."""
 
     def __init__(self, root: Path) -> None:
@@ -29,8 +29,8 @@ class Files:
     def find(self, stem: str) -> list[PurePosixPath]:
         """The files, relative to the root, whose path without suffix is `stem` or ends in /`stem`.
 
-        A stem's own dots are part of the name.
+        Dots in a stem are part of the name.
         """
-        wanted = PurePosixPath(stem).parts
-        same = self._named.get(wanted[-1], [])
-        return [path for path in same if path.with_suffix("").parts[-len(wanted) :] == wanted]
+        parts = PurePosixPath(stem).parts
+        same_name = self._named.get(parts[-1], [])
+        return [path for path in same_name if path.with_suffix("").parts[-len(parts) :] == parts]

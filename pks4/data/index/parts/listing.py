@@ -1,4 +1,4 @@
-"""What annotations say: the clips with their classes and splits, before any video is opened."""
+"""The clips of a data set with their classes and splits, as its annotations list them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from pks4.data.errors import ManifestError
 class Clip:
     """One annotated clip.
 
-    `stems` are the names its file may have, without suffix, the first found being taken; a name
-    with folders must end a file's path.  `where` is the annotation's file:line or file:key.
+    `stems` are possible names of its file, without suffix, in order of preference; a name with
+    folders must be the end of the file's path.  `where` is the annotation's file:line or file:key.
     """
 
     where: str
@@ -23,7 +23,7 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All clips; `classes` in the order of their labels; `no_flip` those that a mirror changes."""
+    """All clips; `classes` in the order of labels; `no_flip` the classes that a mirror changes."""
 
     clips: tuple[Clip, ...]
     classes: tuple[str, ...]
@@ -31,7 +31,7 @@ class Listing:
 
 
 def safe_name(where: str, name: str) -> str:
-    """A file name from an annotation, if it is a name and not a path."""
+    """A file name from an annotation. Raises ManifestError for a path."""
     parts = {PurePosixPath(name).name, PureWindowsPath(name).name}
     if not name or name in {".", ".."} or parts != {name} or "\0" in name:
         raise ManifestError(
@@ -41,8 +41,8 @@ def safe_name(where: str, name: str) -> str:
     return name
 
 
-def check(listing: Listing, source: str, splits: Sequence[str]) -> Listing:
-    """The listing, if ids are single, classes are in the map and no split is empty."""
+def check_listing(listing: Listing, source: str, splits: Sequence[str]) -> Listing:
+    """The listing. Raises ManifestError for a repeated or unknown class, or an empty split."""
     _unique(source, listing.classes)
     known, seen = set(listing.classes), dict[str, str]()
     for clip in listing.clips:
@@ -54,7 +54,7 @@ def check(listing: Listing, source: str, splits: Sequence[str]) -> Listing:
         name = clip.stems[0]
         if name in seen:
             raise ManifestError(
-                f"{clip.where}: clip {name!r} stands at {seen[name]} already; remove one"
+                f"{clip.where}: clip {name!r} is listed at {seen[name]} already; remove one"
             )
         seen[name] = clip.where
     for split in splits:
@@ -67,5 +67,5 @@ def _unique(source: str, classes: Iterable[str]) -> None:
     seen = set[str]()
     for name in classes:
         if name in seen:
-            raise ManifestError(f"{source}: class {name!r} stands twice in the map; remove one")
+            raise ManifestError(f"{source}: class {name!r} is in the map twice; remove one")
         seen.add(name)

@@ -1,4 +1,4 @@
-"""Annotation files as lines, tables or JSON; what cannot be read is one error with its place."""
+"""Annotation files as lines, tables or JSON; a fault is one error with file:line or key."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from pks4.data.errors import ManifestError
 
 
-def content(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of an annotation file."""
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -20,9 +20,9 @@ def content(path: Path) -> str:
     raise ManifestError(f"{path}: cannot be read ({reason}); give the official annotations")
 
 
-def words(path: Path, count: int) -> Iterator[tuple[str, list[str]]]:
-    """Every line that is not empty, as file:line and its `count` words, split from the right."""
-    for number, line in enumerate(content(path).splitlines(), 1):
+def word_lines(path: Path, count: int) -> Iterator[tuple[str, list[str]]]:
+    """Every line that is not empty, as file:line and `count` words, split from the right."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         parts = line.strip().rsplit(None, count - 1)
@@ -31,9 +31,9 @@ def words(path: Path, count: int) -> Iterator[tuple[str, list[str]]]:
         yield f"{path}:{number}", parts
 
 
-def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Every row of a CSV with a header that holds at least `columns`."""
-    rows = csv.reader(content(path).splitlines(), strict=True)
+    rows = csv.reader(read_text(path).splitlines(), strict=True)
     try:
         header = next(rows, [])
         for column in columns:
@@ -50,30 +50,32 @@ def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, s
         raise ManifestError(f"{path}:{rows.line_num}: not CSV ({error}); correct it") from None
 
 
-def document(path: Path, kind: type) -> Any:
-    """A JSON document that is a list or an object."""
+def read_json(path: Path, kind: type) -> Any:
+    """A JSON document whose top level is of type `kind`, list or dict."""
     try:
-        value = json.loads(content(path), object_pairs_hook=_single_keys)
+        value = json.loads(read_text(path), object_pairs_hook=_single_keys)
     except json.JSONDecodeError as error:
         raise ManifestError(f"{path}:{error.lineno}: not JSON ({error.msg}); restore it") from None
     except (ValueError, RecursionError):
         raise ManifestError(f"{path}: no JSON that can be read; restore it") from None
     except KeyError as error:
-        raise ManifestError(f"{path}:{error.args[0]}: this key stands twice; remove one") from None
+        raise ManifestError(
+            f"{path}:{error.args[0]}: this key is there twice; remove one"
+        ) from None
     if not isinstance(value, kind):
         raise ManifestError(f"{path}:1: expected a JSON {kind.__name__}; restore the official file")
     return value
 
 
-def field(where: str, item: Any, name: str, kind: type | tuple[type, ...] = str) -> Any:
-    """One field of a JSON object, of the type that the format gives it."""
+def json_field(where: str, item: Any, name: str, kind: type | tuple[type, ...] = str) -> Any:
+    """A field of a JSON object. Raises ManifestError if it is missing or of another type."""
     if not isinstance(item, dict) or not isinstance(item.get(name), kind):
         raise ManifestError(f"{where}: no usable {name!r}; restore the official file")
     return item[name]
 
 
-def whole(where: str, name: str, value: str) -> int:
-    """A whole number; '12.0' counts as one."""
+def whole_number(where: str, name: str, value: str) -> int:
+    """A whole number; '12.0' is one."""
     try:
         number = float(value)
         if number == int(number):
@@ -83,8 +85,8 @@ def whole(where: str, name: str, value: str) -> int:
     raise ManifestError(f"{where}: {name} {value!r} is not a whole number; correct it")
 
 
-def first_of(folder: Path, *names: str) -> Path:
-    """The first of some files that is there, or an error that names them all."""
+def first_existing(folder: Path, *names: str) -> Path:
+    """The first of these files that exists. Raises ManifestError that names all of them."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -92,10 +94,10 @@ def first_of(folder: Path, *names: str) -> Path:
 
 
 def _single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, if no key stands twice; JSON alone would keep the last one in silence."""
-    found = dict[str, Any]()
+    """An object without repeated keys; the json module would silently keep the last value."""
+    fields = dict[str, Any]()
     for key, value in pairs:
-        if key in found:
+        if key in fields:
             raise KeyError(key)
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields

@@ -157,8 +157,8 @@ def test_one_seed_is_said_in_the_caption():
 
 
 def test_at_most_ten_epochs_have_a_marker_and_the_last_is_one_of_them():
-    assert shares._every(5) == (0, 1)
-    start, step = shares._every(24)
+    assert shares._marked(5) == (0, 1)
+    start, step = shares._marked(24)
     marked = range(start, 24, step)
     assert len(marked) <= 10
     assert marked[-1] == 23

@@ -22,7 +22,7 @@ def view_of(records):
 
 
 def lines(records):
-    return accuracy_tables.accuracy_frames(view_of(records)).lines
+    return accuracy_tables.accuracy_frames(view_of(records)).rows
 
 
 def test_each_t_has_a_column_and_a_gap_stays_a_gap():
@@ -38,9 +38,9 @@ def test_each_t_has_a_column_and_a_gap_stays_a_gap():
     assert [c.heading for c in made.columns if c.key.startswith("t") and c.numeric] == [
         "T = 4", "T = 8", "T = 16",
     ]  # fmt: skip
-    assert [made.lines[0][f"t{t}"].text for t in (4, 16)] == ["50.0", "75.0"]
-    assert made.lines[0]["t8"].value is None
-    assert made.lines[1]["gain"].value is None  # one T has nothing to gain from
+    assert [made.rows[0][f"t{t}"].text for t in (4, 16)] == ["50.0", "75.0"]
+    assert made.rows[0]["t8"].value is None
+    assert made.rows[1]["gain"].value is None  # one T has nothing to gain from
 
 
 def test_the_gain_is_paired_by_clip():

@@ -27,7 +27,7 @@ def peaks(label, by_frames, **changes):
 
 
 def shown(records):
-    (line,) = fitting(view_of(records)).lines
+    (line,) = fitting(view_of(records)).rows
     return [line[f"frames_{size}gib"].text for size in (8, 16, 24, 40, 80)]
 
 
@@ -49,7 +49,7 @@ def test_the_reserve_is_kept_to_the_byte():
 
 
 def test_each_answer_leads_to_the_record_that_it_rests_on():
-    (line,) = fitting(view_of(peaks("pks4", {8: 9, 16: 20}))).lines
+    (line,) = fitting(view_of(peaks("pks4", {8: 9, 16: 20}))).rows
     assert line["frames_24gib"].source.frames == 16
     assert (line["frames_8gib"].value, line["frames_8gib"].source.frames) == (0, 8)
 
@@ -61,7 +61,7 @@ def test_targets_are_lines_of_their_own_and_are_named():
         *peaks("pks4", {8: 1}, grid="bf16", cell="bf16/pks4/t8", evidence=on),
     ]
     found = fitting(view_of(records))
-    assert [line["target"].value for line in found.lines] == [None, "cuda-bf16"]
+    assert [line["target"].value for line in found.rows] == [None, "cuda-bf16"]
 
 
 def test_a_run_without_peaks_has_no_such_table():
@@ -78,7 +78,7 @@ def test_the_error_of_plain_fvcore_is_against_what_all_counters_say(plain, error
                                 "pks4::scan_numba": 1},
     }  # fmt: skip
     row = record("joint", 8, "macs", "macs_fvcore_plain", plain, unit="MAC", detail=detail)
-    (line,) = plain_counter(view_of([row])).lines
+    (line,) = plain_counter(view_of([row])).rows
     assert line["error"].text == error
     assert line["frames"].value == 2
     assert line["missed"].text == (

@@ -18,8 +18,8 @@ from pks4.bench.report.tables import (
 from pks4.bench.report.tables import (
     times as times_tables,
 )
-from pks4.bench.report.tables.table import escape, latex
-from pks4.bench.stats import structure
+from pks4.bench.stats import growth
+from pks4.bench.table import escape_markdown
 from pks4.bench.view.view import View, common_frames
 from tests.factories.records import (
     FRAMES,
@@ -41,7 +41,7 @@ def view_of(records, missing=None):
 
 
 def texts(table, key):
-    return {line["contestant"].value: line[key].text for line in table.lines}
+    return {line["contestant"].value: line[key].text for line in table.rows}
 
 
 @pytest.mark.parametrize(
@@ -83,64 +83,62 @@ def test_a_list_with_commas_inside_is_told_with_semicolons():
 
 def test_structure_finds_an_affine_cost_of_1e13_exactly():
     costs = {t: 12_345_678_901_234 + 9_876_543_210_987 * t for t in FRAMES}
-    found = structure.fit(costs)
+    found = growth.exact_polynomial(costs)
     assert found.kind == "affine"
     assert found.coefficients == (12_345_678_901_234, 9_876_543_210_987, 0)
 
 
 def test_structure_finds_a_quadratic_cost_of_1e13_exactly():
     costs = {t: 7 + 10**13 * t + 3 * t * t for t in FRAMES}
-    found = structure.fit(costs)
+    found = growth.exact_polynomial(costs)
     assert found.kind == "quadratic"
     assert found.coefficients == (7, 10**13, 3)
 
 
 def test_structure_sees_one_unit_in_1e13():
     costs = {t: 10**13 * t for t in FRAMES} | {64: 64 * 10**13 + 1}
-    assert structure.fit(costs).kind == "other"
-    assert structure.fit(costs).coefficients is None
+    assert growth.exact_polynomial(costs).kind == "other"
+    assert growth.exact_polynomial(costs).coefficients is None
 
 
 def test_structure_keeps_fractions():
-    found = structure.fit({8: 4 * 64, 16: 4 * 256 + 1, 32: 4 * 1024 + 3})
+    found = growth.exact_polynomial({8: 4 * 64, 16: 4 * 256 + 1, 32: 4 * 1024 + 3})
     assert found.coefficients[1] == Fraction(1, 8)
 
 
 def test_structure_needs_a_fourth_point_to_verify_a_quadratic():
-    assert structure.fit({8: 64, 16: 256, 32: 1024}).kind == "unverified"
-    assert structure.fit({8: 64, 16: 128, 32: 256}).kind == "affine"
-    assert structure.fit({8: 64, 16: 128}) is None
+    assert growth.exact_polynomial({8: 64, 16: 256, 32: 1024}).kind == "unverified"
+    assert growth.exact_polynomial({8: 64, 16: 128, 32: 256}).kind == "affine"
+    assert growth.exact_polynomial({8: 64, 16: 128}) is None
 
 
 def test_the_local_exponent_takes_the_constant_away_first():
     """100 + 3 T is affine: exponent 1, where a log-log slope would say 0.86."""
     line = {t: 100 + 3 * t for t in (8, 64, 128, 256)}
-    assert structure.local_exponent(line, structure.fit(line)) == pytest.approx(1.0)
+    assert growth.local_exponent(line, growth.exact_polynomial(line)) == pytest.approx(1.0)
     bent = {t: 100 + 3 * t + t * t for t in (8, 64, 512, 1024)}
-    assert 1.99 < structure.local_exponent(bent, structure.fit(bent)) < 2
+    assert 1.99 < growth.local_exponent(bent, growth.exact_polynomial(bent)) < 2
     flat = dict.fromkeys((8, 64, 128, 256), 7)
-    assert structure.local_exponent(flat, structure.fit(flat)) is None
+    assert growth.local_exponent(flat, growth.exact_polynomial(flat)) is None
 
 
 def test_structure_refuses_rounded_numbers():
     with pytest.raises(ValueError, match="at 16 frames is not an integer"):
-        structure.fit({8: 1, 16: 2.5, 32: 3})
+        growth.exact_polynomial({8: 1, 16: 2.5, 32: 3})
 
 
 def test_structure_table_names_the_quadratic_one():
     table = cost_tables.structures(view_of(synthetic_run()))
-    kinds = {
-        (line["label"].value, line["metric"].value): line["kind"].value for line in table.lines
-    }
+    kinds = {(line["label"].value, line["metric"].value): line["kind"].value for line in table.rows}
     assert kinds["joint", "macs_forward"] == "quadratic"
     assert kinds["joint", "saved_bytes"] == kinds["pks4", "macs_forward"] == "affine"
-    joint = next(line for line in table.lines if line["label"].value == "joint")
+    joint = next(line for line in table.rows if line["label"].value == "joint")
     assert (joint["b"].value, joint["c"].value) == (str(16 * GIGA), str(GIGA // 8))
 
 
 def test_headline_compares_at_the_largest_common_frames():
     table = cost_tables.headline(view_of(synthetic_run()))
-    assert {line["frames"].value for line in table.lines} == {64}
+    assert {line["frames"].value for line in table.rows} == {64}
     assert texts(table, "memory_ratio")["Joint attention"] == "27.5×"  # noqa: RUF001 - 110 / 4
     assert texts(table, "memory_ratio")["PKS4 (frozen backbone)"] == "1.00×"  # noqa: RUF001
     assert "T = 64, the largest T measured for all 6" in table.note
@@ -149,13 +147,13 @@ def test_headline_compares_at_the_largest_common_frames():
 def test_headline_falls_back_to_the_frames_that_all_share():
     records = [r for r in synthetic_run() if (r["label"], r["frames"]) != ("joint", 64)]
     table = cost_tables.headline(view_of(records))
-    assert {line["frames"].value for line in table.lines} == {32}
+    assert {line["frames"].value for line in table.rows} == {32}
 
 
 def test_headline_says_who_is_not_there_when_no_frames_are_shared():
     records = [*cost_records("pks4", 8), *cost_records("adapter", 8), *cost_records("joint", 16)]
     table = cost_tables.headline(view_of(records))
-    assert [line["label"].value for line in table.lines] == ["pks4", "adapter"]
+    assert [line["label"].value for line in table.rows] == ["pks4", "adapter"]
     assert "T = 8, measured for 2 of 3" in table.note
 
 
@@ -169,7 +167,7 @@ def test_no_ratio_to_a_memory_of_zero():
     for one in records:
         one["family"] = "PKS4" if one["label"] == "frame_mean" else one["family"]
     table = cost_tables.headline(view_of(records))
-    assert all(line["memory_ratio"].value is None for line in table.lines)
+    assert all(line["memory_ratio"].value is None for line in table.rows)
 
 
 def test_raw_values_stay_integers_beside_gaps():
@@ -198,12 +196,12 @@ def test_time_table_shows_ratio_interval_and_verdict():
     assert texts(table, "step_ratio")["Joint attention"] == "1.80 [1.71 to 1.89]"
     assert texts(table, "step_verdict")["Joint attention"] == "slower"
     assert "forward_ratio" not in [column.key for column in table.shown]
-    assert "the reference is pks4" in table.note
+    assert "the baseline is pks4" in table.note
 
 
 def test_accuracy_table_shows_shares_chance_and_training():
     table = accuracy_tables.accuracy(view_of(accuracy_records("pks4", "temporal")))
-    line = table.lines[0]
+    line = table.rows[0]
     assert line["top1"].text == "86.0 [82.0 to 90.0]"
     assert line["within_pair"].text == "95.0 [91.0 to 99.0]"
     assert line["chance"].text == "5.6"
@@ -214,21 +212,21 @@ def test_accuracy_table_shows_shares_chance_and_training():
 def test_failures_and_missing_measures_are_listed_with_their_reason():
     records = [*cost_records("pks4", 8), failed("joint", 8, "macs", "MACs differ", status="failed")]
     table = evidence_tables.failures(view_of(records, {"cost/aim/t8": ["params"]}))
-    assert [(line["cell"].value, line["status"].value) for line in table.lines] == [
+    assert [(line["cell"].value, line["status"].value) for line in table.rows] == [
         ("cost/joint/t8", "failed"),
         ("cost/aim/t8", "missing"),
     ]
-    assert table.lines[0]["reason"].text == "MACs differ"
+    assert table.rows[0]["reason"].text == "MACs differ"
 
 
 def test_a_failure_that_was_measured_later_says_so():
     records = [failed("pks4", 8, "macs", "killed"), *cost_records("pks4", 8)]
-    assert evidence_tables.failures(view_of(records)).lines[0]["later"].value == "yes"
+    assert evidence_tables.failures(view_of(records)).rows[0]["later"].value == "yes"
 
 
 def test_evidence_names_kernel_rule_and_agreeing_counters():
     table = evidence_tables.evidence(view_of(cost_records("pks4", 8)))
-    macs = next(line for line in table.lines if line["measure"].value == "macs")
+    macs = next(line for line in table.rows if line["measure"].value == "macs")
     assert macs["kernel"].text == "flash_cpu"
     assert macs["counters"].text == "torch on meta = fvcore = closed form"
     assert macs["records"].value == 2
@@ -236,12 +234,12 @@ def test_evidence_names_kernel_rule_and_agreeing_counters():
 
 def test_every_number_names_its_cell_and_metric():
     table = cost_tables.cost(view_of(cost_records("pks4", 8)))
-    source = table.lines[0]["macs_forward"].source.source
+    source = table.rows[0]["macs_forward"].source.source
     assert source == f"cost/pks4/t8 · macs_forward = {144 * GIGA} MAC (exact)"
 
 
 def test_markdown_escapes_what_would_break_a_table():
-    assert escape("a|b <script> *x*\nnext") == r"a\|b &lt;script&gt; \*x\* next"
+    assert escape_markdown("a|b <script> *x*\nnext") == r"a\|b &lt;script&gt; \*x\* next"
     records = cost_records("pks4", 8)
     for one in records:
         one["title"] = "bad | <b>"
@@ -259,7 +257,7 @@ def test_equal_titles_are_told_apart_by_label():
 
 def test_a_run_without_numbers_gives_empty_tables():
     made = cost_tables.build(view_of([failed("pks4", 8, "macs", "killed")]))
-    assert [table.name for table in made if table.lines] == ["failures"]
+    assert [table.name for table in made if table.rows] == ["failures"]
     assert all(table.raw().columns.size for table in made)
 
 
@@ -277,14 +275,14 @@ def peak_record(label, frames):
 def test_the_peak_of_a_step_stands_with_its_parts_and_its_structure():
     view = view_of([peak_record(label, t) for label in ("pks4", "joint") for t in FRAMES])
     made = cost_tables.step_memory(view)
-    assert {line["target"].text for line in made.lines} == {"cuda-bf16"}
-    first = made.lines[0]
+    assert {line["target"].text for line in made.rows} == {"cuda-bf16"}
+    first = made.rows[0]
     assert first["step_peak_bytes"].value == sum(
         first[part].value for part in ("weights", "activations", "gradients", "temporaries")
     )
     assert (first["weights"].text, first["activations"].text) == ("300", "400")  # MiB
     assert (first["gradients"].text, first["gradients"].source) == ("0", first["weights"].source)
-    fitted = {line["kind"].text for line in cost_tables.structures(view).lines}
+    fitted = {line["kind"].text for line in cost_tables.structures(view).rows}
     assert fitted == {"affine"}
     assert "step_memory" in {one.name for one in cost_tables.build(view)}
 
@@ -293,7 +291,7 @@ def test_the_floor_of_a_ratio_is_told_in_per_cent():
     place = {"grid": "time", "scale": "tiny", "kind": "noisy", "cell": "time/joint/t8"}
     detail = {"least_effect": math.log(1.05), "verdict": "same"}
     row = record("joint", 8, "time", "step_ratio", 1.02, detail=detail, **place)
-    (line,) = times_tables.timing(view_of([row])).lines
+    (line,) = times_tables.timing(view_of([row])).rows
     assert (line["step_floor"].value, line["step_floor"].text) == (pytest.approx(0.05), "5.0")
     assert line["forward_floor"].text == units.MISSING
 
@@ -301,7 +299,7 @@ def test_the_floor_of_a_ratio_is_told_in_per_cent():
 def test_what_is_kept_stands_by_stage_in_numbers_that_people_read():
     detail = {"by_stage": {"temporal": 3 * MIB, "backbone": 5 * MIB}, "weight_copies": MIB}
     row = record("pks4", 8, "saved_bytes", "saved_bytes", 8 * MIB, unit="B", detail=detail)
-    (line,) = cost_tables.kept(view_of([row])).lines
+    (line,) = cost_tables.kept(view_of([row])).rows
     shown = [line[key].text for key in ("saved_bytes", "backbone", "temporal", "head")]
     assert shown == ["8.00", "5.00", "3.00", "0"]
     assert line["weight_copies"].text == "1.00"
@@ -314,6 +312,6 @@ def test_without_simulated_steps_there_is_no_table_of_them():
 def test_latex_has_the_rules_of_booktabs_and_no_sign_that_latex_would_act_on():
     hostile = {**cost_records("pks4", 8)[2], "title": r"PKS4_x & 50 % \input{x}"}
     (found,) = [t for t in cost_tables.build(view_of([hostile])) if t.name == "cost"]
-    words = latex(found)
+    words = found.latex()
     assert all(rule in words for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
     assert r"PKS4\_x \& 50 \% \textbackslash{}input\{x\}" in words

@@ -31,7 +31,7 @@ def test_times_at_four_numbers_of_frames_tell_their_power():
                 "pks4", frames, "time", "step_seconds", seconds, unit="s", detail=detail, **place
             )
         )
-    (line,) = times_tables.time_growth(view_of(made)).lines
+    (line,) = times_tables.time_growth(view_of(made)).rows
     assert line["power"].text == "1.50 [1.50 to 1.50]"
     assert line["constant"].text != units.MISSING
     assert line["range"].text == "4 to 32"
@@ -52,7 +52,7 @@ def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
         for metric, (value, unit, told) in values.items()
     ]
     (found,) = [t for t in cost_tables.build(view_of(made)) if t.name == "streaming"]
-    (line,) = found.lines
+    (line,) = found.rows
     assert line["streaming_deviation"].text == "2.4e-07"
     assert line["streaming_bytes_per_frame"].value == 0
     assert line["streaming_late_ratio"].text == "1.00 [0.97 to 1.03]"
