@@ -173,8 +173,9 @@ _CELL = ("grid", "label", "title", "model", "family", "scale", "frames", "batch"
 
 
 def frame(records: list[dict]) -> list[Record]:
-    """The records as a report takes them."""
-    return [Record.model_validate(one) for one in records]
+    """The records as a report takes them; the schema's version is the file's."""
+    bare = ({k: v for k, v in one.items() if k != "schema_version"} for one in records)
+    return [Record.model_validate(one) for one in bare]
 
 
 def seed_records(

@@ -146,6 +146,7 @@ def test_steps_from_tiny_to_huge_stay_within_five_millionths():
     assert_equals_reference("numba", (u, raw.requires_grad_(), A, B, C, D, None), tolerance=5e-6)
 
 
+@pytest.mark.slow
 def test_long_memories_do_not_drift():
     u, _, A, B, C, D, _ = inputs(1, 4096, 1, 16, 16, torch.float32)
     raw = torch.linspace(-6.9, -2.25, 16).expand_as(u).clone().requires_grad_()  # .001 to .1

@@ -95,6 +95,7 @@ def test_the_short_key_to_the_cache_changes_nothing(name, target, monkeypatch):
     assert step() == found
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("target", TARGETS)
 def test_peak_is_affine_in_frames_for_pks4(target):
     def peak(frames):

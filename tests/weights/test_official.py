@@ -276,6 +276,12 @@ def test_time_is_resized_along_one_axis(mode):
     assert got == ([0, 0, 1, 1, 2] if mode == "nearest" else [0, 0.5, 1, 1.5, 2])
 
 
+def test_what_stands_before_the_axis_keeps_its_place_and_takes_none_of_its():
+    x = torch.tensor([9.0, 0, 1, 2]).view(1, 4, 1)
+    got = along("linear", prefix=1, align_corners=True)(x, torch.Size((1, 6, 1)))
+    assert got.flatten().tolist() == [9, 0, 0.5, 1, 1.5, 2]
+
+
 @pytest.mark.parametrize(
     ("resize", "old", "new"),
     [

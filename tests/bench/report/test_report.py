@@ -129,6 +129,7 @@ def test_strings_from_records_are_escaped(tmp_path):
     assert "<script" not in words
 
 
+@pytest.mark.slow
 def test_two_writes_are_equal(written, tmp_path):
     again = report.write(written.parent.parent / "run.jsonl", tmp_path / "again")
     for path in sorted(p for p in written.parent.rglob("*") if p.is_file()):
@@ -297,8 +298,12 @@ def judged_claim(verdict="supported", evidence=("run:cost/pks4/t8:saved_bytes",)
     return judge.Judged(claim=claim, verdict=verdict, tests=((test, found),))
 
 
+# Enough for a page about claims, without the time that all figures take.
+FEW = [*cost_records("pks4", 8), *cost_records("joint", 8)]
+
+
 def test_claims_come_first_with_their_tests_and_caveats():
-    view = view_of(synthetic_run())
+    view = view_of(FEW)
     html = report.page(report.build(view, (), [judged_claim("contradicted")]))
     assert html.index('id="claims"') < html.index('id="shows"')
     assert 'class="s bad">contradicted' in html
@@ -307,7 +312,7 @@ def test_claims_come_first_with_their_tests_and_caveats():
 
 
 def test_a_claims_row_has_its_scale_beside_the_title_and_no_effect():
-    made = report.build(view_of(synthetic_run()), (), [judged_claim()])
+    made = report.build(view_of(FEW), (), [judged_claim()])
     row, test = made.claims.rows
     assert (row["claim"].text, row["effect"].text) == ("Lean [tiny]", "")
     assert test["effect"].text == "0.5 at T = 8"
@@ -316,7 +321,7 @@ def test_a_claims_row_has_its_scale_beside_the_title_and_no_effect():
 
 def test_a_claim_without_evidence_is_named_as_one_that_the_run_does_not_speak_to():
     silent = judged_claim(evidence=(), title="Fast <b>")
-    made = report.build(view_of(synthetic_run()), (), [judged_claim(), silent])
+    made = report.build(view_of(FEW), (), [judged_claim(), silent])
     assert [line["claim"].text for line in made.claims.rows] == ["Lean [tiny]", "· bytes"]
     assert "does not speak to: Fast <b>" in made.claims.note
     assert "Fast <b>" not in report.page(made)
@@ -336,4 +341,4 @@ def test_the_reference_says_what_changed_and_its_table_lies_beside_the_others(tm
 
 
 def test_without_claims_there_is_no_section_of_them():
-    assert 'id="claims"' not in report.page(report.build(view_of(synthetic_run())))
+    assert 'id="claims"' not in report.page(report.build(view_of(FEW)))
