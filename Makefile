@@ -1,6 +1,7 @@
-# make env      a virtual environment in .venv/; the next four use it
+# make env      a virtual environment in .venv/; the next five use it
 # make quick    run the quick suite and write its report (some ten minutes)
-# make test     run linters and tests
+# make check    run linters, types, import rules and the fast tests (some 90 s)
+# make test     run the same with all tests
 # make docs     build the documentation site in .site/
 # make reports  write the reports of all accepted runs, in every format, in reports/reference/
 # make package  build wheel and sdist, install each and run it outside the checkout
@@ -19,17 +20,22 @@ UPGRADE ?=
 BIN := $(VENV)/bin
 UV := $(TOOLS)/bin/uv
 
-.PHONY: quick test docs reports env package lowest lock audit clean
+.PHONY: quick check test lint docs reports env package lowest lock audit clean
 
 quick: env
 	$(BIN)/pks4-bench run quick
 
-test: env
+check: lint
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not contract"
+
+test: lint
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
+
+lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n auto
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -5,30 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories.suites import SUITE
+from tests.tools import skips
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SUITE = """
-name = "{name}"
-title = "Test"
 
-[[contestants]]
-label = "floor"
-model = "frame_mean"
-options = {{ width = 24, depth = 1, heads = 3 }}
-
-[[contestants]]
-label = "ours"
-model = "pks4"
-options = {{ width = 24, depth = 1, heads = 3, state = 2, radius = 1 }}
-
-[[grids]]
-name = "cost"
-scale = "tiny"
-frames = [2]
-num_classes = 5
-measures = ["params", "macs", "saved_bytes"]
-{more}
-"""
+def pytest_configure(config):
+    """Watch the skips of this run."""
+    skips.register(config)
 
 
 @pytest.fixture

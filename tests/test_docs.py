@@ -7,12 +7,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import documents
 import pytest
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.suite import parse_suite
 from pks4.cli import app
+from tests.tools import documents
 
 ROOT = Path(__file__).parents[1]
 RUN = ["README.md", "docs/plug_in.md", "docs/extend.md"]
@@ -51,6 +51,7 @@ def small_site(tmp_path):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUN)
 def test_python_in_the_documents_runs_from_top_to_bottom(page):
     code = re.findall(r"^```python\n(.*?)^```", read(page), re.M | re.S)
@@ -63,6 +64,7 @@ def test_a_suite_that_is_shown_is_one():
         parse_suite(text, "docs/extend.md")
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
     code, said = build(ROOT, tmp_path)
     assert code == 0, said
@@ -73,6 +75,7 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
             assert not [tag for tag in loads if "://" in tag], page
 
 
+@pytest.mark.slow
 def test_a_link_out_of_docs_leads_to_a_copy_on_the_site(small_site, tmp_path):
     files = {
         "docs/index.md": "# A\n[b](../other/b.md#b) and [c](../c)\n",
@@ -86,6 +89,7 @@ def test_a_link_out_of_docs_leads_to_a_copy_on_the_site(small_site, tmp_path):
     assert 'href="../../index.html#a"' in (tmp_path / "site/repository/other/b.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_strict_build_names_what_is_wrong(small_site):
     text = "# A\n[x](none.md) [y](#none) [z](../none)\n"
     code, said = small_site("index.md", {"docs/index.md": text, "docs/lost.md": "# Lost\n"})

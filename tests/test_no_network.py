@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from no_network import blocked
+
+pytestmark = pytest.mark.slow
 
 # Commands one after another in one process, which imports what it needs once.
 CODE = """
@@ -51,6 +52,30 @@ clip_frames = 8
 image_epochs = 1
 clips = { train = 18, val = 18, test = 18 }
 """
+REFUSING = """
+import socket
+import sys
+
+def refuse(event, args):
+    looks_up = event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+    connects = event in ("socket.connect", "socket.sendto") and args[0].family != socket.AF_UNIX
+    if looks_up or connects:
+        with open({log!r}, "a") as file:
+            file.write(f"{{event}} {{args[1:]}} {{sys.argv}}\\n")
+        raise OSError("no network here")
+
+sys.addaudithook(refuse)
+"""
+
+
+def blocked(folder: Path) -> tuple[Path, Path]:
+    """A folder to put first in the import path, and the file in which tries are noted.
+
+    A process and its children then have no network. The file is not there until a try is made.
+    """
+    log = folder / "tries"
+    (folder / "sitecustomize.py").write_text(REFUSING.format(log=str(log)))
+    return folder, log
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HOOK = """
 from jaxtyping import install_import_hook
 

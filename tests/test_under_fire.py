@@ -1,14 +1,18 @@
-"""A small sample of the campaigns of `tests/faults.py` and `tests/fuzz.py`, on every change."""
+"""A small sample of the campaigns of `faults` and `fuzz`, on every change."""
 
+import operator
 import random
 import shutil
 
-import faults
-import fuzz
-import fuzz_kinds
 import pytest
-from fault_bench import Bench, lines
-from fuzz_mutate import damaged
+
+from tests.campaigns import faults, fuzz, fuzz_kinds, side_by_side
+from tests.campaigns.fault_bench import Bench, lines
+from tests.campaigns.fuzz_mutate import damaged
+
+pytestmark = pytest.mark.slow
+
+both_ways = pytest.mark.parametrize("jobs", [1, 2])
 
 
 @pytest.fixture
@@ -65,3 +69,30 @@ def test_another_exception_than_the_projects_own_is_wrong(tmp_path, take, outcom
     path = tmp_path / "any.toml"
     path.write_text("a = [")
     assert fuzz.attempt(fuzz_kinds.Kind(1, lambda folder: None, take), path)[0] == outcome
+
+
+@both_ways
+def test_every_part_is_done_once(jobs):
+    found = sorted(side_by_side.results(operator.mul, [(1, 2), (2, 3), (3, 4)], jobs))
+    assert found == [((1, 2), 2), ((2, 3), 6), ((3, 4), 12)]
+
+
+@both_ways
+def test_an_error_ends_it(jobs):
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side.results(operator.truediv, [(4, 2), (1, 0), (6, 3)], jobs))
+
+
+def test_a_part_is_handed_over_before_the_next_is_done():
+    parts = side_by_side.results(operator.truediv, [(4, 2), (1, 0)], 1)
+    assert next(parts) == ((4, 2), 2)
+
+
+def test_the_parts_of_a_campaign_are_all_its_trials(monkeypatch):
+    monkeypatch.setattr(faults, "tried", lambda *part: faults.Survived(part[3], part[3]))
+    found = {}
+    for name, part in faults.campaign(None, None, 0):
+        faults.add(found, name, part)
+    assert {name: one.trials for name, one in found.items()} == {
+        name: trials for name, (_, trials) in faults.FAULTS.items()
+    }

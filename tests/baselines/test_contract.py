@@ -1,0 +1,200 @@
+"""What every contestant promises, at tiny scale; a new file in baselines/ comes in by itself."""
+
+import copy
+
+import pytest
+import torch
+
+from pks4.bench.measure import macs, params
+from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.count_macs import count_on_meta
+from pks4.simulate.fake_device import on_fake_device
+from pks4.simulate.saved_bytes import saved_bytes
+from pks4.weights.official import Official, load_official, official_state_dict
+from tests.factories.models import (
+    MODELS,
+    REFUSED,
+    RUNS,
+    clip,
+    every_run,
+    every_variant,
+    first_of_each,
+    inputs,
+    shake,
+    tiny,
+    usual_frames,
+)
+
+FACTS = ("FAMILY", "PAPER", "IMAGE_TWIN", "PLACE", "TRAINED", "STAGES", "SCALES", "VARIANTS")
+pytestmark = pytest.mark.contract
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_file_states_its_facts(name):
+    missing = [fact for fact in FACTS if fact not in MODELS[name].facts]
+    assert not missing
+    assert {"width", "depth", "heads", "patch_size", "image_size", "frames", "num_classes"} <= {
+        *MODELS[name].options,
+        *MODELS[name].facts.get("WITHOUT", ()),  # sizes that its architecture does not have
+    }
+
+
+@every_run
+def test_forward_and_backward_run_and_gradients_reach_what_is_trained(name, options, frames):
+    model = tiny(name, options, frames).train()
+    logits = model(clip(frames))
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+    logits.square().sum().backward()
+    for key, p in model.named_parameters():
+        if not p.requires_grad:
+            assert p.grad is None, key
+
+
+@every_variant
+def test_gradients_reach_every_weight_that_is_trained_but_those_declared_silent(name, options):
+    frames = usual_frames(name, options)
+    model = shake(tiny(name, options, frames)).train()
+    model(clip(frames)).square().sum().backward()
+    silent = {
+        key
+        for key, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    }
+    declared = tuple(MODELS[name].facts.get("SILENT", ()))
+    assert all(key.endswith(declared) or key.startswith(declared) for key in silent), silent
+
+
+@every_variant
+def test_eval_is_deterministic_and_the_state_dict_round_trips(name, options):
+    frames = usual_frames(name, options)
+    model, twin = shake(tiny(name, options, frames)).eval(), tiny(name, options, frames).eval()
+    video = clip(frames)
+    with torch.no_grad():
+        logits = model(video)
+        assert torch.equal(model(video), logits)
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin(video), logits)
+
+
+@every_run
+def test_meta_agrees_on_shapes_and_macs_equal_the_closed_form(name, options, frames):
+    model = tiny(name, options, frames, device="meta")
+    video = clip(frames, device="meta")
+    with torch.no_grad():
+        assert model(video).shape == (2, 5)
+    with declared_attention("flash_cpu"):
+        counted = count_on_meta(model, video, backward=False)
+    assert counted == sum(model.macs(2).values())
+
+
+def assert_simulated_bytes_are_real(name, options, frames, dtype):
+    """Fake tensors keep for the backward what a real run keeps."""
+    model = tiny(name, options, frames).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        real = saved_bytes(model, clip(frames), "flash_cpu")
+    fake = tiny(name, options, frames, device="meta").train()
+    with on_fake_device(fake, clip(frames, device="meta"), "cpu", dtype) as video:
+        assert saved_bytes(fake, video, "flash_cpu") == real
+
+
+@every_run
+def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames):
+    assert_simulated_bytes_are_real(name, options, frames, "float32")
+
+
+@pytest.mark.parametrize(("name", "options", "frames"), first_of_each(RUNS))
+def test_simulated_bytes_under_autocast_equal_those_of_a_real_run(name, options, frames):
+    assert_simulated_bytes_are_real(name, options, frames, "bfloat16")
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(("name", "options", "frames"), REFUSED)
+def test_a_number_of_frames_that_it_cannot_take_is_refused_in_one_line(
+    name, options, frames, device
+):
+    with pytest.raises(ValueError, match=r"^[^\n]*frames[^\n]*$"):
+        tiny(name, options, frames, device=device)
+
+
+@every_variant
+def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
+    frames = usual_frames(name, options)
+    settings = {**macs.SETTINGS, "check_frames": frames}
+    forward, train, _ = macs.measure(inputs(name, options, frames, settings))
+    agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
+    assert forward.evidence["agreed"] == agreed
+    assert train.value > forward.value
+
+
+@every_variant
+def test_parameters_on_meta_are_those_of_the_real_model(name, options):
+    frames = usual_frames(name, options)
+    total, trained = (r.value for r in params.measure(inputs(name, options, frames, {})))
+    real = list(tiny(name, options, frames).parameters())
+    assert total == sum(p.numel() for p in real)
+    assert trained == sum(p.numel() for p in real if p.requires_grad)
+
+
+@every_variant
+def test_official_names_round_trip_exactly(name, options):
+    frames = usual_frames(name, options)
+    model = shake(tiny(name, options, frames)).eval()
+    if not hasattr(model, "official"):
+        assert MODELS[name].facts.get("OFFICIAL_CODE", "") is None  # says that there is none
+        return
+    assert isinstance(model.official, Official)
+    theirs, twin = official_state_dict(model), tiny(name, options, frames).eval()
+    loaded = load_official(twin, {"state_dict": {f"module.{k}": v for k, v in theirs.items()}})
+    assert set(loaded.loaded) == set(theirs)
+    assert not loaded.resized
+    again = official_state_dict(twin)
+    assert theirs.keys() == again.keys()
+    assert all(torch.equal(again[k], theirs[k]) for k in theirs)
+
+
+@every_variant
+def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, options):
+    frames = usual_frames(name, options)
+    model = tiny(name, options, frames)
+    twin = MODELS[name].facts["IMAGE_TWIN"]
+    if twin is None:
+        return
+    own = {**MODELS[name].facts["SCALES"]["tiny"], **options}
+    shared = {k: v for k, v in own.items() if k in ("layers", "backbone")}  # of the CNNs
+    if options.get("clip"):
+        shared["backbone"] = "vit_clip"
+    state = shake(tiny(twin, shared, 1)).state_dict()
+    before = copy.deepcopy(model.state_dict())
+    inside = [k for k in state if "patch_embed" in k or ".blocks.1." in k or "layer" in k]
+    assert inside
+    for key in inside:
+        wrong = {**state, key: state[key].flatten()[:1].expand(2, 1, 2)}
+        with pytest.raises(
+            ValueError, match=r"^[^\n]*nothing was loaded; [^\n]*of another shape: "
+        ):
+            model.load_image_weights(wrong)
+    after = model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
+@every_variant
+def test_a_checkpoint_that_does_not_fit_is_listed_and_changes_nothing(name, options):
+    frames = usual_frames(name, options)
+    model = tiny(name, options, frames)
+    if not hasattr(model, "official"):
+        return
+    before = copy.deepcopy(model.state_dict())
+    theirs = official_state_dict(shake(tiny(name, options, frames)))
+    trained = {model.official.name(k) for k, p in model.named_parameters() if p.requires_grad}
+    key = next(k for k in reversed(theirs) if k in trained)
+    faults = {
+        "missing": {k: v for k, v in theirs.items() if k != key},
+        "unknown": {**theirs, "surprise": theirs[key]},
+        "of another shape": {**theirs, key: theirs[key].flatten()[:1].expand(1, 2, 3, 1)},
+    }
+    for fault, state in faults.items():
+        with pytest.raises(ValueError, match=f"nothing was loaded; {fault}: "):
+            load_official(model, state)
+    after = model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())

@@ -1,0 +1,59 @@
+"""Tables of times: their growth with T, and streams."""
+
+from pks4.bench import units
+from pks4.bench.report.tables import (
+    costs as cost_tables,
+)
+from pks4.bench.report.tables import (
+    times as times_tables,
+)
+from pks4.bench.view.view import View
+from tests.factories.records import (
+    frame,
+    header,
+    record,
+    synthetic_run,
+)
+
+
+def view_of(records, missing=None):
+    return View(frame(records), header(records), missing)
+
+
+def test_times_at_four_numbers_of_frames_tell_their_power():
+    made = []
+    for frames in (4, 8, 16, 32):
+        seconds = 0.01 + 0.001 * frames**1.5
+        place = {"cell": f"time/pks4/t{frames}", "grid": "time", "scale": "tiny", "kind": "noisy"}
+        detail = {"samples_seconds": [seconds] * 7}
+        made.append(
+            record(
+                "pks4", frames, "time", "step_seconds", seconds, unit="s", detail=detail, **place
+            )
+        )
+    (line,) = times_tables.time_growth(view_of(made)).rows
+    assert line["power"].text == "1.50 [1.50 to 1.50]"
+    assert line["constant"].text != units.MISSING
+    assert line["range"].text == "4 to 32"
+    assert "growth" not in {one.name for one in cost_tables.build(view_of(synthetic_run()))}
+
+
+def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
+    detail = {"interval": [0.97, 1.03], "verdict": "constant", "early_frame": 10}
+    values = {
+        "streaming_deviation": (2.4e-7, "1", {}),
+        "streaming_state_bytes": (54_024, "B", {}),
+        "streaming_bytes_per_frame": (0, "B", {}),
+        "streaming_frame_seconds": (0.004, "s", {}),
+        "streaming_late_ratio": (1.0, "1", {**detail, "late_frame": 10_000}),
+    }
+    made = [
+        record("pks4", 8, "streaming", metric, value, unit=unit, kind="noisy", detail=told)
+        for metric, (value, unit, told) in values.items()
+    ]
+    (found,) = [t for t in cost_tables.build(view_of(made)) if t.name == "streaming"]
+    (line,) = found.rows
+    assert line["streaming_deviation"].text == "2.4e-07"
+    assert line["streaming_bytes_per_frame"].value == 0
+    assert line["streaming_late_ratio"].text == "1.00 [0.97 to 1.03]"
+    assert (line["verdict"].value, line["last"].value) == ("constant", 10_000)

@@ -1,0 +1,99 @@
+"""A file of the user's own joins a suite by `--model`, and is measured beside the others."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from pks4.bench.contestants import catalogue
+from pks4.bench.records import run_file
+from pks4.cli import app
+from pks4.errors import UserError
+
+OWN = '''
+"""Colours: the mean pixel, one linear layer."""
+
+from torch import nn
+
+
+class Colours(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+
+    def forward(self, video):
+        return self.head(video.mean((1, 3, 4)))
+
+
+def build(*, frames, num_classes, image_size=224):
+    return Colours(num_classes)
+'''
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """The user's file; what it adds to the catalogue goes with the test."""
+    monkeypatch.setenv(catalogue.ADDED, "")
+    path = tmp_path / "colours.py"
+    path.write_text(OWN)
+    return path
+
+
+def invoke(*args):
+    """The command's result; a mistake of the user's is raised."""
+    done = CliRunner().invoke(app, [str(a) for a in args])
+    if isinstance(done.exception, UserError):
+        raise done.exception
+    return done
+
+
+@pytest.mark.slow
+def test_an_own_model_runs_in_a_suite_without_a_closed_form(own_file, suite_file, tmp_path):
+    folder = tmp_path / "runs"
+    options = ("--model", own_file, "--out", folder, "--no-report", "--jobs", "1")
+    done = invoke("run", suite_file(), *options)
+    assert done.exit_code == 0, done.output
+    (path,) = folder.glob("*.jsonl")
+    found = {(r.label, r.metric): r for r in run_file.read(path).records}
+    assert found["colours", "params_total"].value == 20
+    forward = found["colours", "macs_forward"]
+    assert forward.value == 15
+    assert forward.evidence["agreed"] == ["torch on meta", "fvcore at 2 frames"]
+    assert ("ours", "saved_bytes") in found
+
+
+@pytest.mark.slow
+def test_resume_knows_the_own_model_again(own_file, suite_file, tmp_path):
+    options = ("--model", own_file, "--out", tmp_path / "runs", "--no-report", "--jobs", "1")
+    path = suite_file()
+    invoke("run", path, *options)
+    catalogue.os.environ[catalogue.ADDED] = ""
+    done = invoke("run", path, *options, "--resume")
+    assert done.exit_code == 0
+    assert "0 of 3 cells to do" in done.output
+
+
+def test_it_is_in_the_plan(own_file, suite_file):
+    cells = json.loads(invoke("plan", suite_file(), "--model", own_file, "--json").output)
+    assert {c["label"] for c in cells} == {"floor", "ours", "colours"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("none.py", None, "is no Python file with a model"),
+        ("model.txt", OWN, "is no Python file with a model"),
+        ("pks4.py", OWN, "there is a model 'pks4' already; rename the file"),
+        ("empty.py", "x = 1\n", "has no build"),
+        ("broken.py", "def build(:\n", "cannot be read as Python"),
+    ],
+)
+def test_a_file_that_is_no_model_is_refused_in_one_line(
+    name, text, line, own_file, suite_file, tmp_path
+):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=line) as wrong:
+        invoke("plan", suite_file(), "--model", path)
+    assert "\n" not in str(wrong.value)

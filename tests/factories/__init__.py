@@ -1,0 +1,1 @@
+"""What tests are made from: records, runs, models, data sets, trainings."""

@@ -1,0 +1,1 @@
+"""What tests drive: the command line, a browser, Slurm, a blocked network, documents."""
