@@ -133,7 +133,7 @@ def test_any_number_of_frames_and_any_grid(t):
     model = plug_in("test_vit", 5, image_size=(32, 64))
     assert model(torch.zeros(1, t, 3, 32, 64)).shape == (1, 5)
     assert model.macs(frames=t)["temporal"] == model.temporal.macs(1, t, 2, 4)
-    with pytest.raises(ValueError, match=r"say macs\(frames="):
+    with pytest.raises(ValueError, match=r"give macs\(frames="):
         model.macs()
 
 
