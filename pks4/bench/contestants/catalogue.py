@@ -70,8 +70,13 @@ def models() -> dict[str, Entry]:
     files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
     for point in entry_points(group="pks4.models"):
         files.setdefault(point.name, _origin(point))
-    files |= {Path(p).stem: Path(p) for p in os.environ.get(ADDED, "").split(os.pathsep) if p}
+    files |= {path.stem: path for path in added_models()}
     return {name: _read(name, path) for name, path in files.items()}
+
+
+def added_models() -> list[Path]:
+    """The users' own files that `add_model` took into the catalogue."""
+    return [Path(path) for path in os.environ.get(ADDED, "").split(os.pathsep) if path]
 
 
 def add_model(path: Path) -> Entry:

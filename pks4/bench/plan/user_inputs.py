@@ -5,6 +5,8 @@ setting `image_weights = "given"` asks for a file for the contestant's image twi
 takes them as --data FOLDER and --weights TWIN=FILE, and the device as --device.
 """
 
+import ast
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ class UserInputs(Settings):
     data: Path | None = None  # the folder of an index
     weights: dict[str, Path] = Field(default_factory=dict)  # image twin -> file
     device: str | None = None  # of the measures that compute; none: as the suite says
+    hashes: dict[str, str] = Field(default_factory=dict)  # a named file -> its SHA-256
     on_paper: bool = Field(default=False, exclude=True)  # plan without data and weights
 
     @classmethod
@@ -58,6 +61,30 @@ class UserInputs(Settings):
             weights={**self.weights, **other.weights},
             device=other.device or self.device,
         )
+
+    def with_hashes(self) -> "UserInputs":
+        """These inputs with a hash of each file that they name, and of the files of --model.
+
+        The modules that a model's file imports from its folder count too. A file that is not there
+        any more has no hash.
+        """
+        files = {f"--weights {twin}": path for twin, path in self.weights.items()}
+        for path in catalogue.added_models():
+            files |= {f"--model {path.name}": path} | {
+                f"--model {path.name}, its module {other.name}": other
+                for other in _imported_from_folder(path)
+            }
+        if self.data:
+            from pks4.data.index_folder import INDEX
+
+            files["--data"] = self.data / INDEX
+        hashes = {name: _sha256(path) for name, path in files.items() if path.is_file()}
+        return self.model_copy(update={"hashes": hashes})
+
+    def changed_file(self) -> str | None:
+        """The first of the hashed files that is another one now, or none."""
+        now = self.with_hashes().hashes
+        return next((name for name, value in self.hashes.items() if now.get(name) != value), None)
 
 
 NO_INPUTS = UserInputs()
@@ -108,6 +135,29 @@ def with_weights(
         f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "
         "or set image_weights"
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _imported_from_folder(path: Path) -> list[Path]:
+    """The modules next to a Python file that it imports, directly or through one another."""
+    waiting, found = [path], dict[Path, None]()
+    while waiting:
+        try:
+            tree = ast.parse(waiting.pop().read_text(encoding="utf-8"))
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            continue  # gone or broken: its own hash says so
+        names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        for name in sorted(names):
+            module = path.parent / f"{name.split('.')[0]}.py"
+            if module.is_file() and module not in (path, *found):
+                found[module] = None
+                waiting.append(module)
+    return list(found)
 
 
 def _asks(grid: Grid) -> bool:

@@ -19,8 +19,8 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
     """Join runs of one suite and plan into a new file.
 
     Returns the new run, and a line for each number with different values and for each absent
-    shard. Raises UserError for runs of different suites, shards of different code or plans, a cell
-    that is planned in two ways, and a file that exists.
+    shard. Raises UserError for runs of different suites or files of the user, for shards of
+    different code or plans, for a cell that is planned in two ways, and for a file that exists.
     """
     if path.exists():
         raise UserError(f"{path}: is there already; evidence is not overwritten, name a new file")
@@ -32,6 +32,11 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
     for cell in (cell for header in headers for cell in header.cells):
         if cells.setdefault(cell.id, cell) != cell:
             raise UserError(f"{cell.id}: is planned differently in two of the runs; merge neither")
+    hashes: dict[str, str] = {}
+    for inputs in (header.inputs for header in headers if header.inputs):
+        for name, value in inputs.hashes.items():
+            if hashes.setdefault(name, value) != value:
+                raise UserError(f"runs with different files of {name} do not merge")
     part, notes = _joined(headers)
     if plans := [header.part.plan for header in headers if header.part]:
         cells = {name: cells[name] for name in [*plans[0], *cells] if name in cells}

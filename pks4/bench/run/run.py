@@ -62,7 +62,7 @@ def start(
         created=stamp(now),
         cells=cells,
         part=shard.part(whole) if shard else None,
-        inputs=inputs,
+        inputs=inputs.with_hashes(),
         **source.model_dump(),
     )
     path, header = run_file.begin(folder, header)
@@ -117,6 +117,11 @@ def _check_same_plan(run: RunFile, suite: Suite, text: str, inputs: UserInputs) 
     """Raise UserError if the suite, or an input that is named again, would change the plan."""
     header = run.header
     begun_with = header.inputs or inputs_of_old_run(header.cells)
+    if changed := begun_with.changed_file():
+        raise UserError(
+            f"{run.path}: the file of {changed} is not as it was when this run began; "
+            "restore it, or start a new run"
+        )
     if header.suite_text != text:
         anywhere = begun_with.model_copy(update={"device": None})
         begun = parse_suite(header.suite_text, str(run.path))

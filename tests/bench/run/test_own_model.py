@@ -6,7 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pks4.bench.contestants import catalogue
+from pks4.bench.plan.suite import read_suite
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.records import run_file
+from pks4.bench.run import run
 from pks4.cli import app
 from pks4.errors import UserError
 
@@ -71,6 +74,30 @@ def test_resume_knows_the_own_model_again(own_file, suite_file, tmp_path):
     done = invoke("run", path, *options, "--resume")
     assert done.exit_code == 0
     assert "0 of 3 cells to do" in done.output
+
+
+@pytest.mark.parametrize("file", ["colours.py", "helper.py", "weights"])
+def test_resume_refuses_a_file_that_has_changed(file, own_file, suite_file, tmp_path):
+    """Once the parameters of the old file stood with the MACs of the new one under one label."""
+    helper, weights = own_file.with_name("helper.py"), tmp_path / "vit.pth"
+    own_file.write_text("import helper\n" + OWN)
+    helper.write_text("import os\n")
+    weights.write_bytes(b"0")
+    catalogue.add_model(own_file)
+    suite, text = read_suite(suite_file())
+    inputs = UserInputs(weights={"frame_mean": weights})
+    session = run.start(suite, text, tmp_path / "runs", inputs)
+    assert list(session.header.inputs.hashes) == [
+        "--weights frame_mean", "--model colours.py", "--model colours.py, its module helper.py",
+    ]  # fmt: skip
+    assert run.resume(suite, text, tmp_path / "runs").path == session.path
+    changed = {"colours.py": own_file, "helper.py": helper, "weights": weights}[file]
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    with pytest.raises(UserError, match=rf"the file of --.*{file}.* is not as it was"):
+        run.resume(suite, text, tmp_path / "runs")
+    changed.unlink()
+    with pytest.raises(UserError, match="is not as it was when this run began"):
+        run.resume(suite, text, tmp_path / "runs")
 
 
 def test_it_is_in_the_plan(own_file, suite_file):
