@@ -59,7 +59,7 @@ class Sharded:
         shapes = {name: x.shape for name, x in self.model.state_dict().items()}
         parts = self.net.state_dict().items()
         self.model.load_state_dict({name: _full(x).view(shapes[name]) for name, x in parts})
-        weights = _weights(self.kept)
+        weights = _weights(self.whole_optimiser)
         state = _each(self.optimiser, lambda number, x: _full(x).view(weights[number].shape))
         if dist.get_rank() == 0:
             self.whole_optimiser.load_state_dict(state)
