@@ -14,7 +14,7 @@ import getpass
 import gzip
 import hashlib
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -112,6 +112,12 @@ def current(known: Iterable[Acceptance], suite: str, where: str) -> Acceptance |
     return matching[-1] if matching else None
 
 
+def in_tree(known: Sequence[Acceptance], results: Path) -> list[Acceptance]:
+    """The acceptances whose runs are still here; of one that was rewritten, the last."""
+    last = {entry.run: entry for entry in known}
+    return [e for e in known if last[e.run] is e and _path(e, results).exists()]
+
+
 def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
     """The accepted run to compare this run with, and a note if it is of another class."""
     known, _ = ledger(results)
@@ -134,11 +140,15 @@ def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
 
 def accepted_run(entry: Acceptance, results: Path) -> RunFile:
     """The run that an acceptance names. Raises UserError if its file is not as it was."""
-    paths = [results / "reference" / f"{entry.run}{ending}" for ending in run_file.ENDINGS]
-    path = next((path for path in paths if path.exists()), paths[-1])
+    path = _path(entry, results)
     if hashlib.sha256(run_file.content(path)).hexdigest() != entry.sha256:
         raise UserError(f"{path}: is not as it was when it was accepted; restore it from git")
     return run_file.read(path)
+
+
+def _path(entry: Acceptance, results: Path) -> Path:
+    paths = [results / "reference" / f"{entry.run}{ending}" for ending in run_file.ENDINGS]
+    return next((path for path in paths if path.exists()), paths[-1])
 
 
 def _check_sound(run: RunFile) -> None:

@@ -136,9 +136,8 @@ def _references(suite: str, known: list[Any]) -> list[tuple[Any, str]]:
     """Runs of a suite that were accepted since, the last first, with their reasons."""
     from pks4.bench.records import accepted as accepting
 
-    since = [
-        a for a in accepting.ledger(results_folder())[0] if a.suite == suite and a not in known
-    ]
+    here = accepting.in_tree(accepting.ledger(results_folder())[0], results_folder())
+    since = [a for a in here if a.suite == suite and a not in known]
     return [
         (accepting.accepted_run(a, results_folder()), f"{a.reason}, {a.who}, {a.when[:10]}")
         for a in reversed(since)

@@ -75,6 +75,24 @@ def test_a_change_is_accepted_by_the_command_and_compare_then_passes(files, tmp_
     assert invoke("compare", "reference", again).exit_code == 0
 
 
+def test_accepted_runs_that_left_the_tree_or_were_rewritten_stop_nothing(files, tmp_path):
+    """Once a superseded line of the ledger ended every comparison with an error."""
+    results = tmp_path / "results"
+    base, head = files(made(), made("head-1", saved=1200, created="2026-02-01T00:00:00Z"))
+    for name in ("gone-1", "head-1"):
+        made_run = made(name, saved=1200, created="2026-02-01T00:00:00Z")
+        path = written(made_run, tmp_path / "accepted")
+        assert invoke("accept", path, "--reason", "a wider scan").exit_code == 0
+    (results / "reference" / "gone-1.jsonl.gz").unlink()
+    ledger = results / "accepted.jsonl"
+    *_, last = ledger.read_text().splitlines()
+    rewritten = json.dumps({**json.loads(last), "sha256": "0" * 64})
+    ledger.write_text(f"{rewritten}\n{ledger.read_text()}")
+    done = invoke("compare", base, head)
+    assert done.exit_code == 0
+    assert "accepted: a wider scan" in done.stdout
+
+
 @pytest.mark.parametrize("base", ["reference", "head"])
 def test_a_run_beside_itself_is_one_line_and_was_not_compared(files, base):
     _, head = files(made(), made("head-1"))
