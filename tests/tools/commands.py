@@ -34,7 +34,7 @@ def done(process, code=0):
 
 def wait_for_records(folder, count, process):
     """Wait until a run's file in the folder has so many records."""
-    for _ in range(600):
+    for _ in range(2400):
         files = list(folder.glob("*.jsonl"))
         if files and len(files[0].read_bytes().splitlines()) > count:
             return files[0]
