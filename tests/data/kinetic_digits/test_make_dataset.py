@@ -141,7 +141,7 @@ def test_files_are_hashed_once_in_a_process_unless_they_change(made, monkeypatch
     hashed = []
     real = integrity.file_sha256
     monkeypatch.setattr(integrity, "file_sha256", lambda path: hashed.append(path) or real(path))
-    monkeypatch.setattr(integrity, "_seen", set())
+    monkeypatch.setattr(integrity, "_verified", set())
     for _ in range(2):
         integrity.check_unchanged(made)
     assert len(hashed) == 30
