@@ -6,7 +6,6 @@ takes them as --data FOLDER and --weights TWIN=FILE, and the device as --device.
 """
 
 import ast
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +67,8 @@ class UserInputs(Settings):
         The modules that a model's file imports from its folder count too. A file that is not there
         any more has no hash.
         """
+        from pks4.data.integrity import file_sha256
+
         files = {f"--weights {twin}": path for twin, path in self.weights.items()}
         for path in catalogue.added_models():
             files |= {f"--model {path.name}": path} | {
@@ -78,7 +79,7 @@ class UserInputs(Settings):
             from pks4.data.index_folder import INDEX
 
             files["--data"] = self.data / INDEX
-        hashes = {name: _sha256(path) for name, path in files.items() if path.is_file()}
+        hashes = {name: file_sha256(path) for name, path in files.items() if path.is_file()}
         return self.model_copy(update={"hashes": hashes})
 
     def changed_file(self) -> str | None:
@@ -135,11 +136,6 @@ def with_weights(
         f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "
         "or set image_weights"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _imported_from_folder(path: Path) -> list[Path]:

@@ -112,8 +112,8 @@ def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
         raise UserError("compare takes BASE and HEAD, such as: pks4-bench compare reference latest")
     second = _run(run_file.find_run(head, run_folders()))
     if base == "reference":
-        first, told = accepting.reference(second, results_folder())
-        tell_notes(filter(None, [told]))
+        first, message = accepting.reference(second, results_folder())
+        tell_notes(filter(None, [message]))
     else:
         first = _run(run_file.find_run(base, run_folders()))
     if (first.header, first.records) == (second.header, second.records):

@@ -91,6 +91,7 @@ def index(path: Path | str, container: InputContainer, stream: VideoStream) -> l
     context = stream.codec_context
     codec = context.codec.canonical_name
     extra = context.extradata if codec == "h264" else None
+    maybe_hidden = codec in ("vp8", "vp9")  # no other codec needs the packet's content copied
     # Only Matroska declares a duration and no number of frames; that of all streams counts.
     timed = "matroska" in container.format.name and container.duration
     packets, count, end = [], 0, 0.0
@@ -100,7 +101,11 @@ def index(path: Path | str, container: InputContainer, stream: VideoStream) -> l
         if packet.stream.index != stream.index:
             continue
         count += packet.dts is not None or packet.pts is not None  # else the end's empty packet
-        if packet.size and not packet.is_discard and not is_hidden(codec, bytes(packet)):
+        if (
+            packet.size
+            and not packet.is_discard
+            and not (maybe_hidden and is_hidden(codec, bytes(packet)))
+        ):
             key = packet.is_keyframe
             restarts = key and (extra is None or has_idr(bytes(packet), extra))
             packets.append(Packet(packet.pts, packet.dts, key, restarts))
@@ -127,7 +132,7 @@ def is_hidden(codec: str, content: bytes) -> bool:
         return not content[0] & 0x10
     if codec != "vp9" or content[-1] & 0xE0 == 0xC0:  # a superframe ends with its index
         return False
-    bits = f"{int.from_bytes(content[:2].ljust(2, b'0'), 'big'):016b}"
+    bits = f"{int.from_bytes(content[:2].ljust(2), 'big'):016b}"
     profile_three = bits[2:4] == "11"
     existing, _, shown = bits[4 + profile_three : 7 + profile_three]
     return existing == "0" and shown == "0"
