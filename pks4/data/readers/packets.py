@@ -101,14 +101,13 @@ def index(path: Path | str, container: InputContainer, stream: VideoStream) -> l
         if packet.stream.index != stream.index:
             continue
         count += packet.dts is not None or packet.pts is not None  # else the end's empty packet
-        if (
-            packet.size
-            and not packet.is_discard
-            and not (maybe_hidden and is_hidden(codec, bytes(packet)))
-        ):
-            key = packet.is_keyframe
-            restarts = key and (extra is None or has_idr(bytes(packet), extra))
-            packets.append(Packet(packet.pts, packet.dts, key, restarts))
+        if not packet.size or packet.is_discard:
+            continue
+        if maybe_hidden and is_hidden(codec, bytes(packet)):
+            continue
+        key = packet.is_keyframe
+        restarts = key and (extra is None or has_idr(bytes(packet), extra))
+        packets.append(Packet(packet.pts, packet.dts, key, restarts))
     if count < stream.frames:
         raise wrong_count(path, count, stream.frames)
     if timed and end + CUT_SECONDS < container.duration / av.time_base:
@@ -132,7 +131,7 @@ def is_hidden(codec: str, content: bytes) -> bool:
         return not content[0] & 0x10
     if codec != "vp9" or content[-1] & 0xE0 == 0xC0:  # a superframe ends with its index
         return False
-    bits = f"{int.from_bytes(content[:2].ljust(2), 'big'):016b}"
+    bits = f"{content[0]:08b}"
     profile_three = bits[2:4] == "11"
     existing, _, shown = bits[4 + profile_three : 7 + profile_three]
     return existing == "0" and shown == "0"
