@@ -4,6 +4,7 @@ make     render kinetic digits into the cache
 probe    whether a task leaks: classifiers that see too little of a clip
 index    manifests of a user's data set from its official annotations
 readers  installed video readers and their speed
+pretrain the image models that contestants start from
 """
 
 import json
@@ -195,8 +196,48 @@ def data_readers(
         note.print(f"not timed: {reason}", soft_wrap=True, highlight=False, markup=False)
 
 
+def data_pretrain(
+    suite: Annotated[str, typer.Argument(help="The suite, or a file.")] = "accuracy",
+    twin: Annotated[list[str] | None, typer.Option(help="Only this twin. Repeat for more.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the files; else the cache.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the image models that a suite starts from, again even if they are shipped.
+
+    A training that was interrupted goes on after its last epoch. On one machine, with as many
+    threads, the same command gives the same weights to the bit.
+    """
+    from pks4.bench.measure.parts.pretraining import make, pretrainings
+    from pks4.bench.plan.plan import plan
+    from pks4.bench.records.folders import suite_named
+    from pks4.commands.parts.progress import telling
+    from pks4.data.dataset import cache_root
+
+    wanted = pretrainings(plan(suite_named(suite, [], False)[0]), twin or ())
+    with telling(note, "image models") as update:
+        made = list(make(wanted, out or cache_root() / "image-models", update))
+    if as_json:
+        print(json.dumps([{"file": str(m.path), **m.facts} for m in made], indent=1))
+        return
+    told = {None: "not shipped", True: "same as shipped", False: "differs from the shipped file"}
+    print_table(
+        ("twin", "digits right, %", "places right, %", "weights", "file"),
+        [
+            (
+                one.asked.model,
+                f"{100 * m.facts['val_top1']:.1f}",
+                f"{100 * m.facts['place_top1']:.1f}",
+                told[m.as_shipped],
+                str(m.path),
+            )
+            for one, m in zip(wanted, made, strict=True)
+        ],
+    )
+
+
 data_app = typer.Typer(no_args_is_help=True, help="The embedded data set, and yours.")
 data_app.command("make")(data_make)
 data_app.command("probe")(data_probe)
 data_app.command("index", epilog=formats_help())(data_index)
 data_app.command("readers")(data_readers)
+data_app.command("pretrain")(data_pretrain)

@@ -3,19 +3,17 @@
 Each contestant starts from its image twin: the contestant that `IMAGE_TWIN` names, built at one
 frame and trained on stills. The twin predicts the digit of the image, and for every site of its
 grid whether the digit covers it and which digit (a tiny transformer learns little from one label an
-image). Twins of the same options are one model. It is trained once and cached under a hash of
-everything that determines its weights. The cached file is written atomically; a damaged file gives
-a warning and is trained again.
+image). Twins of the same options are one model. It is a file, found by a hash of all that was asked
+for: among those that the package ships, else in the cache, else trained now and put there.
 """
 
 import hashlib
-import io
 import json
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,60 +25,96 @@ from pks4.data.kinetic_digits.render import GENERATOR_VERSION
 from pks4.data.kinetic_digits.stills import Stills, stills
 from pks4.train.batches import InMemory
 from pks4.train.engine import Options, Progress, Recipe, fit, pixels
+from pks4.weights.image_files import SHIPPED, ImageModel, packed, read_image_model
 
-VERSION = 1  # raise it when the procedure changes
+VERSION = 2  # raise it when the procedure changes
 COVERED = 0.15  # a site shows the digit when the digit covers this share of it
 PLACE_WEIGHT = 5.0  # of sites that show a digit, against the many that do not
-VAL_IMAGES = 400
+VAL_IMAGES = 2000
 
 
-@dataclass(frozen=True)
-class ImageModel:
-    """Weights of an image twin, and facts for a record."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """All that determines an image model: twin and options, stills, and the recipe's free part."""
 
-    state: dict[str, Tensor]
-    facts: dict = field(repr=False)
+    model: str
+    options: dict[str, Any]
+    images: int
+    epochs: int
+    learning_rate: float
+    batch_size: int
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """These, and the versions of the procedure and of the stills."""
+        return {"version": VERSION, "generator": GENERATOR_VERSION, **asdict(self)}
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        return f"{self.model}-{digest[:16]}.safetensors"
+
+    def recipe(self, device: str) -> Recipe:
+        """The whole recipe."""
+        return Recipe(
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            device=device,
+        )
 
 
 def image_model(
-    key: dict,
+    asked: Asked,
     build: Callable[[], nn.Module],
-    images: int,
-    recipe: Recipe,
     cache: Path,
     progress: Progress,
+    device: str = "cpu",
 ) -> ImageModel:
-    """The image twin that `key` (model, options) describes, from the cache or trained now.
+    """The image twin that was asked for: shipped, from the cache, or trained now.
 
-    `build()` makes the model for one frame. A lock makes other processes wait for the first.
+    `build()` makes the model for one frame. A lock makes other processes wait for the first. Facts
+    `weights` says where it is from, `val_top1` and `place_top1` are its shares of right digits and
+    of right places on held-out stills. A training that was interrupted resumes after its last
+    epoch. Raises ValueError for a shipped file that is damaged; a damaged file of the cache gives a
+    warning and is trained again.
     """
-    whole = {
-        "version": VERSION,
-        "generator": GENERATOR_VERSION,
-        "torch": str(torch.__version__),
-        "recipe": asdict(recipe),
-        "images": images,
-        **key,
-    }
-    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache / "image-models"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{key['model']}-{digest}.pt"
+    shipped = SHIPPED / asked.file
+    if shipped.exists():
+        return _from("stills, shipped", read_image_model(shipped))
+    path = cache / "image-models" / asked.file
+    return _from("stills", pretrained(path, asked, build, progress, device))
+
+
+def pretrained(
+    path: Path,
+    asked: Asked,
+    build: Callable[[], nn.Module],
+    progress: Progress,
+    device: str = "cpu",
+) -> ImageModel:
+    """The image twin in this file, which is trained now if it is missing or damaged."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         model = _cached(path)
         if model is None:
-            _train(path, whole, build, recipe, progress)
-            model = _read(path.read_bytes())
-    return ImageModel(model.state, {**model.facts, "digest": digest})
+            _train(path, asked, build, asked.recipe(device), progress)
+            model = read_image_model(path)
+    return model
+
+
+def _from(origin: str, model: ImageModel) -> ImageModel:
+    return ImageModel(model.state, {**model.facts, "weights": origin})
 
 
 def _cached(path: Path) -> ImageModel | None:
     """The cached twin; None if there is no file, and None with a warning if it is damaged."""
     if not path.exists():
         return None
-    content = path.read_bytes()  # an OSError here is raised: the file may be whole
+    path.read_bytes()  # an OSError here is raised: the file may be whole
     try:
-        return _read(content)
+        return read_image_model(path)
     except Exception as error:  # a damaged file fails in many ways
         warnings.warn(
             f"{path} is damaged ({type(error).__name__}); the image model is trained again",
@@ -89,35 +123,43 @@ def _cached(path: Path) -> ImageModel | None:
         return None
 
 
-def _read(content: bytes) -> ImageModel:
-    saved = torch.load(io.BytesIO(content), weights_only=True)
-    return ImageModel(saved["state"], saved["facts"])
-
-
 def _train(
-    path: Path, whole: dict, build: Callable[[], nn.Module], recipe: Recipe, progress: Progress
+    path: Path, asked: Asked, build: Callable[[], nn.Module], recipe: Recipe, progress: Progress
 ) -> None:
     torch.manual_seed(recipe.seed)
-    size, started = whole["options"]["image_size"], time.perf_counter()
+    size = asked.options["image_size"]
     model = _Pretraining(build(), size)
-    shown = stills("train", whole["images"], size=size)
+    progress(0, recipe.epochs, f"image model: rendering {asked.images} stills")
+    shown = stills("train", asked.images, size=size)
+    held_out = stills("val", min(VAL_IMAGES, asked.images), size=size)
+    saved = path.with_suffix(".training")
     history = fit(
         model,
         InMemory(shown.image, _targets(shown, model.side)),
         recipe,
         lambda n, of, text: progress(n, of, f"image model: {text}"),
-        Options(loss=_loss),
+        Options(
+            loss=_loss,
+            after_epoch=lambda model: _rightness(model, held_out)[0],
+            saved=saved,
+            about={"image model": path.stem},
+        ),
     )
+    val_top1, place_top1 = _rightness(model, held_out)
     facts = {
-        "val_top1": _val_top1(model, size),
+        "val_top1": val_top1,
+        "place_top1": place_top1,
+        "val_top1_by_epoch": history.val_top1,
+        "val_images": len(held_out.digit),
         "images": history.clips,
         "macs_forward": sum(model.twin.macs().values()),
-        "seconds": time.perf_counter() - started,
-        "key": whole,
+        "seconds": sum(history.seconds),
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "key": asked.key,
     }
-    content = io.BytesIO()
-    torch.save({"state": model.twin.state_dict(), "facts": facts}, content)
-    write_whole(path, content.getvalue())
+    write_whole(path, packed(model.twin.state_dict(), facts))
+    saved.unlink(missing_ok=True)
 
 
 class _Pretraining(nn.Module):
@@ -153,8 +195,17 @@ def _loss(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _val_top1(model: _Pretraining, size: int) -> float:
+def _rightness(model: nn.Module, held_out: Stills) -> tuple[float, float]:
+    """Shares of stills whose digit is right, and of covered sites that show the right digit."""
+    training, device = model.training, next(model.parameters()).device
     model.eval()
-    held_out = stills("val", VAL_IMAGES, size=size)
-    logits = torch.cat([model(pixels(part))[0] for part in held_out.image.split(100)])
-    return (logits.argmax(1) == held_out.digit).float().mean().item()
+    outputs = [model(pixels(part.to(device))) for part in held_out.image.split(100)]
+    model.train(training)
+    digit, place = (torch.cat(part).cpu() for part in zip(*outputs, strict=True))
+    target = _targets(held_out, model.side)[:, 1:]
+    right = (place.argmax(2) == target)[target > 0]
+    return _mean(digit.argmax(1) == held_out.digit), _mean(right)
+
+
+def _mean(hits: Tensor) -> float:
+    return hits.float().mean().item()

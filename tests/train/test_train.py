@@ -1,7 +1,11 @@
 """Training: one recipe, repeatable to the bit; scores by hand; image models shared and cached."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from pks4.bench.contestants import catalogue
@@ -17,7 +21,7 @@ from pks4.scan import api
 from pks4.simulate.what_ran import Fallback
 from pks4.train.batches import InMemory
 from pks4.train.engine import Diverged, fit, pixels
-from pks4.train.image_pretraining import _Pretraining, image_model
+from pks4.train.image_pretraining import Asked, _Pretraining, image_model
 from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
 from pks4.train.score import top1, within_pair
@@ -117,11 +121,13 @@ def test_stills_are_balanced_repeatable_and_know_where_the_digit_is():
 
 
 OPTIONS = {"width": 12, "depth": 1, "heads": 2, "patch_size": 8, "image_size": 32}
-KEY = {"model": "frame_mean", "options": OPTIONS}
+ASKED = Asked(
+    model="frame_mean", options=OPTIONS, images=16, epochs=1, learning_rate=1e-3, batch_size=8
+)
 
 
 def counted_build(built):
-    """Builds the image twin of KEY and notes it in `built`."""
+    """Builds the image twin of ASKED and notes it in `built`."""
 
     def build():
         module = catalogue.models()["frame_mean"].load()
@@ -133,12 +139,12 @@ def counted_build(built):
 
 @pytest.mark.parametrize("content", [b"", b"not a model", None], ids=["empty", "text", "cut"])
 def test_a_damaged_image_model_is_said_and_made_again(tmp_path, content):
-    recipe, built = Recipe(learning_rate=1e-3, epochs=1, batch_size=8), []
-    first = image_model(KEY, counted_build(built), 16, recipe, tmp_path, quiet)
-    (path,) = (tmp_path / "image-models").glob("*.pt")
+    built = []
+    first = image_model(ASKED, counted_build(built), tmp_path, quiet)
+    (path,) = (tmp_path / "image-models").glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.warns(UserWarning, match="is damaged .*; the image model is trained again"):
-        again = image_model(KEY, counted_build(built), 16, recipe, tmp_path, quiet)
+        again = image_model(ASKED, counted_build(built), tmp_path, quiet)
     assert len(built) == 2
     for name, tensor in first.state.items():
         assert torch.equal(tensor, again.state[name])
@@ -150,24 +156,64 @@ def test_an_image_model_that_cannot_be_saved_names_the_remedy(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    recipe = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
     with pytest.raises(CacheError, match="No space left on device; free some space"):
-        image_model(KEY, counted_build([]), 16, recipe, tmp_path, quiet)
-    assert not list((tmp_path / "image-models").glob("*.pt"))
+        image_model(ASKED, counted_build([]), tmp_path, quiet)
+    assert not list((tmp_path / "image-models").glob("*.safetensors"))
 
 
 def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(tmp_path):
-    built, key = [], KEY
+    built = []
     build = counted_build(built)
-    recipe = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
-    first = image_model(key, build, 16, recipe, tmp_path, quiet)
-    second = image_model(key, build, 16, recipe, tmp_path, quiet)
+    first = image_model(ASKED, build, tmp_path, quiet)
+    second = image_model(ASKED, build, tmp_path, quiet)
     assert len(built) == 1
     assert first.facts == second.facts
     for name, tensor in first.state.items():
         assert torch.equal(tensor, second.state[name])
-    other = image_model(key, build, 24, recipe, tmp_path, quiet)
+    other = image_model(replace(ASKED, images=24), build, tmp_path, quiet)
     assert other.facts["digest"] != first.facts["digest"]
+
+
+def test_an_image_model_states_its_own_accuracy(tmp_path):
+    facts = image_model(ASKED, counted_build([]), tmp_path, quiet).facts
+    assert facts["val_images"] == 16
+    assert 0 <= facts["val_top1"] <= 1
+    assert 0 <= facts["place_top1"] <= 1
+    assert facts["val_top1_by_epoch"] == [facts["val_top1"]]
+    assert facts["weights"] == "stills"
+
+
+def test_an_interrupted_image_model_goes_on_after_its_last_epoch(tmp_path):
+    asked = replace(ASKED, epochs=2)
+    whole = image_model(asked, counted_build([]), tmp_path / "whole", quiet)
+
+    def interrupt(done, total, text):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        image_model(asked, counted_build([]), tmp_path, interrupt)
+    told = []
+    resumed = image_model(
+        asked, counted_build([]), tmp_path, lambda done, total, text: told.append(done)
+    )
+    assert told == [0, 2]  # rendering, then the second epoch
+    assert resumed.facts["digest"] == whole.facts["digest"]
+    assert not list((tmp_path / "image-models").glob("*.training"))
+
+
+def test_a_shipped_image_model_comes_first_and_is_checked(tmp_path, monkeypatch):
+    made = image_model(ASKED, counted_build([]), tmp_path / "made", quiet)
+    monkeypatch.setattr("pks4.train.image_pretraining.SHIPPED", tmp_path / "made/image-models")
+    built = []
+    shipped = image_model(ASKED, counted_build(built), tmp_path / "cache", quiet)
+    assert not built
+    assert shipped.facts == {**made.facts, "weights": "stills, shipped"}
+    (path,) = (tmp_path / "made/image-models").glob("*.safetensors")
+    changed = {name: tensor + 1 for name, tensor in made.state.items()}
+    save_file(changed, path, {"facts": json.dumps(made.facts)})
+    with pytest.raises(ValueError, match="its weights are not those that it states"):
+        image_model(ASKED, counted_build(built), tmp_path / "cache", quiet)
 
 
 ACCURACY = """
@@ -225,13 +271,14 @@ def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, 
     cell, keys = plan(read_suite(suite_file(more=ACCURACY))[0])[-1], []
     sizes = catalogue.models()[model].facts["SCALES"]["tiny"]
     monkeypatch.setattr(
-        "pks4.train.image_pretraining.image_model", lambda key, *_: keys.append(key)
+        "pks4.train.image_pretraining.image_model", lambda asked, *_: keys.append(asked)
     )
     for ways in ({}, {"frozen": True, "attention": "eager", "dropout": 0.5}):
         one = cell.model_copy(update={"model": model, "options": sizes | ways})
         twin = image_models.image_twin(model)
         image_models.image_model(MeasureInput(one, cell.settings["accuracy"]), twin)
-    assert keys[0] == keys[1] == {"model": twin.name, "options": sizes}
+    assert keys[0] == keys[1]
+    assert (keys[0].model, keys[0].options) == (twin.name, sizes)
 
 
 @pytest.mark.parametrize("size", [64, 112])
@@ -243,7 +290,7 @@ def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
 ):
     asked = []
     monkeypatch.setattr(
-        "pks4.train.image_pretraining.image_model", lambda key, build, *_: asked.append(build)
+        "pks4.train.image_pretraining.image_model", lambda _, build, *more: asked.append(build)
     )
     sizes = {**catalogue.models()[model].facts["SCALES"]["tiny"], "image_size": size}
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]

@@ -85,9 +85,10 @@ SETTINGS = {
     "image_weights": "stills",
     "image_mean": [0.5, 0.5, 0.5],
     "image_std": [0.5, 0.5, 0.5],
-    "images": 4000,
-    "image_epochs": 5,
-    "image_learning_rate": 1.5e-3,
+    "images": 24000,
+    "image_epochs": 24,
+    "image_batch_size": 64,
+    "image_learning_rate": 2e-3,
 }
 MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
 

@@ -138,6 +138,12 @@ def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
     return accepted_run(entry, results), note
 
 
+def accepted_runs(suite: str, results: Path) -> list[RunFile]:
+    """The accepted runs of a suite that are still here, the newest last."""
+    known, _ = ledger(results)
+    return [accepted_run(e, results) for e in in_tree(known, results) if e.suite == suite]
+
+
 def accepted_run(entry: Acceptance, results: Path) -> RunFile:
     """The run that an acceptance names. Raises UserError if its file is not as it was."""
     path = _path(entry, results)

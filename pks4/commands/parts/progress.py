@@ -42,6 +42,20 @@ def bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def telling(console: Console, title: str) -> Iterator[Callable[[float, float, str], None]]:
+    """A progress bar as a callback (done, total, text); without a terminal a line for each call."""
+    with _progress(console) as progress:
+        task = progress.add_task(escaped(title), total=None, text="")
+
+        def tell(done: float, total: float, text: str) -> None:
+            progress.update(task, completed=done, total=total, text=escaped(text))
+            if not console.is_terminal:
+                console.print(f"[{done:g}/{total:g}] {text}", highlight=False, markup=False)
+
+        yield tell
+
+
 def prepare_data(cells: list[Cell], console: Console) -> None:
     """Render every data set that the cells will read, before any of them starts."""
     wanted = []

@@ -5,7 +5,8 @@ contestant gets the same pixels; so the normalisation that a file was trained wi
 `image_std`, of values from 0 to 1) is folded into the first convolution.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from pks4.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-    from pks4.train.image_pretraining import ImageModel
+    from pks4.train.image_pretraining import Asked
+    from pks4.weights.image_files import ImageModel
 
 STILLS = "stills"
 # Options that cell and twin may share, but that do not change the image model.
@@ -45,7 +47,7 @@ def image_twin(model: str) -> Any:
 def image_model(inputs: MeasureInput, twin: Any) -> "ImageModel":
     """The image model that the settings name."""
     from pks4.train.engine import MEAN, STD
-    from pks4.train.image_pretraining import ImageModel
+    from pks4.weights.image_files import ImageModel
     from pks4.weights.imagenet import BACKBONES, image_weights
 
     cell, name = inputs.cell, inputs.settings["image_weights"]
@@ -71,35 +73,49 @@ def _twin_cell(inputs: MeasureInput, twin: Any) -> tuple[Any, dict[str, Any]]:
     return inputs.cell.model_copy(update=change), options
 
 
+def asked_of(inputs: MeasureInput, twin: Any) -> "Asked":
+    """What the cell asks of an image model that is trained on stills."""
+    from pks4.train.image_pretraining import Asked
+
+    settings = inputs.settings
+    return Asked(
+        model=twin.name,
+        options=_twin_cell(inputs, twin)[1],
+        images=settings["images"],
+        epochs=settings["image_epochs"],
+        learning_rate=settings["image_learning_rate"],
+        batch_size=settings["image_batch_size"],
+    )
+
+
+def build_twin(inputs: MeasureInput, twin: Any) -> Callable[[], Any]:
+    """A function that builds the twin of the cell at one frame."""
+    return partial(build, _twin_cell(inputs, twin)[0])
+
+
 def _from_stills(inputs: MeasureInput, twin: Any) -> "ImageModel":
-    """The twin trained on still digits, or taken from the cache."""
+    """The twin trained on still digits: shipped, from the cache, or trained now."""
     from pks4.data.dataset import cache_root
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.train.image_pretraining import image_model
-    from pks4.train.recipe import Recipe
 
-    settings = inputs.settings
-    twin_cell, options = _twin_cell(inputs, twin)
-    recipe = Recipe(
-        learning_rate=settings["image_learning_rate"],
-        epochs=settings["image_epochs"],
-        batch_size=32,
-        device=settings["device"],
-    )
-    key = {"model": twin.name, "options": options}
-    with declared_attention(kernel_on(recipe.device, recipe.precision, settings)):
-        return image_model(
-            key, lambda: build(twin_cell), settings["images"], recipe, cache_root(), inputs.progress
-        )
+    asked, device = asked_of(inputs, twin), inputs.settings["device"]
+    with declared_attention(kernel_on(device, "no", inputs.settings)):
+        return image_model(asked, build_twin(inputs, twin), cache_root(), inputs.progress, device)
 
 
 def _from_file(inputs: MeasureInput, twin: Any, path: Path) -> "ImageModel":
     """The twin with the weights of a local file, all of them or none."""
     from pks4.data.integrity import file_sha256
-    from pks4.train.image_pretraining import ImageModel
     from pks4.weights.files import load_weights, read_weights
+    from pks4.weights.image_files import ImageModel, facts_of
 
-    model = build(_twin_cell(inputs, twin)[0])
+    stated, model = facts_of(path), build(_twin_cell(inputs, twin)[0])
+    if stated and stated["key"]["model"] != twin.name:
+        raise UserError(
+            f"image_weights {path}: an image model of {stated['key']['model']!r}, and "
+            f"{inputs.cell.model!r} starts from {twin.name!r}; give a file of that"
+        )
     if hasattr(model, "backbone"):
         load_weights(model.backbone.net, path)
     else:
@@ -107,7 +123,7 @@ def _from_file(inputs: MeasureInput, twin: Any, path: Path) -> "ImageModel":
     mean, std = inputs.settings["image_mean"], inputs.settings["image_std"]
     expect_pixels(model, mean, std)
     facts = {"weights": path.name, "digest": file_sha256(path), "mean": mean, "std": std}
-    return ImageModel(model.state_dict(), facts)
+    return ImageModel(model.state_dict(), {**stated, **facts})
 
 
 def expect_pixels(model: "nn.Module", mean: list[float], std: list[float]) -> None:
