@@ -45,7 +45,7 @@ SCALES = {
         "width": 96,
         "depth": 4,
         "heads": 3,
-        "patch_size": 16,
+        "patch_size": 8,
         "image_size": 64,
         "temporal_depth": 2,
         "temporal_heads": 3,

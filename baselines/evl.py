@@ -45,7 +45,7 @@ SCALES = {
         "width": 96,
         "depth": 4,
         "heads": 3,
-        "patch_size": 16,
+        "patch_size": 8,
         "image_size": 64,
         "decoder_layers": 2,
         "clip": False,  # the tiny image model of all contestants

@@ -25,7 +25,7 @@ FRAMES_STEP = 2
 VARIANTS = {"joint": {}, "eager": {"attention": "eager"}}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 8, "image_size": 64},
 }
 KERNEL = "patch_embed.proj.weight"
 NAMES = (  # timm's name, transformers' name

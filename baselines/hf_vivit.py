@@ -27,7 +27,7 @@ VARIANTS = {"joint": {}, "eager": {"attention": "eager"}}
 SILENT = ("k_proj.bias",)  # adds the same to all scores of a query, which softmax cancels
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 8, "image_size": 64},
 }
 KERNEL = "patch_embed.proj.weight"
 NAMES = (  # timm's name, transformers' name

@@ -31,7 +31,7 @@ VARIANTS = {"tuned": {}, "frozen": {"frozen": True}, "eager": {"attention": "eag
 SILENT = ("k_proj.bias",)  # of the head: adds the same to all scores of a query
 SCALES = {
     "paper": {"width": 1024, "depth": 24, "heads": 16, "patch_size": 16, "image_size": 256},
-    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 8, "image_size": 64},
 }
 
 

@@ -49,7 +49,7 @@ SCALES = {
         "width": 96,
         "depth": 4,
         "heads": 3,
-        "patch_size": 16,
+        "patch_size": 8,
         "image_size": 64,
         "adapter_width": 64,
         "clip": False,  # the tiny image model of all contestants

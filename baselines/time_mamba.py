@@ -51,7 +51,7 @@ SCALES = {
         "width": 96,
         "depth": 4,
         "heads": 3,
-        "patch_size": 16,
+        "patch_size": 8,
         "image_size": 64,
         "state": 8,
         "clip": False,  # the tiny image model of all contestants

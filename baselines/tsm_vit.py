@@ -30,7 +30,7 @@ STAGES = {"head": ("head",)}
 VARIANTS = {"an eighth each way": {}, "a quarter": {"n_div": 4}, "eager": {"attention": "eager"}}
 SCALES = {
     "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64},
+    "tiny": {"width": 96, "depth": 4, "heads": 3, "patch_size": 8, "image_size": 64},
 }
 
 

@@ -31,7 +31,15 @@ SIZES = {
 }
 SCALES = {
     "paper": {"width": 576, "depth": 32, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 96, "depth": 3, "patch_size": 16, "image_size": 64, "state": 8},
+    "tiny": {  # see `build` for what differs from the paper's, and why
+        "width": 96,
+        "depth": 6,
+        "patch_size": 8,
+        "image_size": 64,
+        "state": 8,
+        "init": "mamba",
+        "pool": "mean",
+    },
 }
 
 
@@ -49,13 +57,20 @@ def build(
     conv_kernel: int = 4,
     scan_backend: str = "auto",
     init: str = "official",
+    pool: str = "cls",
     drop_path: float = 0.0,
 ) -> VideoMamba:
     """VideoMamba for clips of exactly `frames` frames, a multiple of `tubelet`.
 
     `init`: "official" sets dt_proj.bias = 0 as the authors' code does, so steps start near
     softplus(0) = .69; "mamba" starts steps log-uniform in [.001, .1], as Mamba. All else is the
-    same. `drop_path` grows linearly over the layers; the paper trains with .1 (Ti) to .8 (M).
+    same. `pool`: the head reads the "cls" token, as the authors' classifiers do, or the "mean" of
+    all others; theirs for text (video_mm) read both. `drop_path` grows linearly over the layers;
+    the paper trains with .1 (Ti) to .8 (M).
+
+    The tiny scale starts as "mamba" and reads the mean. As in the paper, six layers would not see
+    past the second frame: the cls token stands at the front, and a layer's state forgets within
+    some sixty tokens of 513. The published models have 24 to 32 layers.
     """
     mixers = [Mixer(width, state, expand, conv_kernel, scan_backend) for _ in range(depth)]
     return VideoMamba(
@@ -66,5 +81,6 @@ def build(
         image_size=image_size,
         tubelet=tubelet,
         init=init,
+        pool=pool,
         drop_path=drop_path,
     )

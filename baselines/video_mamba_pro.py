@@ -46,7 +46,15 @@ SIZES = {
 }
 SCALES = {
     "paper": {"width": 576, "depth": 32, "patch_size": 16, "image_size": 224},
-    "tiny": {"width": 96, "depth": 3, "patch_size": 16, "image_size": 64, "state": 8},
+    "tiny": {  # see `build` for what differs from the paper's, and why
+        "width": 96,
+        "depth": 6,
+        "patch_size": 8,
+        "image_size": 64,
+        "state": 8,
+        "init": "mamba",
+        "pool": "mean",
+    },
 }
 UNIT_STEP = log(expm1(1.0))  # its softplus is 1
 
@@ -65,6 +73,7 @@ def build(
     conv_kernel: int = 4,
     scan_backend: str = "auto",
     init: str = "official",
+    pool: str = "cls",
     drop_path: float = 0.0,
 ) -> VideoMamba:
     """VideoMambaPro for clips of exactly `frames` frames; options as in `video_mamba`."""
@@ -77,6 +86,7 @@ def build(
         image_size=image_size,
         tubelet=tubelet,
         init=init,
+        pool=pool,
         drop_path=drop_path,
     )
 

@@ -54,7 +54,7 @@ SCALES = {
         "width": 96,
         "depth": 4,
         "heads": 3,
-        "patch_size": 16,
+        "patch_size": 8,
         "image_size": 64,
         "temporal_depth": 2,
     },

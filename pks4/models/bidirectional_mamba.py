@@ -32,6 +32,7 @@ from pks4.weights.files import load_part
 from pks4.weights.official import Official, along, on_square
 
 INITS = ("official", "mamba")
+POOLS = ("cls", "mean")  # what the head reads
 Sites = Float[Tensor, "b t s e"]
 
 
@@ -167,6 +168,7 @@ class VideoMamba(nn.Module):
         image_size: int,
         tubelet: int,
         init: str,
+        pool: str,
         drop_path: float,
     ) -> None:
         super().__init__()
@@ -179,6 +181,9 @@ class VideoMamba(nn.Module):
         )
         if init not in INITS:
             raise ValueError(unknown_name("init", init, INITS))
+        if pool not in POOLS:
+            raise ValueError(unknown_name("pool", pool, POOLS))
+        self.pool = pool
         self.frames, self.image_size, self.patch_size = frames, image_size, patch_size
         self.slices, self.patches = frames // tubelet, (image_size // patch_size) ** 2
         width, last = mixers[0].out_proj.out_features, max(1, len(mixers) - 1)
@@ -209,8 +214,14 @@ class VideoMamba(nn.Module):
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
-        """Logits of each clip, read from the cls token."""
-        return self.head(self.norm_f(self._tokens(video)[:, 0]))
+        """Logits of each clip, read from the cls token or the mean of all others."""
+        x = self._tokens(video)
+        # The norm acts token by token, so that cls alone needs no more.
+        return self.head(self._pooled(self.norm_f(x[:, :1] if self.pool == "cls" else x)))
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        """The token or the mean (b, d) that the head reads, of tokens (b, l, d)."""
+        return tokens[:, 0] if self.pool == "cls" else tokens[:, 1:].mean(1)
 
     def _tokens(self, video: Tensor) -> Tensor:
         """All tokens after the last layer, (b, 1 + t*h*w, d)."""
@@ -221,9 +232,9 @@ class VideoMamba(nn.Module):
         return self.layers(torch.cat([cls, x.flatten(1, 2)], 1))
 
     def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Cls token (n, d) and grid (n, h, w, d) of images (n, 3, h, w); for one frame."""
+        """What the head reads (n, d), and grid (n, h, w, d), of images (n, 3, h, w); one frame."""
         x, side = self.norm_f(self._tokens(images[:, None])), self.image_size // self.patch_size
-        return x[:, 0], x[:, 1:].unflatten(1, (side, side))
+        return self._pooled(x), x[:, 1:].unflatten(1, (side, side))
 
     def macs(self, batch: int = 1) -> dict[str, int]:
         """Closed form of the forward MACs (rule macs/v1), by stage.

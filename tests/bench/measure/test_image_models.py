@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from baselines import frame_mean, video_mamba
+from pks4.bench.contestants import catalogue
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts import image_models
 from pks4.bench.measure.parts.input import MeasureInput
@@ -15,7 +16,7 @@ from pks4.errors import UserError
 from pks4.train.engine import pixels
 from tests.factories.models import LITE0, with_weights
 
-SIZES = {"width": 24, "depth": 1, "heads": 3, "patch_size": 16, "image_size": 64}
+SIZES = {"width": 24, "depth": 1, "heads": 3, "patch_size": 8, "image_size": 64}
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 LEARN = """
 name = "learn"
@@ -90,7 +91,7 @@ def test_a_vit_of_a_file_sees_the_pixels_that_it_was_trained_on(suite_file, tmp_
 
 @pytest.mark.slow
 def test_a_video_mamba_takes_its_image_model_of_a_file(suite_file, tmp_path):
-    sizes = {"width": 24, "depth": 2, "patch_size": 16, "image_size": 64, "state": 8}
+    sizes = catalogue.models()["video_mamba"].facts["SCALES"]["tiny"] | {"width": 24, "depth": 2}
     torch.manual_seed(1)
     state = video_mamba.build(frames=1, num_classes=3, **sizes).state_dict()
     state.pop("temporal_pos_embedding")
