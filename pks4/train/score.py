@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from pks4.data.kinetic_digits.tasks import PAIRS, class_names
+from pks4.data.kinetic_digits.tasks import class_names, pairs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +58,19 @@ def by_class(logits: Tensor, label: Tensor, classes: Sequence[str]) -> dict[str,
     return {n: [int(right[m].sum()), int(m.sum())] for n, m in masks.items() if m.any()}
 
 
-def within_pair(logits: Tensor, label: Tensor, kind: str | None = None) -> Score:
+def within_pair(
+    logits: Tensor, label: Tensor, kind: str | None = None, task: str = "temporal"
+) -> Score:
     """Share of right clips when only the two classes of the clip's reversal pair compete.
 
     A bag of frames cannot tell a class from its time reversal, so chance is 1/2 whatever single
     frames show. Leaves out the oscillations, which have no partner. `kind` keeps only the "motion"
     or the "order" pairs.
     """
-    names = class_names("temporal")
+    names = class_names(task)
     hit = torch.zeros_like(label, dtype=torch.bool)
     in_pairs = hit.clone()
-    for pair in PAIRS:
+    for pair in pairs_of(task):
         if kind not in (None, pair.kind):
             continue
         both = torch.tensor([names.index(pair.first), names.index(pair.second)])

@@ -110,6 +110,14 @@ def test_within_pair_only_the_two_classes_of_the_pair_are_asked():
     assert whole.label.tolist() == label[:3].tolist()  # osc1 has no partner
 
 
+def test_pairs_of_another_task_have_its_labels():
+    label = torch.tensor([class_names("motion").index(n) for n in ("up", "down")])
+    logits = torch.zeros(2, 8)
+    logits[:, class_names("motion").index("up")] = 1
+    assert within_pair(logits, label, task="motion").hit.tolist() == [True, False]
+    assert within_pair(logits, label, "order", "motion").clips == 0
+
+
 def test_stills_are_balanced_repeatable_and_know_where_the_digit_is():
     first, again = stills("train", 20, size=32), stills("train", 20, size=32)
     assert torch.equal(first.image, again.image)

@@ -43,7 +43,7 @@ class Grid(Settings):
     contestants: list[str] = []  # labels; none: all
     batch: Annotated[int, Field(ge=1)] = 1
     num_classes: Annotated[int, Field(ge=1)] = 400
-    task: Literal["temporal", "spatial", "long"] | None = None  # of the embedded data set
+    task: Literal["temporal", "motion", "spatial", "long"] | None = None  # of the embedded data set
     time_limit_seconds: Annotated[float, Field(gt=0)] = 600
     seeds: list[Annotated[int, Field(ge=0)]] = []  # a cell each; none: the settings' one seed
     settings: dict[str, dict[str, Any]] = {}  # measure -> its settings

@@ -25,7 +25,7 @@ from pks4.data.dataset import Dataset
 from pks4.data.errors import DataError
 from pks4.data.kinetic_digits.leak_views import SAMPLES, Floats, track, views
 from pks4.data.kinetic_digits.long_task import BAG_BOUND, CUE_FRAMES
-from pks4.data.kinetic_digits.tasks import HALF_CLIP_BOUND, PAIRS, pair_of
+from pks4.data.kinetic_digits.tasks import HALF_CLIP_BOUND, pairs_of
 from pks4.data.manifest import Entry, read_manifest
 from pks4.data.readers import read_frames
 from pks4.errors import unknown_name
@@ -187,20 +187,21 @@ def _judge(
     """(view, metric, right, clips) of one view: over all classes, and within reversal pairs."""
     right = _right((fit[0][view], fit[1]), (judge[0][view], judge[1]))
     yield view, "all", int(right.sum()), len(right)
-    if dataset.task != "temporal":
-        return
-    by_kind: dict[str, list[NDArray[np.bool_]]] = {"motion": [], "order": []}
-    for pair in PAIRS:
+    pairs = pairs_of(dataset.task)
+    by_kind: dict[str, list[NDArray[np.bool_]]] = {pair.kind: [] for pair in pairs}
+    for pair in pairs:
         both = [dataset.classes.index(name) for name in pair[:2]]
         masks = [np.isin(labels, both) for _, labels in (fit, judge)]
         parts = [
             (x[view][m], labels[m]) for (x, labels), m in zip((fit, judge), masks, strict=True)
         ]
         by_kind[pair.kind].append(_right(*parts))
-    for kinds in (("motion", "order"), ("motion",), ("order",)):
-        right = np.concatenate([each for kind in kinds for each in by_kind[kind]])
-        metric = "within_pair" if len(kinds) == 2 else f"within_pair_{kinds[0]}"
-        yield view, metric, int(right.sum()), len(right)
+    if by_kind:
+        right = np.concatenate([each for parts in by_kind.values() for each in parts])
+        yield view, "within_pair", int(right.sum()), len(right)
+    for kind, parts in by_kind.items() if len(by_kind) > 1 else ():
+        right = np.concatenate(parts)
+        yield view, f"within_pair_{kind}", int(right.sum()), len(right)
 
 
 def _right(fit: tuple[Floats, Labels], judge: tuple[Floats, Labels]) -> NDArray[np.bool_]:
@@ -223,10 +224,10 @@ def _bound(dataset: Dataset, view: str, metric: str) -> float | None:
     """The upper bound for a sound data set; None if the view may know the answer."""
     classes = len(dataset.classes)
     single = view in ("first", "middle", "last")
-    if dataset.task == "temporal":
+    if pairs := pairs_of(dataset.task):
         if not single and view not in ("bag", "shuffled"):
             return None
-        known = sum(pair_of(name) is None for name in dataset.classes) + len(PAIRS)
+        known = classes - len(pairs)  # the pair of a clip, or its oscillation
         return known / classes if metric == "all" else 0.5
     if dataset.task == "spatial":
         return 1 / classes if view == "motion" else None

@@ -13,13 +13,16 @@ classes, and of kind `order` if only the order of the displacements does:
   distribution in both classes;
 * move_stop/stop_move: two neighbouring frames at an unknown time have the same distribution.
 
+Task `motion`, 8 classes: the pairs of kind `motion` alone, which a short training learns.
+
 Task `spatial`, 10 classes: the digit; its motion is a nuisance.
 
 Task `long`, 12 classes: an ordered pair of different directions, each shown in eight marked frames,
 the first near the start and the second near the end of a clip (see long_task.py). One direction
 alone gives at most 1/3 (`HALF_CLIP_BOUND`): compare the 12-way accuracy with that.
 
-Never flip `temporal` and `long` horizontally: left and right, rotate_cw and rotate_ccw would swap.
+Never flip `temporal`, `motion` and `long` horizontally: left and right, rotate_cw and rotate_ccw
+would swap.
 """
 
 from typing import Literal, NamedTuple
@@ -55,12 +58,18 @@ HALF_CLIP_BOUND = 1 / 3  # of `long`: one known direction leaves three classes
 
 _CLASSES: dict[str, tuple[str, ...]] = {
     "temporal": (*(name for pair in PAIRS for name in pair[:2]), *OSCILLATIONS),
+    "motion": tuple(name for pair in PAIRS if pair.kind == "motion" for name in pair[:2]),
     "spatial": tuple(f"digit{digit}" for digit in range(10)),
     "long": tuple(f"{a}_{b}" for a in DIRECTIONS for b in DIRECTIONS if a != b),
 }
 TASKS = tuple(_CLASSES)
-DEFAULT_FRAMES = {"temporal": 16, "spatial": 16, "long": 512}
-MIN_FRAMES = {"temporal": 2, "spatial": 2, "long": 32}  # with fewer a task has no meaning
+DEFAULT_FRAMES = {"temporal": 16, "motion": 16, "spatial": 16, "long": 512}
+MIN_FRAMES = {
+    "temporal": 2,
+    "motion": 2,
+    "spatial": 2,
+    "long": 32,
+}  # fewer have no meaning
 
 
 def class_names(task: str) -> tuple[str, ...]:
@@ -71,6 +80,11 @@ def class_names(task: str) -> tuple[str, ...]:
     if task not in _CLASSES:
         raise DataError(unknown_name("task", task, TASKS))
     return _CLASSES[task]
+
+
+def pairs_of(task: str) -> tuple[Pair, ...]:
+    """The pairs whose two classes are classes of `task`."""
+    return tuple(pair for pair in PAIRS if pair.first in class_names(task))
 
 
 def pair_of(name: str) -> Pair | None:

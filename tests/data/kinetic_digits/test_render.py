@@ -12,6 +12,7 @@ from pks4.data.kinetic_digits.tasks import FPS, GENERATOR_VERSION, SPLITS, TASKS
 MEANS_OF_VERSION = {
     1: {
         "temporal": [119.740, 66.196, 40.767],
+        "motion": [40.565, 35.260, 33.970],
         "spatial": [54.258, 45.448, 41.103],
         "long": [64.371, 60.713, 59.645],
     },

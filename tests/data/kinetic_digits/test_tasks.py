@@ -9,7 +9,14 @@ import pytest
 from scipy.stats import ks_2samp
 
 from pks4.data.errors import DataError
-from pks4.data.kinetic_digits.tasks import OSCILLATIONS, PAIRS, TASKS, class_names, pair_of
+from pks4.data.kinetic_digits.tasks import (
+    OSCILLATIONS,
+    PAIRS,
+    TASKS,
+    class_names,
+    pair_of,
+    pairs_of,
+)
 from pks4.data.kinetic_digits.trajectory import drift, trajectory
 
 FRAMES = 16
@@ -112,4 +119,11 @@ def test_the_package_imports_nothing_heavy():
 
 
 def test_tasks_are_named():
-    assert TASKS == ("temporal", "spatial", "long")
+    assert TASKS == ("temporal", "motion", "spatial", "long")
+
+
+def test_motion_has_the_motion_pairs_of_temporal():
+    assert class_names("motion") == class_names("temporal")[:8]
+    assert pairs_of("motion") == PAIRS[:4]
+    assert pairs_of("temporal") == PAIRS
+    assert pairs_of("spatial") == ()

@@ -19,8 +19,8 @@ def scores(
     predicted: "Predicted",
     evidence: dict[str, Any],
 ) -> Iterator[Reading]:
-    """top1; top5 of more than five classes; within reversal pairs on the embedded temporal task."""
-    from pks4.data.kinetic_digits.tasks import HALF_CLIP_BOUND
+    """top1; top5 of more than five classes; within reversal pairs where the task has any."""
+    from pks4.data.kinetic_digits.tasks import HALF_CLIP_BOUND, TASKS, pairs_of
     from pks4.train.engine import NAMED
     from pks4.train.score import by_class, top1, topk, within_pair
 
@@ -29,9 +29,11 @@ def scores(
     measured = {"top1": top1(logits, label)}
     if len(classes) > 5:
         measured["top5"] = topk(logits, label, 5)
-    if task == "temporal":
-        measured["within_pair"] = within_pair(logits, label)
-        measured |= {f"within_pair_{k}": within_pair(logits, label, k) for k in ("motion", "order")}
+    kinds = {pair.kind for pair in pairs_of(task)} if task in TASKS else set()
+    if kinds:
+        measured["within_pair"] = within_pair(logits, label, task=task)
+    for kind in sorted(kinds) if len(kinds) > 1 else ():
+        measured[f"within_pair_{kind}"] = within_pair(logits, label, kind, task)
     for metric, score in measured.items():
         if not score.clips:
             continue  # a small split may hold no clip of that kind
