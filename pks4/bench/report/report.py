@@ -15,7 +15,16 @@ from pks4.bench.claims.judge import Judged, judge
 from pks4.bench.contestants import catalogue
 from pks4.bench.records import run_file
 from pks4.bench.report import summary
-from pks4.bench.report.figures import accuracy, common, costs, curves, effects, headline, stages
+from pks4.bench.report.figures import (
+    accuracy,
+    common,
+    costs,
+    curves,
+    effects,
+    headline,
+    stages,
+    trade,
+)
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.report.findings import costs as cost_findings
 from pks4.bench.report.page import Report, page
@@ -27,7 +36,7 @@ from pks4.errors import UserError
 
 MARKER = ".pks4-report"
 PAGE = "report.html"
-_FIGURES = (costs, stages, effects, accuracy, curves)
+_FIGURES = (trade, costs, stages, effects, accuracy, curves)
 
 
 def write(run_path: Path, out_dir: Path, results: Path | None = None) -> Path:

@@ -1,11 +1,10 @@
 """The figures of accuracy: against training compute with its Pareto front, and against frames.
 
 Nothing is drawn from fewer than two contestants or, against T, from fewer than two frame counts.
-The Pareto front of cost and value is what no other point beats in both.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from pks4.bench import units
 from pks4.bench.report.figures import charts, common, shares
 from pks4.bench.report.figures.common import Omitted, Plot
+from pks4.bench.stats.front import front
 from pks4.bench.view import pooled_seeds
 from pks4.bench.view.rows import Row, Series, Setting
 from pks4.bench.view.view import View, frame_counts
@@ -107,12 +107,12 @@ def _scatter_page(
         every = figure.subplots(1, len(panels), squeeze=False)[0]
         common.margins(figure, wspace=0.2)
         for axes, (metric, points) in zip(every, panels.items(), strict=True):
-            front = _front(points)
-            line = "; stepped line: Pareto front" if front else ""
+            corners = _front(points)
+            line = "; stepped line: Pareto front" if corners else ""
             common.subtitle_of(axes, f"{SHARES[metric]}, T = {points[0][1].frames}{line}")
             axes.set_xlabel("multiply-adds of the whole training")
             levels = common.levels(metric, [row for _, row, _ in points])
-            charts.scatter(axes, points, who, levels, front)
+            charts.scatter(axes, points, who, levels, corners)
     return figure
 
 
@@ -159,17 +159,3 @@ def _against_frames(
         ),
         data=pd.DataFrame([common.drawn(view, row) for row in rows], dtype=object),
     )
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The places of the (cost, value) points that are not dominated, cost ascending.
-
-    A point is dominated by one that costs no more and is worth no less, and differs in one of the
-    two. Equal points are on the front together.
-    """
-
-    def dominated(cost: float, value: float) -> bool:
-        return any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
-
-    kept = [place for place, point in enumerate(points) if not dominated(*point)]
-    return sorted(kept, key=lambda place: points[place])

@@ -1,7 +1,7 @@
 """The kinds of chart that the figures are made of, each drawn onto axes that exist already.
 
 * `lines`: one metric against the number of frames T, both axes logarithmic;
-* `scatter`: a share of clips against training MACs, the latter logarithmic;
+* `scatter`: a share of clips against a cost, the latter logarithmic;
 * `ranking`: a share of clips, one row per contestant, best first;
 * `forest`: effects, one row per contestant, each a point with its interval over the band in which
   nothing is called an effect; ratios on a logarithmic axis, differences of shares on a linear one.
@@ -27,7 +27,7 @@ from pks4.bench.report.figures.palette import FAINT, INK, MUTED, Look
 from pks4.bench.view.rows import Row, Series
 from pks4.bench.view.view import frame_counts
 
-Points = Sequence[tuple[str, Row, float]]  # (label, share of clips, training MACs)
+Points = Sequence[tuple[str, Row, float]]  # (label, share of clips, cost)
 DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 1}
 _BAND = 0.36  # of a row: half the height of its band
 _NARROW = 4  # a range of ratios, highest over lowest, below which ticks are evenly apart
@@ -100,25 +100,31 @@ def scatter(
     cast: Cast,
     levels: Mapping[str, float],
     front: Sequence[int] = (),
+    unit: str = "MAC",
+    line: Sequence[int] = (),
 ) -> None:
     """One point per contestant with its interval, over horizontal lines at the named `levels`.
 
-    `points` hold the label, the record of the share, and the training MACs (> 0). `front` are the
-    places, MACs ascending, of those that a stepped line joins.
+    `points` hold the label, the record of the share, and the cost (> 0) in `unit`. `front` are the
+    places, costs ascending, of those that a stepped line joins; `line` of those that are joined in
+    the look of the first.
     """
     drawing.clean(axes)
-    drawing.log_axis(axes, "x", [macs for _, _, macs in points], "MAC")
+    drawing.log_axis(axes, "x", [cost for _, _, cost in points], unit)
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.15, high * 1.45)  # room for names right of their points
     share_axis(axes, "y", [row for _, row, _ in points], levels)
     boxes = level_lines(axes, levels)
     boxes += _front(axes, [(points[i][2], points[i][1].value) for i in front])
-    for label, row, macs in points:
-        boxes += _point(axes, row, macs, cast.looks[label])
+    if line:
+        style = cast.looks[points[line[0]][0]].line | {"linestyle": "-", "alpha": 0.6}
+        axes.plot([points[i][2] for i in line], [points[i][1].value for i in line], **style)
+    for label, row, cost in points:
+        boxes += _point(axes, row, cost, cast.looks[label])
     ordered = sorted(points, key=lambda point: -point[1].value)
     named = [
-        Label(x=macs, y=row.value, words=cast.names[label], look=cast.looks[label])
-        for label, row, macs in ordered
+        Label(x=cost, y=row.value, words=cast.names[label], look=cast.looks[label])
+        for label, row, cost in ordered
     ]
     labels.around(axes, named, boxes)
 
@@ -154,13 +160,13 @@ def _front(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
     return flat + upright
 
 
-def _point(axes: Axes, row: Row, macs: float, look: Look) -> list[Bbox]:
+def _point(axes: Axes, row: Row, cost: float, look: Look) -> list[Bbox]:
     """Draw one point with its bar; gives the boxes, in pixels, that labels must leave free."""
     low, high = row.interval() or (row.value, row.value)
-    bar(axes, macs, (low, high), look, linewidth=1.3)
-    axes.plot([macs], [row.value], **look.dot(2), zorder=look.layer + 1)
-    x, y = axes.transData.transform((macs, row.value))
-    ends = axes.transData.transform([(macs, low), (macs, high)])[:, 1]
+    bar(axes, cost, (low, high), look, linewidth=1.3)
+    axes.plot([cost], [row.value], **look.dot(2), zorder=look.layer + 1)
+    x, y = axes.transData.transform((cost, row.value))
+    ends = axes.transData.transform([(cost, low), (cost, high)])[:, 1]
     size = 5 * axes.figure.dpi / 72
     return [
         Bbox.from_extents(x - size, y - size, x + size, y + size),

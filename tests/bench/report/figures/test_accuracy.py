@@ -3,16 +3,9 @@
 import pytest
 
 from pks4.bench.report import report
-from pks4.bench.report.figures import (
-    accuracy as accuracy_figures,
-)
-from pks4.bench.report.figures import (
-    common,
-    shares,
-)
-from pks4.bench.report.figures import (
-    curves as curves_figures,
-)
+from pks4.bench.report.figures import accuracy as accuracy_figures
+from pks4.bench.report.figures import common, shares
+from pks4.bench.report.figures import curves as curves_figures
 from pks4.bench.report.figures.common import Omitted, Plot, cast
 from pks4.bench.view.view import View
 from tests.factories.records import (
@@ -193,24 +186,3 @@ def test_equal_records_give_equal_curves(curve_plots):
     )
     assert isinstance(again[0], Plot)
     assert common.render(again[0]).files == common.render(curve_plots[0]).files
-
-
-def test_the_front_rises_with_cost():
-    cheap, dear, beaten = (1, 0.3), (5, 0.9), (4, 0.2)
-    assert accuracy_figures.front([dear, beaten, cheap]) == [2, 0]
-
-
-def test_as_good_for_more_is_not_on_the_front():
-    assert accuracy_figures.front([(1, 0.5), (2, 0.5)]) == [0]
-
-
-def test_better_for_as_much_is_alone_on_the_front():
-    assert accuracy_figures.front([(1, 0.5), (1, 0.6)]) == [1]
-
-
-def test_equal_points_are_on_it_together():
-    assert accuracy_figures.front([(1, 0.5), (1, 0.5)]) == [0, 1]
-
-
-def test_of_nothing_it_is_empty():
-    assert accuracy_figures.front([]) == []
