@@ -29,11 +29,11 @@ def scores(
     measured = {"top1": top1(logits, label)}
     if len(classes) > 5:
         measured["top5"] = topk(logits, label, 5)
-    kinds = {pair.kind for pair in pairs_of(task)} if task in TASKS else set()
-    if kinds:
-        measured["within_pair"] = within_pair(logits, label, task=task)
-    for kind in sorted(kinds) if len(kinds) > 1 else ():
-        measured[f"within_pair_{kind}"] = within_pair(logits, label, kind, task)
+    if task in TASKS:
+        kinds = sorted({pair.kind for pair in pairs_of(task)})
+        for kind in [None] * bool(kinds) + kinds * (len(kinds) > 1):
+            name = f"within_pair_{kind}" if kind else "within_pair"
+            measured[name] = within_pair(logits, label, kind, task)
     for metric, score in measured.items():
         if not score.clips:
             continue  # a small split may hold no clip of that kind

@@ -9,7 +9,6 @@ drawn again.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -17,8 +16,8 @@ from pks4.bench import units
 from pks4.bench.report.figures import charts, common
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.stats import front
-from pks4.bench.stats.clips import right_by_clip
 from pks4.bench.view import pooled_seeds
+from pks4.bench.view.answers import all_answers
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import PKS4_FAMILY, View
 
@@ -101,20 +100,10 @@ def _cost_setting(view: View, metric: str) -> Setting | None:
 
 
 def _shares(view: View, found: Sequence[tuple[Row, Row]]) -> list[float | None]:
-    answers = [_answers(view, row) for row, _ in found]
-    known = [one for one in answers if one is not None]
-    if len(known) < len(found) or len({one.shape[1] for one in known}) != 1:
+    known = all_answers(view, [row for row, _ in found])
+    if known is None:
         return [None] * len(found)
     return list(front.shares([cost.value for _, cost in found], known))
-
-
-def _answers(view: View, row: Row) -> np.ndarray | None:
-    """(seeds, clips) whether each was right; None where a record does not say."""
-    seeds = [right_by_clip(member) for member in view.members(row).values()]
-    known = [one for one in seeds if one is not None]
-    if len(known) < len(seeds) or len({len(one) for one in known}) != 1:
-        return None
-    return np.array(known, dtype=float)
 
 
 def _front_words(view: View, panels: Mapping[str, Sequence[Point]]) -> str:
