@@ -39,6 +39,7 @@ class Test(Settings):
     grid: str | None = None
     scale: str | None = None
     task: str | None = None
+    options: dict[str, dict[str, Any]] = {}  # contestant -> options that its records must have
 
 
 class Structure(Test):
