@@ -25,14 +25,14 @@ PKS4 = {
     "tuned": VIT | {"frozen": False, "readout": "squeeze"},
     "halves": VIT | {"direction": "halves", "reference_frame": "next"},
     "checkpointed": VIT | {"frozen": False, "checkpoint": True},
-    "inside": VIT | {"insert_after": 0, "smooth": False},
-    "inside, checkpointed": VIT | {"insert_after": 0, "checkpoint": True},
+    "frozen, checkpointed": VIT | {"checkpoint": True},
+    "on top": VIT | {"insert_after": "top", "smooth": False},
     "in chunks": VIT | {"frame_chunk": 2},
-    "on a CNN": CNN | {"frozen": False},
-    "inside a CNN": CNN | {"insert_after": 1, "frozen": False},
-    "inside a frozen CNN": {"backbone": "test_convnext", "image_size": 64, "insert_after": 1},
-    "inside a frozen CNN with batch norm": CNN | {"insert_after": 1},
-    "on a timm ViT": {"backbone": "test_vit", "image_size": 32, "insert_after": 2},
+    "on a CNN": CNN | {"insert_after": "top", "frozen": False},
+    "inside a CNN": CNN | {"frozen": False},
+    "inside a frozen CNN": {"backbone": "test_convnext", "image_size": 64},
+    "inside a frozen CNN with batch norm": CNN,
+    "inside a timm ViT": {"backbone": "test_vit", "image_size": 32},
 }
 RIVALS = {  # that single tests here are about
     "frame_mean": ("frame_mean", VIT),
@@ -96,6 +96,12 @@ def test_parameters_on_meta_are_those_of_the_real_model(name):
     assert trained == sum(p.numel() for p in real if p.requires_grad)
 
 
+def test_the_record_says_where_the_module_stands_if_there_is_one():
+    where = [r.evidence.get("place") for r in params.measure(inputs("small", depth=12))]
+    assert where == ["after block 6 of 12"] * 2
+    assert all("place" not in r.evidence for r in params.measure(inputs("frame_mean")))
+
+
 def second_difference(name, measured):
     """Second difference of a number over three equally spaced T."""
     low, middle, high = (measured(inputs(name, frames)) for frames in (4, 8, 12))
@@ -138,8 +144,15 @@ def test_checkpointing_keeps_less_and_computes_at_most_one_more_forward():
     assert cost < dearer <= cost + forward_macs(plain)
 
 
-def test_a_frozen_backbone_keeps_less_than_a_tuned_one():
-    assert kept(inputs("small")) < kept(inputs("small", frozen=False)) / 2
+def test_a_frozen_backbone_keeps_what_is_above_the_module_and_a_tuned_one_all():
+    """Each block that the gradient passes keeps as much as the next."""
+    places = ("top", 3, 0.75, "middle", 0.25)
+    top, last, *lower = (kept(inputs("small", depth=4, insert_after=place)) for place in places)
+    above = [bytes_ - last for bytes_ in lower]
+    assert top < last
+    assert above == [above[0], 2 * above[0], 3 * above[0]]
+    assert above[0] > 0
+    assert kept(inputs("small", depth=4, frozen=False)) > lower[-1]
 
 
 class Closed(nn.Module):
