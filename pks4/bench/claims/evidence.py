@@ -55,14 +55,17 @@ def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
         suite = run.header.suite
         if test.suite != suite and (test.suite is not None or suite.endswith(FAST)):
             continue
-        records = [r for r in run.records if _fits(r.grid, r.scale, r.task, test)]
-        for r in records:
+        numbers = []
+        for r in run.records:
+            if not _fits(r.grid, r.scale, r.task, test):
+                continue
             group = by_grid.setdefault((run.header.run, r.grid), Group())
             if r.status != OK:
                 group.failures[r.label] = f"{r.measure} {r.status}: {r.reason}"
             elif other := _other_option(r, test):
                 group.failures[r.label] = other
-        numbers = (r for r in records if r.status == OK and not _other_option(r, test))
+            else:
+                numbers.append(r)
         index = by_seed(numbers, lambda r: (r.grid, r.label, r.metric, r.frames))
         for (grid, label, metric, frames), seeds in index.items():
             series = by_grid[run.header.run, grid].series

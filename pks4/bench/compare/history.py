@@ -161,8 +161,7 @@ def _point(run: str, records: Sequence[Record]) -> Point:
         created=first.created, commit=first.commit, dirty=first.dirty, run=run,
         value=values[0] if len(set(values)) == 1 else float(np.mean(values)),
         environment_class=environment_class(first), rule=str(first.evidence.get("rule", "")),
-        options=first.options,
-        void=any(r.void for r in records),
+        options=first.options, void=any(r.void for r in records),
     )  # fmt: skip
 
 
