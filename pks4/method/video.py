@@ -1,8 +1,9 @@
-"""PKS4 on top of a per-frame 2D backbone, as a contestant: one module, identity at the start.
+"""PKS4 in the middle of a per-frame 2D backbone, as a contestant: one module, silent at the start.
 
-Backbone -> PKS4 -> mean over time and sites -> linear head. With `insert_after` the module sits
-inside the backbone. With `frozen=True` (the default) the layers below the module keep no
-activations; with `frozen=False` the backbone trains too. This is a reconstruction from the abstract
+Backbone up to the insertion point -> PKS4 -> rest of the backbone -> mean over time and sites ->
+linear head. `insert_after` says where the module sits. With `frozen=True` (the default) the layers
+below the module keep no activations, and those above it pass the gradient on with weights that stay
+as they are; with `frozen=False` the backbone trains too. This is a reconstruction from the abstract
 of arXiv 2604.26461, which names neither the backbone, nor whether it is frozen, nor where the
 module sits.
 
@@ -21,31 +22,42 @@ from pks4.macs import linear_macs
 from pks4.method.module import PKS4, StreamState
 from pks4.method.options import Options, options_from
 from pks4.models.backbone import PerFrameBackbone
+from pks4.models.timm_blocks import Place
 from pks4.weights.files import load_backbone, load_weights
 
 FAMILY = "PKS4"
 PAPER = "https://arxiv.org/abs/2604.26461"
 IMAGE_TWIN = "frame_mean"
 OFFICIAL_CODE = None  # none was published
-PLACE = "one module, on top of the backbone or after any block"
+PLACE = "one module, in the middle of the backbone (`insert_after`: anywhere, or on top)"
 TRAINED = "the module and the head (backbone tuned: all)"
 STAGES = {"temporal": ("temporal",), "head": ("head",)}
 VARIANTS = {
     "frozen": {},
     "tuned": {"frozen": False},
-    "inside": {"insert_after": 1},
+    "on top": {"insert_after": "top"},
     "no priors": {"modulate": []},
     "both directions": {"direction": "bidirectional"},
     "eager": {"frozen": False, "attention": "eager"},
 }
+# The place is stated at each scale, so that it is in the options of every record: those made when
+# the module stood on top by default have none, and are another case.
 SCALES = {
-    "paper": {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224},
+    "paper": {
+        "width": 768,
+        "depth": 12,
+        "heads": 12,
+        "patch_size": 16,
+        "image_size": 224,
+        "insert_after": "middle",
+    },
     "tiny": {
         "width": 96,
         "depth": 4,
         "heads": 3,
         "patch_size": 8,
         "image_size": 64,
+        "insert_after": "middle",
         "expand": 1.0,
         "state": 8,
         "radius": 2,
@@ -83,7 +95,7 @@ def build(
     image_size: int = 224,
     backbone: str = "vit",
     frozen: bool = True,
-    insert_after: int | None = None,
+    insert_after: Place = "middle",
     frame_chunk: int = 64,
     attention: str = "sdpa",
     **module,
@@ -113,7 +125,7 @@ def plug_in(
     num_classes: int,
     *,
     frozen: bool = True,
-    insert_after: int | None = None,
+    insert_after: Place = "middle",
     image_size: int | tuple[int, int] | None = None,
     weights: str | Path | None = None,
     frame_chunk: int = 64,
@@ -130,7 +142,8 @@ def plug_in(
         options: fields of `pks4.method.options.Options`.
 
     Downloads nothing. Raises ValueError for an unknown name or option, for an `insert_after` that
-    the backbone lacks, and for weights that do not fit.
+    the backbone lacks, and for weights that do not fit. A backbone whose blocks are not known takes
+    `insert_after="top"` alone.
     """
     arguments = ("frozen", "insert_after", "image_size", "weights", "frame_chunk")
     module_options = options_from(options, also=arguments)
@@ -160,6 +173,11 @@ class PKS4Video(nn.Module):
         self.backbone = backbone
         self.temporal = PKS4(backbone.insertion_shape[2], options)
         self.head = nn.Linear(backbone.dim, num_classes)
+
+    @property
+    def place(self) -> str:
+        """Where the module stands, such as "after block 6 of 12"."""
+        return self.backbone.place
 
     def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
         """Logits of each clip."""

@@ -22,7 +22,7 @@ from pks4.checks import at_least_one, check_sizes
 from pks4.errors import unknown_name
 from pks4.macs import attention_macs, linear_macs, vit_block_macs
 from pks4.models.attention import declare_attention, has_switch
-from pks4.models.timm_blocks import Stage, run, stages_below, stages_of
+from pks4.models.timm_blocks import TOP, Place, Stage, place_in_words, run, stages_below, stages_of
 from pks4.models.training_options import has_batch_norm, statistics_kept
 
 Shape = tuple[int, int, int]  # h, w, d
@@ -73,13 +73,14 @@ class PerFrameBackbone(nn.Module):
     """A 2D backbone on every frame: video (b, t, 3, h, w) -> features (b, t, h', w', d).
 
     It runs in two parts, so that a temporal module can sit between them: `below` up to the
-    insertion point, `above` from there. Without `insert_after` the insertion point is the top.
+    insertion point, `above` from there. `place` says in words where that is.
 
     Args:
         name: "vit", "vit_clip", or any timm model name.
         frozen: no gradients, always in eval mode; `below` keeps no activations and runs
             `frame_chunk` frames at once.
-        insert_after: the insertion point: after this block of a ViT or stage of a CNN, from 0.
+        insert_after: the insertion point, as in `stages_below`: "top", "middle", a share of the
+            depth, or a block of a ViT or stage of a CNN, from 0.
         checkpoint: recompute every stage that autograd records in backward.
         attention: kernel of its attention layers, "sdpa" or "eager".
         vit_sizes: width, depth, heads, patch_size, image_size for the two ViTs; a timm model takes
@@ -94,7 +95,7 @@ class PerFrameBackbone(nn.Module):
         name: str = "vit",
         *,
         frozen: bool = False,
-        insert_after: int | None = None,
+        insert_after: Place = TOP,
         frame_chunk: int = 64,
         checkpoint: bool = False,
         attention: str = "sdpa",
@@ -119,6 +120,7 @@ class PerFrameBackbone(nn.Module):
         self.frame_chunk, self.checkpoint = frame_chunk, checkpoint
         self.prefix_tokens = getattr(self.net, "num_prefix_tokens", 0)
         self.cut = stages_below(self.net, insert_after)
+        self.place = place_in_words(self.net, self.cut)
         if frozen:
             self.requires_grad_(False).eval()
         self.insertion_shape, self.top_shape, self._frame_macs = self._measure(name)
@@ -181,6 +183,8 @@ class PerFrameBackbone(nn.Module):
     def _join(self, features: Tensor, prefix: Tensor | None) -> Tensor:
         """The inverse of `_split`, with the memory layout of the stage."""
         grid = features.flatten(0, 1)  # (b*t, h, w, d)
+        if _channels_are_last(self.net):
+            return grid
         if not isinstance(self.net, VisionTransformer):
             return grid.permute(0, 3, 1, 2).contiguous()
         tokens = grid.flatten(1, 2)

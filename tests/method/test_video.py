@@ -19,6 +19,7 @@ CNNS = ["test_resnet", "test_convnext", "test_efficientnet", "mobilenetv3_small_
 PLACES = [
     *[("test_vit", k) for k in (None, 0, 2, 5)],
     *[(name, k) for name in CNNS for k in (None, 0, 2)],
+    ("swin_tiny_patch4_window7_224", "middle"),
 ]
 
 
@@ -64,6 +65,24 @@ def test_in_every_direction_it_starts_as_the_backbone(direction, insert_after):
     with_it = model(clip())
     model.temporal = torch.nn.Identity()
     assert torch.equal(model(clip()), with_it)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "place"),
+    [
+        ("test_vit", {}, "after block 3 of 6"),
+        ("test_resnet", {}, "after block 2 of 4"),
+        ("test_resnet", {"insert_after": "top"}, "on top"),
+        ("test_byobnet", {"insert_after": "top"}, "on top"),
+    ],
+)
+def test_the_module_stands_in_the_middle_or_where_it_was_put(name, options, place):
+    assert plug_in(name, 5, image_size=64, **options).place == place
+
+
+def test_a_backbone_of_unknown_blocks_has_no_middle_and_says_so():
+    with pytest.raises(ValueError, match=r"of ByobNet are not known.* give insert_after='top'"):
+        plug_in("test_byobnet", 5)
 
 
 def test_prefix_tokens_pass_the_module_untouched():
@@ -172,8 +191,8 @@ def test_public_names_are_there():
         ("test_vit", {"frozn": True}, "unknown option 'frozn'; did you mean 'frozen'"),
         ("test_vit", {"radios": 1}, "did you mean 'radius'"),
         ("tset_vit", {}, "unknown backbone 'tset_vit'; did you mean 'test_vit"),
-        ("test_vit", {"insert_after": 9}, "insert_after must be 0 to 5"),
-        ("test_byobnet", {"insert_after": 0}, "leave insert_after out"),
+        ("test_vit", {"insert_after": 9}, "a block, 0 to 5, since .* got 9"),
+        ("test_byobnet", {"insert_after": 0}, "give insert_after='top'"),
         ("test_vit", {"weights": "nowhere.pth"}, "there is no file nowhere.pth"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_stages_one_after_another_are_the_model_to_the_bit(name, blocks):
 def test_a_model_whose_parts_are_not_known_is_one_stage():
     net = backbone("test_byobnet", image_size=64).net.eval()
     assert stages_of(net) == [net.forward_features]
-    with pytest.raises(ValueError, match=r"of ByobNet are not known, .* leave insert_after out"):
+    with pytest.raises(ValueError, match=r"of ByobNet are not known, .* give insert_after='top'"):
         backbone("test_byobnet", insert_after=0)
 
 
@@ -58,10 +58,35 @@ def test_a_subclass_that_runs_in_its_own_way_is_one_stage():
     assert len(stages_of(net)) == 1
 
 
-@pytest.mark.parametrize("insert_after", [-1, 2, 1.0])
+@pytest.mark.parametrize("insert_after", [-1, 2, 0.0, 1.0, float("nan"), True, "middel", "0.5"])
 def test_a_place_that_is_not_there_is_named(insert_after):
-    with pytest.raises(ValueError, match="0 to 1, since VisionTransformer has 2 blocks here"):
+    with pytest.raises(ValueError, match="0 to 1, since VisionTransformer has 2 blocks here") as e:
         backbone(insert_after=insert_after)
+    assert str(e.value).endswith(f"got {insert_after!r}")
+    assert "'top', 'middle', a share of the depth" in str(e.value)
+
+
+PLACES = {
+    (12, "middle"): "after block 6 of 12",
+    (12, 0.5): "after block 6 of 12",
+    (12, 5): "after block 6 of 12",
+    (12, 0.75): "after block 9 of 12",
+    (12, 0.01): "after block 1 of 12",
+    (12, 0.99): "after block 12 of 12",
+    (4, "middle"): "after block 2 of 4",
+    (4, 0.25): "after block 1 of 4",
+    (4, 3): "after block 4 of 4",  # below the last norm
+    (4, "top"): "on top",
+    (4, None): "on top",
+    (1, "middle"): "after block 1 of 1",
+}
+
+
+@pytest.mark.parametrize(("depth", "insert_after"), PLACES)
+def test_a_place_is_a_word_a_share_or_a_block(depth, insert_after):
+    net = backbone(depth=depth, insert_after=insert_after)
+    assert net.place == PLACES[depth, insert_after]
+    assert len(stages_of(net.net)) == depth + 2
 
 
 @pytest.mark.parametrize(("insert_after", "place"), [(0, (16, 16, 32)), (2, (4, 4, 192))])

@@ -39,6 +39,8 @@ class Test(Settings):
     grid: str | None = None
     scale: str | None = None
     task: str | None = None
+    # contestant -> options that its records must have, such as its place in the backbone
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Structure(Test):

@@ -55,12 +55,17 @@ def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
         suite = run.header.suite
         if test.suite != suite and (test.suite is not None or suite.endswith(FAST)):
             continue
-        records = [r for r in run.records if _fits(r.grid, r.scale, r.task, test)]
-        for r in records:
+        numbers = []
+        for r in run.records:
+            if not _fits(r.grid, r.scale, r.task, test):
+                continue
             group = by_grid.setdefault((run.header.run, r.grid), Group())
             if r.status != OK:
                 group.failures[r.label] = f"{r.measure} {r.status}: {r.reason}"
-        numbers = (r for r in records if r.status == OK)
+            elif other := _other_option(r, test):
+                group.failures[r.label] = other
+            else:
+                numbers.append(r)
         index = by_seed(numbers, lambda r: (r.grid, r.label, r.metric, r.frames))
         for (grid, label, metric, frames), seeds in index.items():
             series = by_grid[run.header.run, grid].series
@@ -71,6 +76,14 @@ def groups(runs: Sequence[RunFile], test: Test) -> list[Group]:
 def _fits(grid: str, scale: str, task: str | None, test: Test) -> bool:
     wanted = ((test.grid, grid), (test.scale, scale), (test.task, task))
     return all(value is None or value == there for value, there in wanted)
+
+
+def _other_option(r: Record, test: Test) -> str:
+    """The first option that a test asks of a contestant and its record lacks, in words."""
+    for name, value in test.options.get(r.label, {}).items():
+        if (found := r.options.get(name, "not stated")) != value:
+            return f"{name} is {found}, not {value}, in {r.run}"
+    return ""
 
 
 def with_all(

@@ -24,6 +24,7 @@ from pks4.bench.plan.cell import split_seed
 from pks4.bench.records import run_file
 from pks4.bench.records.accepted import environment_class
 from pks4.bench.records.record import Record
+from pks4.bench.records.same_case import differences
 from pks4.bench.view.rows import by_seed
 from pks4.bench.view.view import OK
 from pks4.errors import UserError, unknown_name, unknown_of_many
@@ -43,6 +44,7 @@ class Point:
     value: int | float
     environment_class: str
     rule: str  # how it was counted or measured; empty where its record has none
+    options: dict[str, Any]  # of the contestant
     void: bool = False  # a time of a session whose control failed
     is_change_point: bool = False  # the first of a new segment of the series
 
@@ -159,7 +161,7 @@ def _point(run: str, records: Sequence[Record]) -> Point:
         created=first.created, commit=first.commit, dirty=first.dirty, run=run,
         value=values[0] if len(set(values)) == 1 else float(np.mean(values)),
         environment_class=environment_class(first), rule=str(first.evidence.get("rule", "")),
-        void=any(r.void for r in records),
+        options=first.options, void=any(r.void for r in records),
     )  # fmt: skip
 
 
@@ -256,15 +258,14 @@ def _short(one: Series, value: float) -> str:
 
 
 def _change(one: Series) -> str:
-    """From the first run to the last, of the value and of the rule."""
+    """From the first run to the last, of the value, of the rule and of the options."""
     values = [p.value for p in one.points]
     if len(values) == 1:
         return units.MISSING
     change = _difference(one, values[0], values[-1]) or "none"
     if change == "none" and len(set(values)) > 1:
         change = "none, but between"
-    rules = _changed(one.points[0].rule, one.points[-1].rule)
-    return f"{change}, rule {rules}" if rules else change
+    return ", ".join([change, *_another_case(one.points[0], one.points[-1])])
 
 
 def _difference(one: Series, before: float, after: float) -> str:
@@ -287,15 +288,20 @@ def _change_points(one: Series) -> str:
 
 
 def _remarks(before: Point | None, p: Point) -> str:
-    """What to know of a run: change point, void session, another rule or machine than before."""
+    """What to know of a run: change point, void session, what is not as it was before."""
     remarks = ["change point"] * p.is_change_point + ["void session"] * p.void
-    if before and before.rule != p.rule:
-        remarks.append(f"rule {_changed(before.rule, p.rule)}")
+    remarks += _another_case(before, p) if before else []
     if before and before.environment_class != p.environment_class:
         old, new = _parts(before.environment_class), _parts(p.environment_class)
         gone, come = ([x for x in a if x not in b] for a, b in ((old, new), (new, old)))
         remarks.append(_changed(", ".join(gone), ", ".join(come)))
     return "; ".join(remarks)
+
+
+def _another_case(before: Point, after: Point) -> list[str]:
+    """The rule and the options that changed, each in words."""
+    rule = _changed(before.rule, after.rule)
+    return [*([f"rule {rule}"] if rule else []), *differences(before.options, after.options)]
 
 
 def _changed(before: str, after: str) -> str:

@@ -1,7 +1,8 @@
 """Identity at insertion: logits of a backbone with a fresh PKS4 module against those without it.
 
-Each backbone is a timm model with random weights. `plug_in` adds the module, a clip goes through,
-the module is removed, and the same clip goes through again. 0 means bitwise equal.
+Each backbone is a timm model with random weights. `plug_in` adds the module at the cell's place, a
+clip goes through, the module is removed, and the same clip goes through again. 0 means bitwise
+equal.
 """
 
 from collections.abc import Iterator
@@ -34,11 +35,11 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
 
     if inputs.cell.model != "pks4":
         raise UserError(f"model {inputs.cell.model!r} is no module to insert; only pks4 is")
-    known = {field.name for field in fields(Options)}
+    known = {"insert_after", *(field.name for field in fields(Options))}
     options = {k: v for k, v in inputs.cell.options.items() if k in known}
-    differences, names = {}, inputs.settings["backbones"]
+    differences, places, names = {}, {}, inputs.settings["backbones"]
     for number, name in enumerate(names, 1):
-        differences[name] = _difference(name, inputs.cell.frames, options)
+        differences[name], places[name] = _difference(name, inputs.cell.frames, options)
         inputs.progress(number, len(names), name)
     yield Reading(
         metric="insertion_difference",
@@ -52,12 +53,12 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
             "dtype": "float32",
             "threads": torch.get_num_threads(),
         },
-        detail={"by_backbone": differences},
+        detail={"by_backbone": differences, "places": places},
     )
 
 
-def _difference(backbone: str, frames: int, options: dict) -> float:
-    """The largest absolute difference of a logit on one random clip."""
+def _difference(backbone: str, frames: int, options: dict) -> tuple[float, str]:
+    """The largest absolute difference of a logit on one random clip, and the module's place."""
     import torch
 
     from pks4.method.video import plug_in
@@ -70,4 +71,4 @@ def _difference(backbone: str, frames: int, options: dict) -> float:
         inserted = model(video)
         del model.temporal
         model.add_module("temporal", torch.nn.Identity())
-        return float((inserted - model(video)).abs().max())
+        return float((inserted - model(video)).abs().max()), model.place

@@ -7,7 +7,8 @@
 Both are numbers of values (unit "1") and exact. They are counted on meta tensors, so no weights are
 made, and they do not depend on the seed. Rule: a parameter that several layers share counts once;
 buffers, such as the statistics of a batch norm, are no parameters. The number of classes is the
-grid's `num_classes`, so totals compare with a paper's only at the same number.
+grid's `num_classes`, so totals compare with a paper's only at the same number. `place` of the
+evidence says where the temporal module stands, if the model says so.
 """
 
 from collections.abc import Iterator
@@ -21,10 +22,13 @@ METRICS = ("params_total", "params_trainable")
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:
     """Count on meta tensors; a parameter used twice counts once."""
-    parameters = list(inputs.build("meta").parameters())  # torch yields a shared one once
+    model = inputs.build("meta")
+    parameters = list(model.parameters())  # torch yields a shared one once
     trained = [p for p in parameters if p.requires_grad]
 
     evidence = {"how": "counted", "rule": "unique parameters", "device": "meta"}
+    if hasattr(model, "place"):
+        evidence["place"] = model.place
     reading = partial(Reading, unit="1", kind="exact", evidence=evidence)
     yield reading(metric="params_total", value=sum(p.numel() for p in parameters))
     yield reading(metric="params_trainable", value=sum(p.numel() for p in trained))

@@ -17,7 +17,7 @@ from pks4.bench.plan.shard import Shard
 from pks4.bench.plan.suite import Suite, parse_suite
 from pks4.bench.plan.user_inputs import NO_INPUTS, UserInputs, inputs_of_old_run
 from pks4.bench.process import device_lock
-from pks4.bench.records import environment, run_file
+from pks4.bench.records import environment, run_file, same_case
 from pks4.bench.records.record import RunHeader, stamp
 from pks4.bench.records.run_file import RunFile
 from pks4.bench.records.task_files import TaskCollector, TaskFiles
@@ -122,13 +122,21 @@ def _check_same_plan(run: RunFile, suite: Suite, text: str, inputs: UserInputs) 
             f"{run.path}: the file of {changed} is not as it was when this run began; "
             "restore it, or start a new run"
         )
+    anywhere = begun_with.model_copy(update={"device": None})
+    planned = plan(suite, anywhere)
     if header.suite_text != text:
-        anywhere = begun_with.model_copy(update={"device": None})
         begun = parse_suite(header.suite_text, str(run.path))
-        if plan(begun, anywhere) != plan(suite, anywhere):
+        if plan(begun, anywhere) != planned:
             raise UserError(
                 f"{run.path}: suite {suite.name!r} has changed since this run began; "
                 "start a new run"
+            )
+    options = {cell.id: cell.options for cell in planned}
+    for cell in header.cells:
+        if changed := same_case.differences(cell.options, options.get(cell.id, {})):
+            raise UserError(
+                f"{run.path}: the code gives {cell.id} other options than when this run began "
+                f"({changed[0]}); start a new run"
             )
     if inputs != NO_INPUTS:
         now = plan(suite, begun_with.updated_with(inputs))

@@ -228,6 +228,19 @@ def test_a_failure_is_told_as_the_reason(file):
     assert judged.tests[0][1].missing == "no gap of 'ours': macs failed: too large"
 
 
+def test_records_with_another_option_than_a_test_asks_for_are_no_evidence(file):
+    (claim,) = file(TESTS["bound"] + '\noptions.ours = { insert_after = "middle" }').claims
+    for options, words in (
+        ({}, "no gap of 'ours': insert_after is not stated, not middle, in base-1"),
+        ({"insert_after": "top"}, "no gap of 'ours': insert_after is top, not middle, in base-1"),
+        ({"insert_after": "middle"}, ""),
+    ):
+        where = cell("cost/ours/t8", ["macs"], options=options)
+        run = run_file([record(where, "macs", "gap", 0, "exact")], [where])
+        (judged,) = judge.judge(claim, [run]).tests
+        assert judged[1].missing == words
+
+
 def test_a_curve_that_ends_too_early_decides_nothing(file):
     (claim,) = file(TESTS["convergence"]).claims
     judged = judge.judge(claim, [run_file(curves(*[[0.5, 0.8]] * 3), [])])

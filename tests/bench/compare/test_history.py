@@ -87,15 +87,17 @@ def test_an_exact_number_is_one_series_over_all_machines_that_names_where_they_c
     assert [row[5] for row in rows] == ["", "CPU A, torch 2.15.0 → CPU B, torch 2.16.0"]
 
 
-def test_another_rule_and_a_void_session_are_told(folder):
+def test_another_rule_other_options_and_a_void_session_are_told(folder):
     ((one,), _) = history.collect(folder(1000, 1010), "saved_bytes")
     first, last = one.points
-    other = replace(one, points=(first, replace(last, rule="saved_bytes/v2", void=True)))
+    another = replace(last, rule="saved_bytes/v2", options={"place": "middle"}, void=True)
+    other = replace(one, points=(first, another))
     _, _, rows = compare_history.run_by_run(other)
-    assert rows[1][5] == "void session; rule saved_bytes/v1 → saved_bytes/v2"
+    told = "rule saved_bytes/v1 → saved_bytes/v2{}place: none → middle"
+    assert rows[1][5] == "void session; " + told.format("; ")
     _, columns, rows = compare_history.table([other])
-    told = dict(zip(columns, rows[0], strict=True))["change"]
-    assert told == "+10 (+1.00 %), rule saved_bytes/v1 → saved_bytes/v2"
+    change = dict(zip(columns, rows[0], strict=True))["change"]
+    assert change == "+10 (+1.00 %), " + told.format(", ")
 
 
 # As it is shown

@@ -34,7 +34,8 @@ def inputs(model="pks4"):
 
 def test_a_fresh_module_changes_no_logit():
     (reading,) = insertion.measure(inputs())
-    assert (reading.value, reading.detail) == (0.0, {"by_backbone": {"resnet18": 0.0}})
+    assert (reading.value, reading.detail["by_backbone"]) == (0.0, {"resnet18": 0.0})
+    assert reading.detail["places"] == {"resnet18": "after block 2 of 4"}
 
 
 def test_a_module_that_does_something_is_seen(monkeypatch):

@@ -9,6 +9,7 @@ from torch import nn
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure import macs, params
 from pks4.bench.measure.parts.input import MeasureInput
+from pks4.bench.measure.saved_bytes import simulated
 from pks4.bench.plan.cell import Cell
 from pks4.bench.records import run_file
 from pks4.macs import scan_backward_macs, scan_macs
@@ -16,6 +17,7 @@ from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.count_macs import count_on_meta
 from pks4.simulate.fake_device import on_fake_device
 from pks4.simulate.saved_bytes import saved_bytes
+from pks4.simulate.targets import target
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
 CNN = {"backbone": "test_resnet", "image_size": 64}
@@ -25,14 +27,14 @@ PKS4 = {
     "tuned": VIT | {"frozen": False, "readout": "squeeze"},
     "halves": VIT | {"direction": "halves", "reference_frame": "next"},
     "checkpointed": VIT | {"frozen": False, "checkpoint": True},
-    "inside": VIT | {"insert_after": 0, "smooth": False},
-    "inside, checkpointed": VIT | {"insert_after": 0, "checkpoint": True},
+    "frozen, checkpointed": VIT | {"checkpoint": True},
+    "on top": VIT | {"insert_after": "top", "smooth": False},
     "in chunks": VIT | {"frame_chunk": 2},
-    "on a CNN": CNN | {"frozen": False},
-    "inside a CNN": CNN | {"insert_after": 1, "frozen": False},
-    "inside a frozen CNN": {"backbone": "test_convnext", "image_size": 64, "insert_after": 1},
-    "inside a frozen CNN with batch norm": CNN | {"insert_after": 1},
-    "on a timm ViT": {"backbone": "test_vit", "image_size": 32, "insert_after": 2},
+    "on a CNN": CNN | {"insert_after": "top", "frozen": False},
+    "inside a CNN": CNN | {"frozen": False},
+    "inside a frozen CNN": {"backbone": "test_convnext", "image_size": 64},
+    "inside a frozen CNN with batch norm": CNN,
+    "inside a timm ViT": {"backbone": "test_vit", "image_size": 32},
 }
 RIVALS = {  # that single tests here are about
     "frame_mean": ("frame_mean", VIT),
@@ -83,8 +85,8 @@ def test_simulated_bytes_equal_a_real_run_to_the_byte(name, frames, kernel):
     t = inputs(name, frames, batch=2)
     fake = t.build("meta")
     with on_fake_device(fake, t.clip("meta")) as clip:
-        simulated = saved_bytes(fake, clip, kernel)
-    assert simulated == saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
+        on_paper = saved_bytes(fake, clip, kernel)
+    assert on_paper == saved_bytes(t.build("cpu"), t.clip("cpu"), kernel)
 
 
 @pytest.mark.contract
@@ -94,6 +96,12 @@ def test_parameters_on_meta_are_those_of_the_real_model(name):
     real = list(inputs(name).build().parameters())
     assert total == sum(p.numel() for p in real)
     assert trained == sum(p.numel() for p in real if p.requires_grad)
+
+
+def test_the_record_says_where_the_module_stands_if_there_is_one():
+    where = [r.evidence.get("place") for r in params.measure(inputs("small", depth=12))]
+    assert where == ["after block 6 of 12"] * 2
+    assert all("place" not in r.evidence for r in params.measure(inputs("frame_mean")))
 
 
 def second_difference(name, measured):
@@ -138,8 +146,31 @@ def test_checkpointing_keeps_less_and_computes_at_most_one_more_forward():
     assert cost < dearer <= cost + forward_macs(plain)
 
 
-def test_a_frozen_backbone_keeps_less_than_a_tuned_one():
-    assert kept(inputs("small")) < kept(inputs("small", frozen=False)) / 2
+def test_a_frozen_backbone_keeps_what_is_above_the_module_and_a_tuned_one_all():
+    """Each block that the gradient passes keeps as much as the next."""
+    places = ("top", 3, 0.75, "middle", 0.25)
+    top, last, *lower = (kept(inputs("small", depth=4, insert_after=place)) for place in places)
+    above = [bytes_ - last for bytes_ in lower]
+    assert top < last
+    assert above == [above[0], 2 * above[0], 3 * above[0]]
+    assert above[0] > 0
+    assert kept(inputs("small", depth=4, frozen=False)) > lower[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "kept_mib", "step_gmac"), [("top", 34.66, 145.5), ("middle", 287.08, 219.6)]
+)
+def test_what_a_place_costs_at_paper_scale(place, kept_mib, step_gmac):
+    """ViT-B/16, 8 frames, one clip under bfloat16 autocast on a GPU, nothing computed."""
+    sizes = catalogue.models()["pks4"].facts["SCALES"]["paper"] | {"insert_after": place}
+    small = inputs("small", 8)
+    t = MeasureInput(small.cell.model_copy(update={"options": sizes, "num_classes": 400}), {})
+    kept_bytes = simulated(t, target("cuda-bf16")).by_class.total()
+    with declared_attention("flash_cpu"):
+        macs_train = count_on_meta(t.build("meta"), t.clip("meta"), backward=True)
+    assert kept_bytes / 2**20 == pytest.approx(kept_mib, rel=1e-3)
+    assert macs_train / 1e9 == pytest.approx(step_gmac, rel=1e-3)
 
 
 class Closed(nn.Module):

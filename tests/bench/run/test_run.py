@@ -214,6 +214,16 @@ def test_resume_refuses_another_plan_and_a_folder_without_a_run(suite_file, tmp_
         run.resume(*read_suite(path), tmp_path)
 
 
+def test_resume_refuses_a_run_that_began_with_other_defaults(suite_file, tmp_path):
+    """Otherwise PKS4 would stand in two places under one label."""
+    path = suite_file()
+    session = start(path, tmp_path)
+    begun = session.path.read_text().replace('"insert_after":"middle",', "")
+    session.path.write_text(begun)
+    with pytest.raises(UserError, match=r"other options .*\(insert_after: none → middle\)"):
+        run.resume(*read_suite(path), tmp_path)
+
+
 def test_resume_reports_a_torn_line(suite_file, tmp_path):
     path = suite_file()
     session = start(path, tmp_path)

@@ -21,7 +21,10 @@ _COLOURS = dict(zip(FAMILIES, ("#D55E00", "#0072B2", "#009E73", "#AA4499", "#555
 _MARKERS = dict(zip(FAMILIES, "Dos^X", strict=True))
 _OTHER = ("#B8860B", "P")
 _INKS = {"#D55E00": "#B34F00", "#009E73": "#007F5F", "#B8860B": "#8A6508"}  # colour -> of its words
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 3)))
+_DASHES: tuple[Any, ...] = (
+    "-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 3)),
+    (0, (6, 1.6, 1.2, 1.6, 1.2, 1.6)), (0, (2.5, 1.4)), (0, (1.2, 3)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,7 @@ def _advantage(view: View, setting: Setting, row: Row) -> str:
     if trained and every and trained.value >= TUNED_SHARE * every.value:
         return (
             f"It trains {units.percent(trained.value / every.value)} of its parameters: with a "
-            "tuned backbone the memory advantage of one late module is gone."
+            "tuned backbone the memory advantage of one module is gone."
         )
     return "The memory advantage does not hold for this variant."
 

@@ -93,9 +93,15 @@ def cost(view: View) -> Table:
         name="cost",
         title="Exact costs",
         note="MACs are for one clip, bytes for the batch; training adds the backward pass.",
-        columns=(*columns.PLACE, *_COST),
-        rows=columns.by_place(view, _KEYS, lambda place: columns.values(view, place, _KEYS)),
+        columns=(*columns.PLACE, Column("place", "module stands"), *_COST),
+        rows=columns.by_place(view, _KEYS, lambda place: _cost_row(view, place)),
     )
+
+
+def _cost_row(view: View, place: Place) -> TableRow:
+    params = place.find(view, "params_total")
+    stands = params.evidence.get("place") if params else None
+    return {"place": words(stands), **columns.values(view, place, _KEYS)}
 
 
 def structures(view: View) -> Table:

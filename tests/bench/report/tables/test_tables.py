@@ -238,6 +238,20 @@ def test_every_number_names_its_cell_and_metric():
     assert source == f"cost/pks4/t8 · macs_forward = {144 * GIGA} MAC (exact)"
 
 
+def test_the_table_of_costs_says_where_the_module_stands_if_a_record_does():
+    first, *rest = cost_records("pks4", 8)
+    placed = first | {"evidence": {"place": "after block 6 of 12"}}
+    others = cost_records("frame_mean", 8)
+    found = cost_tables.cost(view_of([placed, *rest, *others]))
+    assert texts(found, "place") == {
+        "PKS4 (frozen backbone)": "after block 6 of 12",
+        "Mean of frames": units.MISSING,
+    }
+    assert "module stands" in [column.heading for column in found.shown]
+    unplaced = cost_tables.cost(view_of([first, *rest, *others]))
+    assert "module stands" not in [column.heading for column in unplaced.shown]
+
+
 def test_markdown_escapes_what_would_break_a_table():
     assert escape_markdown("a|b <script> *x*\nnext") == r"a\|b &lt;script&gt; \*x\* next"
     records = cost_records("pks4", 8)
