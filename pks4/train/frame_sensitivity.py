@@ -68,7 +68,7 @@ class FrameSensitivity:
 def frame_sensitivity(
     model: nn.Module, clips: Tensor, classes: int, seed: int, step: int = 1
 ) -> FrameSensitivity:
-    """The sensitivity of a model's logits (b, classes) to each frame of uint8 clips (n, t, 3, h, w).
+    """The sensitivity of logits (b, classes) to each frame of uint8 clips (n, t, 3, h, w).
 
     The model stays as it was: weights, gradients, statistics, mode; so does the random state.
     """

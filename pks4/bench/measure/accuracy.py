@@ -3,13 +3,13 @@
 Each contestant starts from its image twin (pre-trained on still digits, or read from
 `image_weights`), is trained by its recipe on the train split, and is scored on `split`: top-1,
 top-5, by class, and within reversal pairs, where a bag of frames can only guess. Everything is
-seeded, and the prediction of each clip is kept. A contestant whose image model is below
-`image_floor`, or that sees a frame less than `sees_floor` of the frame it sees most, is void: the
-measure fails before the training (`measure/parts/starting_model.py`). Training compute is counted, not timed: MACs of a
-training step, backward included, times the clips seen. With `curve` the validation split is scored
-after each epoch. An interrupted training resumes after its last epoch. With `processes` above 1
-several ranks train and score; with `sharding` "full" weights, gradients and optimiser state are
-sharded (`pks4.train.sharding`). Settings that are fields of `Recipe` have its defaults, but for
+seeded, and the prediction of each clip is kept. A contestant is void, and the measure fails before
+the training, if its image model is below `image_floor` or a frame is seen less than `sees_floor` of
+the one seen most (`measure/parts/starting_model.py`). Training compute is counted, not timed: MACs
+of a training step, backward included, times the clips seen. With `curve` the validation split is
+scored after each epoch. An interrupted training resumes after its last epoch. With `processes`
+above 1 several ranks train and score; with `sharding` "full" weights, gradients and optimiser state
+are sharded (`pks4.train.sharding`). Settings that are fields of `Recipe` have its defaults, but for
 `batch_size` and `warmup_epochs`; a test holds them equal.
 """
 
@@ -156,6 +156,7 @@ def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
     }
     starts = {
         "image_top1": image.facts.get("val_top1"),
+        "sees_least": seen.least if seen else None,
         "sees_by_frame": seen.shares if seen else None,
     }
     yield from scores(None if cell.data else cell.task, classes, predicted, evidence, starts)

@@ -5,10 +5,10 @@
 
 Both are shares of 1. The sensitivity of a frame is the root mean square, over clips, channels and
 places, of the gradient of the logits, in one random direction a clip, with respect to the frame's
-pixels (`pks4.train.frame_sensitivity`). Frames of one tubelet go through one kernel that trains, and
-count together. The cell has the settings of `accuracy`, which say what it is trained on and from
-which image model; clips are the first of its train split. Near 1 is a contestant that pools all
-frames; one near 0 cannot use the frame, however long it trains.
+pixels (`pks4.train.frame_sensitivity`). Frames of one tubelet go through one kernel that trains,
+and count together. The cell has the settings of `accuracy`, which say what it is trained on and
+from which image model; clips are the first of its train split. Near 1 is a contestant that pools
+all frames; one near 0 cannot use the frame, however long it trains.
 """
 
 from collections.abc import Iterator
