@@ -132,9 +132,12 @@ def _check_same_plan(run: RunFile, suite: Suite, text: str, inputs: UserInputs) 
             )
     if inputs != NO_INPUTS:
         # Not with the header's cells: settings may have been added since.
-        begun, now = plan(suite, begun_with), plan(suite, begun_with.updated_with(inputs))
         cells = {cell.id for cell in header.cells}
-        if [c for c in begun if c.id in cells] != [c for c in now if c.id in cells]:
+        before, now = (
+            [cell for cell in plan(suite, named) if cell.id in cells]
+            for named in (begun_with, begun_with.updated_with(inputs))
+        )
+        if before != now:
             raise UserError(
                 f"{run.path}: was begun with another --device, --data or --weights; leave them "
                 "out of --resume, or start a new run"

@@ -168,10 +168,11 @@ def _ends(view: View, rows: Rows) -> Iterator[Finding]:
     moving = [f"{view.name(label)} ({end.words})" for label, end in known.items() if not end.flat]
     place = next(iter(rows.values()))
     where = f"over the last fifth of the epochs ({place.setting.title}, T = {place.frames})"
-    words = f"Every training was flat {where}."
+    unknown = [label for label in rows if label not in known]
+    words = f"Every {'known ' if unknown else ''}training was flat {where}."
     if moving:
         words = f"Not flat {where}: {units.listed(moving)}. Longer trainings may end elsewhere."
-    if unknown := [label for label in rows if label not in known]:
+    if unknown:
         words += f" Not known of {named(view, unknown)}."
     yield Finding(words=words, sources=tuple(rows[label] for label in known))
 
