@@ -65,7 +65,7 @@ def budget(
     figures = data_size.read()
     assumed = _assumed(figures, tflops, utilisation, readers)
     sizes = {
-        c.id: data_size.size_of(c, figures, clip_mb) for c in cells if "accuracy" in c.settings
+        c.id: data_size.size_of(c, figures, clip_mb) for c in cells if "accuracy" in c.measures
     }
     with bar(note, "counting on meta") as update:
         costs = counting.costs(cells, sizes, update)

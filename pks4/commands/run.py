@@ -3,14 +3,17 @@
 import shlex
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from pks4.bench import units
 from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.records.environment import cores
 from pks4.bench.records.folders import runs_folder, suite_named
+from pks4.bench.records.run_file import RunFile
 from pks4.bench.units import bytes_of
 from pks4.commands.parts import executor_options
 from pks4.commands.parts.terminal import (
@@ -108,11 +111,24 @@ def run(
     sys.exit(_ended(run_file.read(session.path), part is None if report is None else report))
 
 
-def _ended(run: Any, report: bool) -> int:
+def _ended(run: RunFile, report: bool) -> int:
     """Print what failed and the path of the report or the run; returns the exit code."""
     failures = [r for r in run.records if r.status != "ok"]
     for r in failures:
         where = escaped(f"{r.cell} {r.measure}: {r.reason or ''}")
         note.print(f"[red]{r.status}[/] {where}")
+    if all_void := every_accuracy_void(run):
+        note.print(f"[red]void[/] {escaped(all_void)}", soft_wrap=True)
     print(write_report(run.path, None) if report else run.path)
     return 1 if failures or run.missing() else 0
+
+
+def every_accuracy_void(run: RunFile) -> str:
+    """One line where a run has accuracies and a floor voids every one of them; else empty."""
+    cells = {cell.id for cell in run.header.cells if "accuracy" in cell.measures}
+    floors = {r.cell: r.missed_floor for r in run.records if r.missed_floor}
+    if not cells or cells - floors.keys():
+        return ""
+    counts = Counter(floors[cell] for cell in cells)
+    each = units.listed(f"{count} below {floor}" for floor, count in sorted(counts.items()))
+    return f"no accuracy of {run.header.suite}: {each}; nothing was trained"

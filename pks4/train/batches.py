@@ -6,6 +6,7 @@ A source gives an item (video uint8, label, index), or `Bad`, for (epoch, index)
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -36,13 +37,17 @@ class Source(Protocol):
         """A clip as augmented or drawn for this epoch."""
 
 
-def first_clip(source: Source) -> Tensor:
-    """The first readable clip (1, t, 3, h, w) of a source; BadClipsError if there is none."""
+def first_clips(source: Source, count: int = 1) -> Tensor:
+    """The first `count` readable clips (n, t, 3, h, w) of a source, each in its first view.
+
+    Fewer where the source has fewer; BadClipsError if it has none.
+    """
     items = (source.at(0, index) for index in range(len(source)))
-    clip = next((item[0] for item in items if not isinstance(item, Bad)), None)
-    if clip is None:
+    read = (item[0] for item in items if not isinstance(item, Bad))
+    clips = [clip if clip.ndim == 4 else clip[0] for clip in islice(read, count)]
+    if not clips:
         raise BadClipsError("no clip could be read", [])
-    return clip[None]
+    return torch.stack(clips)
 
 
 class InMemory:

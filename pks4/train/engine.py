@@ -166,7 +166,7 @@ class _Training:
     def _shard_units(self, source: batches.Source) -> list[str]:
         """Names of the modules to shard, see `sharding.units`; moves the model to the CPU."""
         sharding.as_on_first([*self.unwrapped.parameters(), *self.unwrapped.buffers()])
-        clip = batches.first_clip(source).to(self.accelerator.device)
+        clip = batches.first_clips(source).to(self.accelerator.device)
         with precision(self.recipe):
             units = sharding.units(self.unwrapped, pixels(clip))
         self.unwrapped.to("cpu")

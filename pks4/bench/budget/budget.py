@@ -88,7 +88,7 @@ def costs(
     cells: list[Cell], sizes: Mapping[str, DataSize], progress: Callable[[int, int], None]
 ) -> list[Cost]:
     """The cost of every cell that trains; `sizes` by cell id. UserError if none does."""
-    training = [cell for cell in cells if "accuracy" in cell.settings]
+    training = [cell for cell in cells if "accuracy" in cell.measures]
     if not training:
         raise UserError("no cell of this suite trains; --cost is for suites with accuracy")
     priced: list[Cost] = []

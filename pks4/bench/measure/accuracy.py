@@ -3,11 +3,13 @@
 Each contestant starts from its image twin (pre-trained on still digits, or read from
 `image_weights`), is trained by its recipe on the train split, and is scored on `split`: top-1,
 top-5, by class, and within reversal pairs, where a bag of frames can only guess. Everything is
-seeded, and the prediction of each clip is kept. Training compute is counted, not timed: MACs of a
-training step, backward included, times the clips seen. With `curve` the validation split is scored
-after each epoch. An interrupted training resumes after its last epoch. With `processes` above 1
-several ranks train and score; with `sharding` "full" weights, gradients and optimiser state are
-sharded (`pks4.train.sharding`). Settings that are fields of `Recipe` have its defaults, but for
+seeded, and the prediction of each clip is kept. A contestant is void, and the measure fails before
+the training, if its image model is below `image_floor` or a frame is seen less than `sees_floor` of
+the one seen most (`measure/parts/starting_model.py`). Training compute is counted, not timed: MACs
+of a training step, backward included, times the clips seen. With `curve` the validation split is
+scored after each epoch. An interrupted training resumes after its last epoch. With `processes`
+above 1 several ranks train and score; with `sharding` "full" weights, gradients and optimiser state
+are sharded (`pks4.train.sharding`). Settings that are fields of `Recipe` have its defaults, but for
 `batch_size` and `warmup_epochs`; a test holds them equal.
 """
 
@@ -18,8 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from pks4.bench.measure.parts.accuracy_readings import Costs, scores
 from pks4.bench.measure.parts.data_sources import Data, data_needed, data_of
-from pks4.bench.measure.parts.image_models import image_model, image_twin, kernel_on
+from pks4.bench.measure.parts.image_models import image_twin, kernel_on
 from pks4.bench.measure.parts.input import MeasureInput, build
+from pks4.bench.measure.parts.starting_model import (
+    check_sees,
+    frames_seen,
+    starting_image,
+    starting_model,
+)
 from pks4.bench.records.record import Reading
 
 if TYPE_CHECKING:
@@ -89,8 +97,10 @@ SETTINGS = {
     "image_epochs": 24,
     "image_batch_size": 64,
     "image_learning_rate": 2e-3,
+    "image_floor": 0.0,
+    "sees_floor": 0.01,
 }
-MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
+MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad", "sees_floor")
 
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:
@@ -102,7 +112,7 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
     from pks4.bench.measure.parts.ranks import run
 
     data_of(inputs.cell)  # data and image model are made once, here; the ranks read the cache
-    image_model(inputs, image_twin(inputs.cell.model))
+    starting_image(inputs)
     yield from run(in_this_process, inputs, processes)
 
 
@@ -114,16 +124,19 @@ def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
     from pks4.train.engine import precision
 
     cell, settings = inputs.cell, inputs.settings
-    twin, data = image_twin(cell.model), data_of(cell)
+    image_twin(cell.model)  # its error is raised before the data are read
+    data = data_of(cell)
     recipe, classes = recipe_of(settings), data.classes
     check_task(recipe, data.task)
     clip_macs = _clip_macs(inputs, len(classes))
     held_out = data.source(settings["split"])  # its errors are raised before the training
-    image = image_model(inputs, twin)
+    image = starting_image(inputs)
+    floor, seen = _setting(inputs, "sees_floor"), None
     with declared_attention(kernel_on(recipe.device, recipe.precision, settings)) as calls:
-        model = build(cell, num_classes=len(classes), seed=settings["seed"])
-        model.load_image_weights(image.state)
-        model.to(recipe.device)
+        model = starting_model(inputs, image, classes).to(recipe.device)
+        if floor:
+            seen = frames_seen(inputs, model, data)
+            check_sees(seen, floor)
         with precision(recipe):
             ran = observe_forward(model, inputs.clip(recipe.device, batch=1), calls)
         ran.check(inputs.asked_attention())
@@ -133,7 +146,7 @@ def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
-        **_how(recipe, _sharding(inputs)),
+        **_how(recipe, _setting(inputs, "sharding")),
         **ran.evidence(),
         **data.evidence(),
         "image_weights": image.facts.get("weights", "stills"),
@@ -142,7 +155,12 @@ def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
         "resumed_at_epoch": history.resumed_at,
         "alone": cell.alone,  # otherwise another cell may have run during its seconds
     }
-    yield from scores(None if cell.data else cell.task, classes, predicted, evidence)
+    starts = {
+        "image_top1": image.facts.get("val_top1"),
+        "sees_least": seen.least if seen else None,
+        "sees_by_frame": seen.shares if seen else None,
+    }
+    yield from scores(None if cell.data else cell.task, classes, predicted, evidence, starts)
     costs = Costs(history=history, clip_macs=clip_macs, image=image.facts, evidence=evidence)
     yield from costs.readings()
     yield from costs.curve(settings["target_top1"]) if settings["curve"] else ()
@@ -186,7 +204,7 @@ def _train(
         clip_macs=clip_macs,
         classes=len(data.classes),
         max_bad=inputs.settings["max_bad"],
-        sharding=_sharding(inputs),
+        sharding=_setting(inputs, "sharding"),
     )
     if data.mirrors:
         recipe = replace(recipe, flip=False)  # the engine's flip ignores the class
@@ -200,9 +218,9 @@ def recipe_of(settings: Mapping[str, Any]) -> "Recipe":
     return Recipe.of({field.name: settings[field.name] for field in fields(Recipe)})
 
 
-def _sharding(inputs: MeasureInput) -> str:
-    """The setting; runs from before it existed resume without sharding."""
-    return str(inputs.settings.get("sharding", SETTINGS["sharding"]))
+def _setting(inputs: MeasureInput, name: str) -> Any:
+    """A setting; runs from before it existed resume with its default."""
+    return inputs.settings.get(name, SETTINGS[name])
 
 
 def _how(recipe: "Recipe", sharding: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pks4.train.recipe import check_sharding
 OF_AN_INDEX = (
     "sampling", "stride", "short_side", "crop", "eval_clips", "eval_crops", "max_bad",
 )  # fmt: skip
+FLOORS = ("image_floor", "sees_floor")  # settings of accuracy below which a cell is void
 
 
 def plan(suite: Suite, inputs: UserInputs = NO_INPUTS) -> list[Cell]:
@@ -50,36 +51,43 @@ def _checked(grid: Grid, suite: Suite, measures: dict[str, catalogue.Entry]) -> 
     """The contestants of a grid; raises UserError for what does not fit together."""
     for name in grid.measures:
         catalogue.find("measure", name, measures)
-    _only_known(f"grid {grid.name!r}: measure", grid.settings, grid.measures)
-    _check_data(grid)
+    configured = _configured(grid, measures)
+    _only_known(f"grid {grid.name!r}: measure", grid.settings, configured)
+    _check_data(grid, trains="accuracy" in configured)
     by_label = {c.label: c for c in suite.contestants}
     labels = grid.contestants or list(by_label)
     _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
     contestants = [by_label[label] for label in labels]
-    _check_seeds(grid, contestants)
+    _check_seeds(grid, contestants, configured)
     return contestants
 
 
-def _check_data(grid: Grid) -> None:
-    """Raise unless accuracy has one thing to learn from, and a search has something to search."""
-    where, learns = f"grid {grid.name!r}", "accuracy" in grid.measures
+def _configured(grid: Grid, measures: dict[str, catalogue.Entry]) -> list[str]:
+    """The measures whose settings a cell has: its own, and those that they look at."""
+    looked_at = (measures[name].facts.get("SETTINGS_OF") for name in grid.measures)
+    return list(dict.fromkeys([*grid.measures, *filter(None, looked_at)]))
+
+
+def _check_data(grid: Grid, trains: bool) -> None:
+    """Raise unless a training has one thing to learn from, and a search something to search."""
+    where = f"grid {grid.name!r}"
     if grid.task and grid.data:
         raise UserError(f"{where}: task and data both name clips; drop one")
     drawn = [key for key in OF_AN_INDEX if key in grid.settings.get("accuracy", {})]
     if grid.task and drawn:
         raise UserError(f"{where}: {drawn[0]} is for indexed data; embedded clips are seen whole")
-    if learns and not (grid.task or grid.data or grid.data_set):
+    if trains and not (grid.task or grid.data or grid.data_set):
         raise UserError(f'{where}: accuracy needs a task; add task = "temporal", or data = FOLDER')
-    if grid.search and not learns:
+    if grid.search and "accuracy" not in grid.measures:
         raise UserError(f"{where}: search varies the accuracy's recipe; add that measure")
 
 
-def _check_seeds(grid: Grid, contestants: list[Contestant]) -> None:
+def _check_seeds(grid: Grid, contestants: list[Contestant], configured: list[str]) -> None:
     """Raise unless something depends on a grid's seeds, and nothing else names a seed."""
     if not grid.seeds:
         return
     where = f"grid {grid.name!r}: seeds"
-    if "accuracy" not in grid.measures:
+    if "accuracy" not in configured:
         raise UserError(f"{where} vary the accuracy alone; add that measure, or drop seeds")
     if "seed" in grid.settings.get("accuracy", {}):
         raise UserError(f"{where} and settings.accuracy.seed both name a seed; drop one")
@@ -109,7 +117,8 @@ def _cell(
     options = {**scales[grid.scale], **contestant.options}
     if entry.options is not None:
         _only_known(f"contestant {contestant.label!r}: option", options, entry.options)
-    settings = {name: _settings(grid, contestant, measures[name]) for name in grid.measures}
+    configured = _configured(grid, measures)
+    settings = {name: _settings(grid, contestant, measures[name]) for name in configured}
     if accuracy := settings.get("accuracy"):
         _check_training(grid, accuracy)
         accuracy = with_weights(contestant.label, entry.name, accuracy, inputs)
@@ -148,12 +157,17 @@ def _takes_all(settings: dict[str, dict[str, Any]]) -> bool:
 
 
 def _check_training(grid: Grid, accuracy: dict[str, Any]) -> None:
-    """Raise if a task's clips are too short to mean anything, or for an unknown sharding."""
+    """Raise for clips too short to mean anything, floors that are no shares, unknown sharding."""
     if grid.task and accuracy["clip_frames"] < MIN_FRAMES[grid.task]:
         raise UserError(
             f"grid {grid.name!r}: task {grid.task!r} needs clip_frames of "
             f"{MIN_FRAMES[grid.task]} or more, got {accuracy['clip_frames']}"
         )
+    for name in FLOORS:
+        if not 0 <= accuracy[name] <= 1:
+            raise UserError(
+                f"grid {grid.name!r}: {name} is a share from 0 to 1, got {accuracy[name]}"
+            )
     try:
         check_sharding(accuracy["sharding"], accuracy["processes"])
     except UserError as error:

@@ -102,6 +102,11 @@ class Record(Measurement, Provenance):
         return self.detail.get("verdict") == "void"
 
     @property
+    def missed_floor(self) -> str | None:
+        """The floor of accuracy that voids it, such as `image_floor`; None where none does."""
+        return self.detail.get("void")
+
+    @property
     def key(self) -> tuple[str, ...]:
         """What a run holds once: cell, measure, metric; of a failure to retry, each try."""
         name = self.cell, self.measure, self.metric

@@ -4,7 +4,8 @@ A case is the contestant with its options, the cell's sizes, the measure's compl
 the number was obtained (rule, target, kernel, scan backend, data …) and the version of PyTorch.
 Noisy numbers need the same machine too. Where cases differ, a difference of values says nothing
 about the code: it is "not comparable", and the differing fact is named. A setting that an older run
-lacks counts as the default, because a change of what is measured has a new rule.
+lacks counts as the default, because a change of what is measured has a new rule. Floors that void a
+cell do not count: they change no number.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.plan.cell import Cell
+from pks4.bench.plan.plan import FLOORS
 from pks4.bench.records.record import Record
 
 # Facts of `evidence` that say which path gave the number; others are outcomes.
@@ -31,7 +33,8 @@ def case(record: Record, cell: Cell | None) -> dict[str, Any]:
         facts["num_classes"] = cell.num_classes
         measure = catalogue.measures().get(record.measure)
         defaults = measure.facts.get("SETTINGS", {}) if measure else {}
-        facts["settings"] = {**defaults, **cell.settings.get(record.measure, {})}
+        settings = {**defaults, **cell.settings.get(record.measure, {})}
+        facts["settings"] = {k: v for k, v in settings.items() if k not in FLOORS}
     facts |= {name: record.evidence[name] for name in EVIDENCE if name in record.evidence}
     return facts | {name: record.versions.get(name) for name in LIBRARIES}
 

@@ -139,8 +139,13 @@ def _check_same_plan(run: RunFile, suite: Suite, text: str, inputs: UserInputs) 
                 f"({changed[0]}); start a new run"
             )
     if inputs != NO_INPUTS:
-        now = plan(suite, begun_with.updated_with(inputs))
-        if not all(cell in now for cell in header.cells):
+        # Not with the header's cells: settings may have been added since.
+        cells = {cell.id for cell in header.cells}
+        before, now = (
+            [cell for cell in plan(suite, named) if cell.id in cells]
+            for named in (begun_with, begun_with.updated_with(inputs))
+        )
+        if before != now:
             raise UserError(
                 f"{run.path}: was begun with another --device, --data or --weights; leave them "
                 "out of --resume, or start a new run"

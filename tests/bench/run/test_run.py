@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pks4.bench.plan.suite import read_suite
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.process import warm_start
 from pks4.bench.process.child import Child
 from pks4.bench.process.warm_start import ForkServer
@@ -222,6 +223,17 @@ def test_resume_refuses_a_run_that_began_with_other_defaults(suite_file, tmp_pat
     session.path.write_text(begun)
     with pytest.raises(UserError, match=r"other options .*\(insert_after: none → middle\)"):
         run.resume(*read_suite(path), tmp_path)
+
+
+def test_a_run_from_before_a_setting_resumes_with_its_device_named_again(suite_file, tmp_path):
+    path = suite_file(text=only_last_grid(suite_file(more=LEARN).read_text()))
+    session = start(path, tmp_path)
+    old = json.loads(session.path.read_text())
+    for name in ("image_floor", "sees_floor"):
+        del old["cells"][0]["settings"]["accuracy"][name]
+    session.path.write_text(json.dumps(old) + "\n")
+    resumed = run.resume(*read_suite(path), tmp_path, UserInputs(device="cpu"))
+    assert "sees_floor" not in resumed.cells()[0].settings["accuracy"]
 
 
 def test_resume_reports_a_torn_line(suite_file, tmp_path):

@@ -18,8 +18,12 @@ def scores(
     classes: Sequence[str],
     predicted: "Predicted",
     evidence: dict[str, Any],
+    starts: dict[str, Any],
 ) -> Iterator[Reading]:
-    """top1; top5 of more than five classes; within reversal pairs where the task has any."""
+    """top1; top5 of more than five classes; within reversal pairs where the task has any.
+
+    `starts` says what the training started from; it stands beside top1.
+    """
     from pks4.data.kinetic_digits.tasks import HALF_CLIP_BOUND, TASKS, pairs_of
     from pks4.train.engine import NAMED
     from pks4.train.score import by_class, top1, topk, within_pair
@@ -44,6 +48,7 @@ def scores(
         else:
             detail["predicted"] = logits.argmax(1).tolist()
             detail["by_class"] = by_class(logits, label, classes)
+            detail |= starts
             detail["bad"] = len(predicted.bad)
             detail["bad_named"] = [item.name for item in predicted.bad[:NAMED]]
             if task == "long":

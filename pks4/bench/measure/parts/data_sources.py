@@ -60,6 +60,10 @@ class Data(ABC):
     def source(self, split: str, *, training: bool = False) -> "Source":
         """The clips of a split, sampled at random for training, or all their views."""
 
+    @abstractmethod
+    def decoding(self, split: str) -> "Source":
+        """The clips of a split as in testing, each decoded when it is asked for."""
+
     def about(self) -> dict[str, str]:
         """Facts that must equal those of a checkpoint for a training to resume from it."""
         return {"data": self.digest}
@@ -98,20 +102,27 @@ class Embedded(Data):
     def source(self, split: str, *, training: bool = False) -> "Source":
         """The clips of a split, the same in training and in testing."""
         from pks4.data.decoded_split import load_split
+        from pks4.train.batches import InMemory
+
+        if self.on_use:
+            return self.decoding(split)
+        reader = self.settings["reader"]
+        clips = load_split(self.files, split, self.cell.frames, reader=reader)
+        return InMemory(clips.video, clips.label)
+
+    def decoding(self, split: str) -> "Source":
+        """The clips of a split, each decoded when it is asked for."""
         from pks4.data.integrity import check_unchanged
         from pks4.data.manifest import read_manifest
         from pks4.errors import unknown_name
-        from pks4.train.batches import Decoding, InMemory
+        from pks4.train.batches import Decoding
 
-        dataset, frames, reader = self.files, self.cell.frames, self.settings["reader"]
-        if not self.on_use:
-            clips = load_split(dataset, split, frames, reader=reader)
-            return InMemory(clips.video, clips.label)
+        dataset = self.files
         if split not in dataset.splits:
             raise DataError(unknown_name("split", split, dataset.splits))
         check_unchanged(dataset)
         entries = read_manifest(dataset.splits[split], classes=dataset.classes)
-        return Decoding(entries, frames, dataset.size, reader)
+        return Decoding(entries, self.cell.frames, dataset.size, self.settings["reader"])
 
     def evidence(self) -> dict[str, Any]:
         """Reader, digest, and where clips are decoded."""
@@ -170,6 +181,10 @@ class Real(Data):
             reader=self.settings["reader"],
             may_flip=self.files.may_flip,
         )
+
+    def decoding(self, split: str) -> "Source":
+        """All views of the clips of a split, which are decoded on use anyway."""
+        return self.source(split)
 
     def about(self) -> dict[str, str]:
         """The index and its sampling."""

@@ -13,7 +13,7 @@ from pks4.bench import units
 from pks4.bench.report.figures import charts, common, shares
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.stats.front import front
-from pks4.bench.view import pooled_seeds
+from pks4.bench.view import pooled_seeds, trainings
 from pks4.bench.view.rows import Row, Series, Setting
 from pks4.bench.view.view import View, frame_counts
 
@@ -49,6 +49,8 @@ def _against_compute(view: View, setting: Setting) -> Plot | Omitted:
         return Omitted(title=title, why=why)
     rows = [row for points in panels.values() for _, row, _ in points]
     how = common.measured_how(rows)
+    if images := trainings.image_words(view, [*{row.label: row for row in rows}.values()]):
+        how += f"; {images}"
     best = max(panels[next(iter(panels))], key=lambda point: point[1].value)
     fronts = [f"{SHARES[metric]} at {_on_front(view, points)}" for metric, points in panels.items()]
     return Plot(
@@ -122,6 +124,7 @@ def _compute_data(view: View, panels: Mapping[str, charts.Points]) -> pd.DataFra
             "metric": metric,
             **common.drawn(view, row),
             "training_macs": macs,
+            "image_top1": trainings.image_top1(view, row),
             "on_front": place in _front(points),
         }
         for metric, points in panels.items()

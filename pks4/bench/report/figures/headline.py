@@ -13,6 +13,7 @@ from pks4.bench import units
 from pks4.bench.report.figures import charts, common, labels
 from pks4.bench.report.figures import costs as cost_figures
 from pks4.bench.report.figures.common import Omitted, Plot
+from pks4.bench.view import trainings
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import COST_METRICS, View, frame_counts
 
@@ -77,10 +78,10 @@ def _caption(view: View, costs: bool, scores: bool) -> str:
         ]
         sentences.append(f"Costs: {setting.title}; {common.measured_how(rows)}.")
     if scores:
-        sentences += [
-            f"Accuracy: {task.title}; {common.measured_how([*_rows(view, task).values()])}."
-            for task in _task_settings(view)
-        ]
+        for task in _task_settings(view):
+            rows = [*_rows(view, task).values()]
+            how = [common.measured_how(rows), trainings.image_words(view, rows)]
+            sentences.append(f"Accuracy: {'; '.join([task.title, *filter(None, how)])}.")
     if not costs:
         sentences.append("No costs at two or more T.")
     if not scores:

@@ -1,7 +1,7 @@
 """Sentences about trainings: accuracy and convergence.
 
-Accuracy: who is best, who is above PKS4, who uses order, at what cost. Convergence: who reached the
-target, at what cost, and who may still rise.
+Accuracy: who is best, who is above PKS4, who uses order, who had not flattened, at what cost.
+Convergence: who reached the target, at what cost, and who may still rise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from pks4.bench.report.findings.sentences import (
     ours_besides,
 )
 from pks4.bench.stats import intervals
-from pks4.bench.view import curves, pooled_seeds, versus_pks4
+from pks4.bench.view import curves, pooled_seeds, trainings, versus_pks4
 from pks4.bench.view.curves import Curve
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.versus_pks4 import SHARES, Difference
@@ -38,6 +38,7 @@ def accuracy(view: View) -> Iterator[Finding]:
             yield _best(view, setting, rows, frames)
         yield from _compared(view, setting, frames)
         yield from _within_pair(view, setting, frames)
+        yield from _ends(view, rows)
         macs = at(view.series(setting, "training_macs"), frames)
         if len(macs) > 1:
             what = f"MACs of the whole training ({setting.task or setting.grid}, T = {frames})"
@@ -156,6 +157,24 @@ def _within_pair(view: View, setting: Setting, frames: int) -> Iterator[Finding]
         who += f" ({named(view, above)})" if 0 < len(above) <= 6 else ""
     words = f"Direction in time is used by {who}: within pairs above 50 %, interval included."
     yield Finding(words=words, sources=tuple(rows[label] for label in above))
+
+
+def _ends(view: View, rows: Rows) -> Iterator[Finding]:
+    """Who had not flattened when the training ended."""
+    ends = {k: trainings.end_of(view, row.setting, k, row.frames) for k, row in rows.items()}
+    known = {label: end for label, end in ends.items() if end is not None}
+    if not known:
+        return
+    moving = [f"{view.name(label)} ({end.words})" for label, end in known.items() if not end.flat]
+    place = next(iter(rows.values()))
+    where = f"over the last fifth of the epochs ({place.setting.title}, T = {place.frames})"
+    unknown = [label for label in rows if label not in known]
+    words = f"Every {'known ' if unknown else ''}training was flat {where}."
+    if moving:
+        words = f"Not flat {where}: {units.listed(moving)}. Longer trainings may end elsewhere."
+    if unknown:
+        words += f" Not known of {named(view, unknown)}."
+    yield Finding(words=words, sources=tuple(rows[label] for label in known))
 
 
 def _floor(row: Row, ends: tuple[float, float]) -> str:

@@ -15,7 +15,7 @@ from pks4.bench.report.tables import columns
 from pks4.bench.report.tables.columns import Place, bracketed
 from pks4.bench.stats import intervals
 from pks4.bench.table import Column, Table, TableCell, TableRow, table, value_of, words
-from pks4.bench.view import curves, pooled_seeds, versus_pks4
+from pks4.bench.view import curves, pooled_seeds, trainings, versus_pks4
 from pks4.bench.view.curves import Curve
 from pks4.bench.view.rows import Row, Series, Setting
 from pks4.bench.view.versus_pks4 import SHARES, Difference
@@ -34,10 +34,15 @@ def accuracy(view: View) -> Table:
         "Shares of test clips in %, with their 95 % intervals (Wilson). One seed: the intervals "
         "hold for other clips, not for another training."
     )
+    starts = (
+        " Image model: the digits that the model it starts from names right on held-out stills, in "
+        "%. Least frame: the sensitivity of the logits to the frame that is seen least, at the "
+        "start, over that of the frame seen most."
+    )
     return table(
         name="accuracy",
         title="Accuracy",
-        note=over_seeds if several else one_seed,
+        note=(over_seeds if several else one_seed) + starts,
         columns=(
             *columns.SETTING,
             Column("task", "task"),
@@ -51,6 +56,8 @@ def accuracy(view: View) -> Table:
             ),
             Column("chance", "chance", numeric=True),
             Column("clips", "clips", numeric=True),
+            Column("image_top1", "image model", numeric=True),
+            Column("sees_least", "least frame", numeric=True),
             Column("training_macs", "training", unit="MAC"),
             Column("training_seconds", "training", unit="s"),
             Column("learning_rate", "learning rate", numeric=True),
@@ -64,16 +71,28 @@ def _accuracy_cells(view: View, place: Place) -> TableRow:
     top1 = place.find(view, "top1")
     detail: Mapping[str, Any] = top1.detail if top1 else {}
     evidence: Mapping[str, Any] = top1.evidence if top1 else {}
-    chance = detail.get("chance")
-    text = units.MISSING if chance is None else f"{100 * chance:.1f}"
     return {
         **{key: cell for cells in shares for key, cell in cells.items()},
         "seeds": words(max(1, len(top1.records)) if top1 else 0),
-        "chance": TableCell(chance, text),
+        "chance": _known(detail.get("chance"), _in_percent),
         "clips": words(detail.get("clips")),
+        "image_top1": _known(trainings.image_top1(view, top1) if top1 else None, _in_percent),
+        "sees_least": _known(trainings.sees_least(view, top1) if top1 else None, _two_digits),
         **columns.values(view, place, ("training_macs", "training_seconds")),
         "learning_rate": words(evidence.get("learning_rate")),
     }
+
+
+def _known(value: float | None, write: Callable[[float], str]) -> TableCell:
+    return TableCell() if value is None else TableCell(value, write(value))
+
+
+def _in_percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _two_digits(share: float) -> str:
+    return units.significant(share, 2)
 
 
 def share(key: str, row: Row | None) -> TableRow:
@@ -84,7 +103,7 @@ def share(key: str, row: Row | None) -> TableRow:
 
 
 def _percent(row: Row | None) -> str:
-    return f"{100 * row.value:.1f}" if row else ""
+    return _in_percent(row.value) if row else ""
 
 
 def differences(view: View) -> Table:

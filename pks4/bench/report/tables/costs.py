@@ -12,6 +12,7 @@ from pks4.bench.report.tables.evidence import evidence, failures
 from pks4.bench.report.tables.memory import fitting, kept, step_memory
 from pks4.bench.report.tables.published import percent, published
 from pks4.bench.report.tables.ranking import rankings
+from pks4.bench.report.tables.sees import sees
 from pks4.bench.report.tables.times import streaming, time_growth, timing
 from pks4.bench.stats import growth
 from pks4.bench.table import Column, Table, TableCell, TableRow, part_of, table, value_of, words
@@ -29,14 +30,14 @@ _COST = (
 _KEYS = [column.key for column in _COST]
 _ONLY_WITH_ROWS = (
     "kept", "step_memory", "fit", "plain_counter", "growth", "published", "accuracy_differences",
-    "accuracy_frames", "convergence", "streaming", "rankings",
+    "accuracy_frames", "convergence", "sees", "streaming", "rankings",
 )  # fmt: skip
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, fitting, cost, kept, step_memory, plain_counter, published, structures)
-    trained = (accuracy, differences, rankings, accuracy_frames, convergence)
+    trained = (accuracy, differences, rankings, accuracy_frames, convergence, sees)
     measured = (timing, time_growth, *trained, streaming)
     tables = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in tables if one.rows or one.name not in _ONLY_WITH_ROWS]

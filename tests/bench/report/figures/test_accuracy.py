@@ -60,6 +60,19 @@ def test_the_caption_names_who_is_on_the_front():
     assert "does not weigh the bars" in plot.caption
 
 
+def test_a_scatter_says_how_good_the_image_models_are():
+    records = [r for s in ("pks4", "mamba") for r in accuracy_records(s, "temporal")]
+    (plot,) = accuracy_figures.build(view_of(records))
+    assert "image models" not in plot.caption  # of old records
+    for one in records:
+        if one["metric"] == "top1":
+            one["detail"] |= {"image_top1": 0.96 if one["label"] == "pks4" else 0.853}
+    (plot,) = accuracy_figures.build(view_of(records))
+    told = "image models from 85.3 % (VideoMamba) to 96.0 % (PKS4 (frozen backbone)) of digits"
+    assert told in plot.caption
+    assert list(plot.data["image_top1"][plot.data["metric"] == "top1"]) == [0.96, 0.853]
+
+
 def test_at_equal_compute_there_is_no_front():
     records = [
         *clip_records("pks4", {None: planted(0.5)}, macs=1_000_000),

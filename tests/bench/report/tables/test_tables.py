@@ -16,6 +16,9 @@ from pks4.bench.report.tables import (
     evidence as evidence_tables,
 )
 from pks4.bench.report.tables import (
+    sees as sees_tables,
+)
+from pks4.bench.report.tables import (
     times as times_tables,
 )
 from pks4.bench.stats import growth
@@ -207,6 +210,30 @@ def test_accuracy_table_shows_shares_chance_and_training():
     assert line["chance"].text == "5.6"
     assert line["training_macs"].value == 18 * GIGA * 20_000
     assert line["learning_rate"].value == 0.001
+
+
+def test_an_accuracy_stands_beside_its_image_model_and_the_least_frame():
+    records = accuracy_records("pks4", "temporal")
+    top1, macs = (next(r for r in records if r["metric"] == m) for m in ("top1", "training_macs"))
+    (line,) = accuracy_tables.accuracy(view_of(records)).rows
+    assert line["image_top1"].value is line["sees_least"].value is None  # of an old record
+    macs["detail"] = {"image_model": {"val_top1": 0.225}}  # where records had it before
+    (line,) = accuracy_tables.accuracy(view_of(records)).rows
+    assert line["image_top1"].text == "22.5"
+    top1["detail"] |= {"image_top1": 0.96, "sees_least": 0.84, "sees_by_frame": [1.0, 0.84]}
+    table = accuracy_tables.accuracy(view_of(records))
+    assert [table.rows[0][key].text for key in ("image_top1", "sees_least")] == ["96.0", "0.84"]
+    assert "image model" in table.markdown()
+
+
+def test_the_table_of_sees_has_every_frame():
+    shares, place = [1.0, 1.2e-7], {"kind": "sampled", "detail": {"by_frame": [1.0, 1.2e-7]}}
+    records = [
+        record("pks4", 2, "sees", metric, shares[1], **place)
+        for metric in ("sees_least", "sees_last")
+    ]
+    (line,) = sees_tables.sees(view_of(records)).rows
+    assert [line[key].text for key in ("sees_least", "by_frame")] == ["1.2e-07", "1.00, 1.2e-07"]
 
 
 def test_failures_and_missing_measures_are_listed_with_their_reason():
