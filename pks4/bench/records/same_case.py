@@ -19,7 +19,7 @@ from pks4.bench.records.record import Record
 # Facts of `evidence` that say which path gave the number; others are outcomes.
 EVIDENCE = (
     "how", "rule", "target", "device", "dtype", "precision", "kernel", "scan_backend", "threads",
-    "reference", "reader", "data",
+    "reference", "reader", "data", "image_digest",
 )  # fmt: skip
 CONTESTANT = ("model", "options", "scale", "frames", "batch", "task")
 LIBRARIES = ("torch",)
