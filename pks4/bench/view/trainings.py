@@ -10,19 +10,22 @@ from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import View
 
 
-def image_top1(view: View, top1: Row) -> float | None:
-    """Share of held-out stills that the image model behind a top-1 gets right; None: not stated.
+def image_top1(view: View, row: Row) -> float | None:
+    """Share of held-out stills that the image model behind a row gets right; None: not stated.
 
     Records from before it stood beside top-1 have it with the MACs of the training.
     """
-    if "image_top1" in top1.detail:
+    top1, macs = (
+        view.find(row.setting, metric, row.label, row.frames)
+        for metric in ("top1", "training_macs")
+    )
+    if top1 and "image_top1" in top1.detail:
         return top1.detail["image_top1"]
-    macs = view.find(top1.setting, "training_macs", top1.label, top1.frames)
     return macs.detail.get("image_model", {}).get("val_top1") if macs else None
 
 
 def image_words(view: View, rows: Iterable[Row]) -> str:
-    """The image models behind these top-1 rows, in one clause; empty where none is stated."""
+    """The image models behind these rows, in one clause; empty where none is stated."""
     known = [(top1, view.name(r.label)) for r in rows if (top1 := image_top1(view, r)) is not None]
     if not known:
         return ""

@@ -233,7 +233,7 @@ def test_the_table_of_sees_has_every_frame():
         for metric in ("sees_least", "sees_last")
     ]
     (line,) = sees_tables.sees(view_of(records)).rows
-    assert [line[key].text for key in ("sees_least", "by_frame")] == ["1.2e-07", "1.00, 1.2e-07"]
+    assert [line[key].text for key in ("sees_least", "by_frame")] == ["1.2e-07", "1.0, 1.2e-07"]
 
 
 def test_failures_and_missing_measures_are_listed_with_their_reason():
