@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from pks4 import cli
 from pks4.bench.claims import claims, judge
 from pks4.bench.contestants import catalogue
+from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file as records_run_file
 from pks4.errors import UserError
 from tests.factories.runs import cell, failed, made, record, run_file, top1_record, written
@@ -174,6 +175,20 @@ def test_the_papers_claims_are_seven_and_none_is_decided_without_evidence():
 
 def test_the_papers_claims_are_no_suite():
     assert "claims" not in catalogue.suites()
+
+
+def test_goals_are_of_numbers_that_their_suite_measures():
+    files = sorted((catalogue.root() / "suites" / "goals").glob("*.toml"))
+    assert files
+    for path in files:
+        suite = read_suite(catalogue.suites()[path.stem])[0]
+        grids = {grid.name: grid for grid in suite.grids}
+        assert catalogue.goals(suite.name) == path
+        for test in (test for goal in claims.read_claims(path).claims for test in goal.tests):
+            grid = grids[test.grid]
+            assert test.contestant in grid.contestants
+            assert test.metric in catalogue.measures()[grid.measures[0]].facts["METRICS"]
+    assert catalogue.goals("quick") is None
 
 
 def test_what_cannot_be_tested_is_not_testable_here(file):

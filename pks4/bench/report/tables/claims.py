@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from pks4.bench.claims.judge import CONTRADICTED, Judged
 from pks4.bench.table import Column, Table, TableCell, TableRow, table, words
 
+_COLUMNS = (
+    Column("claim", "claim, test"),
+    Column("verdict", "verdict"),
+    Column("effect", "effect, or what is missing"),
+)
+
 
 def claims(judged: Sequence[Judged]) -> Table:
     """Each claim that has evidence, then its tests; a claim without any is left out."""
@@ -17,12 +23,19 @@ def claims(judged: Sequence[Judged]) -> Table:
             "In brackets: the scale of the test. Bounds and reasons are in suites/claims.toml; "
             f"pks4-bench claims judges several runs together.{left}"
         ),
-        columns=(
-            Column("claim", "claim, test"),
-            Column("verdict", "verdict"),
-            Column("effect", "effect, or what is missing"),
-        ),
+        columns=_COLUMNS,
         rows=[row for one in judged if _has_evidence(one) for row in _rows(one)],
+    )
+
+
+def tested_goals(judged: Sequence[Judged]) -> Table:
+    """Each goal of the suite, then its tests: supported is reached, contradicted is missed."""
+    return table(
+        name="goals",
+        title="This project's goals, and whether this run reaches them",
+        note="In brackets: the scale of the test. Bounds and reasons are in suites/goals/.",
+        columns=_COLUMNS,
+        rows=[row for one in judged for row in _rows(one)],
     )
 
 
