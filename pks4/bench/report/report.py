@@ -21,7 +21,8 @@ from pks4.bench.report.findings import costs as cost_findings
 from pks4.bench.report.page import Report, page
 from pks4.bench.report.tables import costs as cost_tables
 from pks4.bench.report.tables.accepted_run import AcceptedComparison, against_accepted
-from pks4.bench.report.tables.claims import caveats, claims, tested_goals
+from pks4.bench.report.tables.claims import caveats, claims, goals
+from pks4.bench.table import Table
 from pks4.bench.view.view import View
 from pks4.errors import UserError
 
@@ -42,10 +43,10 @@ def write(run_path: Path, out_dir: Path, results: Path | None = None) -> Path:
     run = run_file.read(Path(run_path))
     judged = [judge(claim, [run]) for claim in read_claims(catalogue.claims()).claims]
     file = catalogue.goals(run.header.suite)
-    reached = [judge(goal, [run]) for goal in read_claims(file).claims] if file else []
+    tested = [goals(read_claims(file), run)] if file else []
     view = View(run.records, run.header.model_dump(), run.missing())
     accepted = against_accepted(run, results) if results else None
-    report = build(view, run.torn, judged, accepted, reached)
+    report = build(view, run.torn, judged, accepted, tested)
     building = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         building.mkdir(parents=True)
@@ -63,12 +64,12 @@ def build(
     torn: Sequence[str] = (),
     judged: Sequence[Judged] = (),
     accepted: AcceptedComparison | None = None,
-    goals: Sequence[Judged] = (),
+    tested: Sequence[Table] = (),
 ) -> Report:
     """Everything that the report will say.
 
     `torn` are lines of the run that could not be read, `judged` the claims judged by its records,
-    `accepted` its comparison with the accepted run, and `goals` those of the suite, judged.
+    `accepted` its comparison with the accepted run, and `tested` the table of its suite's goals.
     """
     figures = [headline.build(view), *(one for module in _FIGURES for one in module.build(view))]
     return Report(
@@ -76,7 +77,7 @@ def build(
         torn=torn,
         claims=claims(judged),
         caveats=caveats(judged),
-        tables=[*([tested_goals(goals)] if goals else []), *cost_tables.build(view)],
+        tables=[*tested, *cost_tables.build(view)],
         pictures=[common.render(plot) for plot in figures if isinstance(plot, Plot)],
         omitted=[one for one in figures if isinstance(one, Omitted)],
         findings=cost_findings.build(view),

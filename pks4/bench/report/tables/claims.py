@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from pks4.bench.claims.judge import CONTRADICTED, Judged
+from pks4.bench.claims.claims import Claims
+from pks4.bench.claims.judge import CONTRADICTED, Judged, judge
+from pks4.bench.records.run_file import RunFile
 from pks4.bench.table import Column, Table, TableCell, TableRow, table, words
 
 _COLUMNS = (
@@ -28,14 +30,14 @@ def claims(judged: Sequence[Judged]) -> Table:
     )
 
 
-def tested_goals(judged: Sequence[Judged]) -> Table:
-    """Each goal of the suite, then its tests: supported is reached, contradicted is missed."""
+def goals(stated: Claims, run: RunFile) -> Table:
+    """Each goal of a suite, then its tests: supported is reached, contradicted is missed."""
     return table(
         name="goals",
-        title="This project's goals, and whether this run reaches them",
-        note="In brackets: the scale of the test. Bounds and reasons are in suites/goals/.",
+        title=stated.title,
+        note=f"Goals are {stated.source}; bounds and reasons are in suites/goals/.",
         columns=_COLUMNS,
-        rows=[row for one in judged for row in _rows(one)],
+        rows=[row for goal in stated.claims for row in _rows(judge(goal, [run]))],
     )
 
 
