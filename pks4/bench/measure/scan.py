@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pks4.bench.measure.parts.input import MeasureInput
-from pks4.bench.measure.parts.paired_sessions import THREADS, readings, sessions
+from pks4.bench.measure.parts.paired_sessions import paired
 from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
@@ -49,26 +49,14 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
     settings = inputs.settings
     target_of({**settings, "kernel": ""})  # refuses a device or a dtype
     shape, backend = _first_scan(inputs)
-    by_process = sessions(
+    yield from paired(
         "pks4.bench.measure.parts.scan_times",
         inputs,
         {"shape": shape, "backend": backend},
-        operations=2,
-        environment=WARM_HEAP,
+        {"rule": "scan/v1", "dtype": settings["dtype"]},
+        WARM_HEAP,
+        shape=shape,
     )
-    evidence = {
-        "how": "measured",
-        "rule": "scan/v1",
-        "device": settings["device"],
-        "dtype": settings["dtype"],
-        "threads": THREADS,
-        "processes": len(by_process),
-        "reference": settings["reference"],
-    }
-    for operation in by_process[0]:
-        results = [process[operation] for process in by_process]
-        roofline = [result["roofline"] for result in results if "roofline" in result]
-        yield from readings(operation, results, evidence, shape=shape, roofline=roofline)
 
 
 def _first_scan(inputs: MeasureInput) -> tuple[dict[str, int], str]:

@@ -10,7 +10,7 @@ device's time between two events is kept too. The key `reference` names the base
 from collections.abc import Iterator
 
 from pks4.bench.measure.parts.input import MeasureInput
-from pks4.bench.measure.parts.paired_sessions import THREADS, readings, sessions
+from pks4.bench.measure.parts.paired_sessions import paired
 from pks4.bench.records.record import Reading
 
 ALONE = True
@@ -33,16 +33,9 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
     from pks4.simulate.targets import target_of
 
     where = target_of(inputs.settings)
-    job = {"cell": inputs.cell.model_dump()}
-    by_process = sessions("pks4.bench.measure.parts.paired_times", inputs, job, operations=2)
-    evidence = {
-        **where.evidence(),
-        "how": "measured",
-        "rule": "paired/v2",
-        "device": inputs.settings["device"],
-        "threads": THREADS,
-        "processes": len(by_process),
-        "reference": inputs.settings["reference"],
-    }
-    for operation in by_process[0]:
-        yield from readings(operation, [results[operation] for results in by_process], evidence)
+    yield from paired(
+        "pks4.bench.measure.parts.paired_times",
+        inputs,
+        {"cell": inputs.cell.model_dump()},
+        {**where.evidence(), "rule": "paired/v2"},
+    )

@@ -1,9 +1,9 @@
 """Paired times in several fresh processes: what `time` and `scan` share.
 
 In each process `take` samples candidate, baseline and the baseline again in interleaved rounds; a
-sample is a loop that takes at least `sample_ms`. `sessions` starts the processes, one after
-another, and `readings` makes seconds and a ratio of their samples. In settings and records the
-baseline is called `reference`.
+sample is a loop that takes at least `sample_ms`. `paired` starts the processes, one after another,
+and makes seconds and a ratio of their samples. In settings and records the baseline is called
+`reference`.
 """
 
 import time
@@ -19,32 +19,57 @@ if TYPE_CHECKING:
     from pks4.bench.stats.paired_times import Ratio
 
 THREADS = 1
+OPERATIONS = 2  # that a process times
+SENT = ("samples", "ran")  # of each; what else it sends is kept as detail, process by process
 
 
-def sessions(
+def paired(
     module: str,
     inputs: MeasureInput,
     job: dict[str, Any],
-    operations: int,
+    evidence: dict[str, Any],
     environment: Mapping[str, str] | None = None,
-) -> list[dict[str, dict[str, Any]]]:
-    """Operation -> what a process of `module` sends of it, for each process.
+    **detail: Any,
+) -> Iterator[Reading]:
+    """Seconds and ratio of each operation that processes of `module` time.
 
-    `job` gains the settings, a seed and the number of threads.
+    `job` gains the settings, a seed and the number of threads, `evidence` what both measures share.
+    `detail` joins the details of the seconds.
     """
-    rounds, processes = inputs.settings["rounds"], inputs.settings["processes"]
-    found: list[dict[str, dict[str, Any]]] = []
-    for seed in range(processes):
-        more = {"settings": inputs.settings, "seed": seed, "threads": THREADS}
-        results: dict[str, dict[str, Any]] = {}
-        for event in child.session(module, job | more, environment):
-            if "operation" in event:
-                results[event.pop("operation")] = event
-            else:
-                done = rounds * (operations * seed + len(results)) + event["rounds"]
-                inputs.progress(done, operations * rounds * processes, f"process {seed + 1}")
-        found.append(results)
-    return found
+    settings = inputs.settings
+    seeds = range(settings["processes"])
+    by_process = [_session(module, inputs, job, seed, environment) for seed in seeds]
+    shared = {
+        "how": "measured",
+        "device": settings["device"],
+        "threads": THREADS,
+        "processes": len(by_process),
+        "reference": settings["reference"],
+    }
+    for operation in by_process[0]:
+        results = [process[operation] for process in by_process]
+        yield from _readings(operation, results, evidence | shared | results[0]["ran"], detail)
+
+
+def _session(
+    module: str,
+    inputs: MeasureInput,
+    job: dict[str, Any],
+    seed: int,
+    environment: Mapping[str, str] | None,
+) -> dict[str, dict[str, Any]]:
+    """Operation -> what one process sends of it."""
+    rounds = inputs.settings["rounds"]
+    total = OPERATIONS * rounds * inputs.settings["processes"]
+    job = {**job, "settings": inputs.settings, "seed": seed, "threads": THREADS}
+    results: dict[str, dict[str, Any]] = {}
+    for event in child.session(module, job, environment):
+        if "operation" in event:
+            results[event.pop("operation")] = event
+        else:
+            done = rounds * (OPERATIONS * seed + len(results)) + event["rounds"]
+            inputs.progress(done, total, f"process {seed + 1}")
+    return results
 
 
 def take(
@@ -93,13 +118,10 @@ def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
 SAMPLERS = {"cpu": _on_cpu, "cuda": _on_cuda}
 
 
-def readings(
-    operation: str, results: list[dict[str, Any]], evidence: dict[str, Any], **more: Any
+def _readings(
+    operation: str, results: list[dict[str, Any]], evidence: dict[str, Any], more: dict[str, Any]
 ) -> Iterator[Reading]:
-    """Seconds and ratio of an operation, with the rounds of all processes.
-
-    `more` joins the details of the seconds.
-    """
+    """Seconds and ratio of an operation, with the rounds of all processes."""
     import numpy as np
 
     from pks4.bench.stats.paired_times import LEAST_EFFECT, compare
@@ -112,7 +134,6 @@ def readings(
     cpu = pairs["candidate"][:, 1]
     events = pairs["candidate"][:, 2:].ravel().tolist()  # on CUDA only
     rounds = [len(result["samples"]["candidate"]) for result in results]
-    evidence = evidence | results[0]["ran"]
     yield Reading(
         metric=f"{operation}_seconds",
         value=float(np.median(wall["candidate"])),
@@ -126,6 +147,7 @@ def readings(
             **({"device_seconds": events} if events else {}),
             "rounds_by_process": rounds,
             **more,
+            **{key: [r[key] for r in results] for key in results[0] if key not in SENT},
         },
     )
     ratio = compare(wall["candidate"], wall["reference"], wall["again"])
