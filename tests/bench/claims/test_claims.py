@@ -202,6 +202,13 @@ def test_evidence_names_run_cell_and_metric(file):
     assert judged.tests[0][1].evidence == ("run-7:cost/ours/t8:gap",)
 
 
+def test_a_time_of_a_void_session_meets_and_misses_no_bound(file):
+    (claim,) = file(TESTS["bound"]).claims
+    void = {"detail": {"verdict": "void"}}
+    records = [one.model_copy(update=void) for one in VERDICTS["bound"][0]]
+    assert judge.judge(claim, [run_file(records, [])]).verdict == "inconclusive"
+
+
 def test_readings_decide_only_where_they_agree(file):
     yes, no = TESTS["structure"], TESTS["structure"].replace("affine", "quadratic")
     runs = [run_file(VERDICTS["structure"][0], [])]
