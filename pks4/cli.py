@@ -25,7 +25,6 @@ from pks4.commands.results.history import history
 from pks4.commands.results.merge import merge
 from pks4.commands.results.report import report
 from pks4.commands.run import run
-from pks4.commands.scan import scan
 from pks4.commands.search import search
 from pks4.commands.show import show_app
 from pks4.commands.status import status
@@ -44,7 +43,7 @@ app.add_typer(show_app, name="show")
 app.command("list")(list_)
 for command in (
     run, status, plan, budget, report, explain, fit, compare, accept, claims, merge, history,
-    search, doctor, scan,
+    search, doctor,
 ):  # fmt: skip
     app.command()(command)
 

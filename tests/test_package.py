@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("baselines", "suites", "suites/recipes", "results/published")
+SHIPPED = ("baselines", "suites", "suites/goals", "suites/recipes", "results/published")
 
 
 def build(source, out, *more):

@@ -11,7 +11,6 @@
     claims        claims and their verdicts
     compare       two runs, two revisions, the history of a number
     budget        costs on paper, and what fits in a memory
-    scan_speed    the scan against its floor
     report        tables, figures, findings, the page
 
 Under them: `units` (numbers for people) and `table` (one table, every format).

@@ -14,7 +14,7 @@ from pks4.simulate.modules import CurrentModule, Stages
 from pks4.simulate.operators import LOWERS, Observer
 
 aten = torch.ops.aten
-_SCAN = "pks4::scan_"
+SCAN = "pks4::scan_"
 UNSEEN = "reference"  # the scan backend without an operator: plain PyTorch
 
 
@@ -33,8 +33,8 @@ class ScanObserver(Observer):
     def observe(self, func: Any, args: tuple, out: Any) -> None:
         """Note the operator if it is a scan's."""
         name = func.overloadpacket._qualified_op_name
-        if name.startswith(_SCAN) and not name.endswith("_backward"):
-            self.seen.add(name.removeprefix(_SCAN))
+        if name.startswith(SCAN) and not name.endswith("_backward"):
+            self.seen.add(name.removeprefix(SCAN))
 
     def backend(self) -> str | None:
         """The backends that ran, as a record names them; None where there is no scan.

@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 
-from pks4.bench.measure.parts.paired_times import _rounds
+from pks4.bench.measure.parts.paired_sessions import take
 from pks4.bench.measure.time import SETTINGS
 from pks4.bench.stats.paired_times import compare
 
@@ -56,7 +56,7 @@ def trial(factor: float, seed: int) -> tuple[str, float]:
         "candidate": work(round(UNITS * factor)),
         "again": work(UNITS),
     }
-    samples = _rounds(settings, seed, arms, lambda n: None)
+    samples = take(settings, seed, arms, lambda n: None)
     wall = {arm: np.array(pairs)[:, 0] for arm, pairs in samples.items()}
     found = compare(wall["candidate"], wall["reference"], wall["again"])
     return found.verdict, float(np.median(wall["candidate"]) / np.median(wall["reference"]))

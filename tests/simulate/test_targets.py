@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure import peak_memory, time
-from pks4.bench.measure.parts import paired_times
+from pks4.bench.measure.parts import paired_sessions
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
 from pks4.bench.plan.user_inputs import UserInputs
@@ -78,7 +78,7 @@ def test_on_cuda_the_clock_is_read_when_the_device_is_idle(monkeypatch):
     event = SimpleNamespace(record=lambda: told.append("record"), elapsed_time=lambda end: 8.0)
     monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: told.append("idle"))
-    wall, cpu, device = paired_times.SAMPLERS["cuda"](lambda: told.append("call"), 2)
+    wall, cpu, device = paired_sessions.SAMPLERS["cuda"](lambda: told.append("call"), 2)
     assert told == ["idle", "record", "call", "call", "record", "idle"]
     assert device == pytest.approx(0.004)
     assert wall > 0

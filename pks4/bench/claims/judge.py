@@ -253,7 +253,8 @@ def _bound(test: claims.Bound, runs: Sequence[RunFile]) -> Found:
     for r in records:
         ends = r.detail.get("interval") or (float(r.value or 0), float(r.value or 0))
         bounded = _at_most(ends, test.at_most) if test.at_most is not None else None
-        verdicts.append(bounded or _at_least(ends, test.at_least or 0.0))
+        bounded = bounded or _at_least(ends, test.at_least or 0.0)
+        verdicts.append(OPEN if r.void else bounded)
     values = [r.value for r in records if r.value is not None]
     span = " to ".join(dict.fromkeys(f"{v:.6g}" for v in (min(values), max(values))))
     backbones = {name for r in records for name in r.detail.get("by_backbone", {})}

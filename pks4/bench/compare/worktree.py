@@ -40,7 +40,7 @@ from pks4.errors import UserError
 # Lists of a time's details that grow by what each round adds.
 GROWING = (
     "samples_seconds", "cpu_seconds", "reference_seconds", "again_seconds", "rounds_by_process",
-    "device_seconds",
+    "device_seconds", "roofline",
 )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def _restate(ratio: dict[str, Any], seconds: dict[str, Any]) -> None:
 
 
 ROUNDS = 3
-TIMED = "time"  # the measure that is taken in rounds
+TIMED = ("time", "scan")  # measures that are taken in rounds
 _ASK = "import json, pks4; from pks4.bench.environment import provenance as p; " \
     "print(json.dumps([pks4.__file__, p().model_dump()]))"  # fmt: skip
 _CLI = "from pks4.cli import main; main()"
@@ -212,15 +212,16 @@ def _turn(arms: tuple[Arm, Arm], cell: str, progress: Callable[[str], None]) -> 
 
 def _measures(cell: Cell, number: int) -> list[str]:
     """What a cell's child measures in this round."""
-    return [m for m in cell.measures if number == 0 or m == TIMED]
+    return [m for m in cell.measures if number == 0 or m in TIMED]
 
 
 def _round(one: Arm, cell: Cell, number: int) -> dict[str, Any]:
     """Measure -> its last event, from one child of one arm."""
     measures = _measures(cell, number)
-    settings = {**cell.settings}
-    if TIMED in settings:
-        settings[TIMED] = {**settings[TIMED], "processes": 1}
+    settings = {
+        m: {**values, "processes": 1} if m in TIMED else values
+        for m, values in cell.settings.items()
+    }
     plain = cell.model_copy(update={"settings": settings, "measures": measures})
     job = {"cell": plain.model_dump(), "measures": measures, "threads": 1}
     with Child(

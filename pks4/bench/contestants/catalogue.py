@@ -127,6 +127,12 @@ def claims() -> Path:
     return root() / "suites" / CLAIMS
 
 
+def goals(suite: str) -> Path | None:
+    """The file of this project's goals that a suite tests, stated like claims; None without any."""
+    path = root() / "suites" / "goals" / f"{suite}.toml"
+    return path if path.is_file() else None
+
+
 def published() -> Path:
     """The folder of numbers that papers and repositories state."""
     return root() / "results" / "published"

@@ -150,7 +150,7 @@ def _seconds(
     """Seconds of a frame late in the stream, and their ratio to an early one's."""
     import numpy as np
 
-    from pks4.bench.measure.parts.paired_times import ratio_reading
+    from pks4.bench.measure.parts.paired_sessions import ratio_reading
     from pks4.bench.stats.paired_times import compare
 
     states = stream.states

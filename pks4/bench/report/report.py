@@ -30,7 +30,8 @@ from pks4.bench.report.findings import costs as cost_findings
 from pks4.bench.report.page import Report, page
 from pks4.bench.report.tables import costs as cost_tables
 from pks4.bench.report.tables.accepted_run import AcceptedComparison, against_accepted
-from pks4.bench.report.tables.claims import caveats, claims
+from pks4.bench.report.tables.claims import caveats, claims, goals
+from pks4.bench.table import Table
 from pks4.bench.view.view import View
 from pks4.errors import UserError
 
@@ -50,9 +51,11 @@ def write(run_path: Path, out_dir: Path, results: Path | None = None) -> Path:
     _refuse_foreign(out)
     run = run_file.read(Path(run_path))
     judged = [judge(claim, [run]) for claim in read_claims(catalogue.claims()).claims]
+    file = catalogue.goals(run.header.suite)
+    tested = [goals(read_claims(file), run)] if file else []
     view = View(run.records, run.header.model_dump(), run.missing())
     accepted = against_accepted(run, results) if results else None
-    report = build(view, run.torn, judged, accepted)
+    report = build(view, run.torn, judged, accepted, tested)
     building = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         building.mkdir(parents=True)
@@ -70,11 +73,12 @@ def build(
     torn: Sequence[str] = (),
     judged: Sequence[Judged] = (),
     accepted: AcceptedComparison | None = None,
+    tested: Sequence[Table] = (),
 ) -> Report:
     """Everything that the report will say.
 
     `torn` are lines of the run that could not be read, `judged` the claims judged by its records,
-    and `accepted` its comparison with the accepted run.
+    `accepted` its comparison with the accepted run, and `tested` the table of its suite's goals.
     """
     figures = [headline.build(view), *(one for module in _FIGURES for one in module.build(view))]
     return Report(
@@ -82,7 +86,7 @@ def build(
         torn=torn,
         claims=claims(judged),
         caveats=caveats(judged),
-        tables=cost_tables.build(view),
+        tables=[*tested, *cost_tables.build(view)],
         pictures=[common.render(plot) for plot in figures if isinstance(plot, Plot)],
         omitted=[one for one in figures if isinstance(one, Omitted)],
         findings=cost_findings.build(view),

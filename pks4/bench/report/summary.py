@@ -14,7 +14,8 @@ RECONSTRUCTION = (
     "no number here is the paper's."
 )
 _IN_FULL = (
-    "headline", "fit", "published", "time", "accuracy", "convergence", "failures", "reference",
+    "headline", "fit", "published", "time", "scan", "accuracy", "convergence", "failures",
+    "goals", "reference",
 )  # fmt: skip
 _IF_SHORT = ("accuracy_differences", "accuracy_frames")  # in full up to so many rows, else linked
 _LONGEST = 48

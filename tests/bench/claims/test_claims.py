@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from pks4 import cli
 from pks4.bench.claims import claims, judge
 from pks4.bench.contestants import catalogue
+from pks4.bench.plan.suite import read_suite
 from pks4.bench.records import run_file as records_run_file
 from pks4.errors import UserError
 from tests.factories.runs import cell, failed, made, record, run_file, top1_record, written
@@ -176,6 +177,20 @@ def test_the_papers_claims_are_no_suite():
     assert "claims" not in catalogue.suites()
 
 
+def test_goals_are_of_numbers_that_their_suite_measures():
+    files = sorted((catalogue.root() / "suites" / "goals").glob("*.toml"))
+    assert files
+    for path in files:
+        suite = read_suite(catalogue.suites()[path.stem])[0]
+        grids = {grid.name: grid for grid in suite.grids}
+        assert catalogue.goals(suite.name) == path
+        for test in (test for goal in claims.read_claims(path).claims for test in goal.tests):
+            grid = grids[test.grid]
+            assert test.contestant in grid.contestants
+            assert test.metric in catalogue.measures()[grid.measures[0]].facts["METRICS"]
+    assert catalogue.goals("quick") is None
+
+
 def test_what_cannot_be_tested_is_not_testable_here(file):
     (claim,) = file(TESTS["not_testable"]).claims
     assert judge.judge(claim, [made()]).verdict == "not testable here"
@@ -185,6 +200,13 @@ def test_evidence_names_run_cell_and_metric(file):
     (claim,) = file(TESTS["bound"]).claims
     judged = judge.judge(claim, [run_file(VERDICTS["bound"][0], [], "run-7")])
     assert judged.tests[0][1].evidence == ("run-7:cost/ours/t8:gap",)
+
+
+def test_a_time_of_a_void_session_meets_and_misses_no_bound(file):
+    (claim,) = file(TESTS["bound"]).claims
+    void = {"detail": {"verdict": "void"}}
+    records = [one.model_copy(update=void) for one in VERDICTS["bound"][0]]
+    assert judge.judge(claim, [run_file(records, [])]).verdict == "inconclusive"
 
 
 def test_readings_decide_only_where_they_agree(file):

@@ -1,25 +1,21 @@
-"""One session of paired times in a fresh process: candidate, baseline, and the baseline again.
+"""One session of paired times in a fresh process: contestant, baseline, and the baseline again.
 
 The job comes as a line of JSON on standard input; progress and samples are written as lines of
-JSON. A sample is a loop that takes at least `sample_ms`. Each round samples every arm once, in
-random order. In settings and records the baseline is called `reference`.
+JSON (see `paired_sessions.py`).
 """
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure.parts.input import MeasureInput, build
-from pks4.bench.measure.parts.interleaved import sample_rounds
+from pks4.bench.measure.parts.paired_sessions import take
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
-from pks4.bench.records.record import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from pks4.bench.stats.paired_times import Ratio
     from pks4.simulate.targets import Target
 
 ARMS = ("reference", "candidate", "again")
@@ -40,7 +36,7 @@ def main() -> None:
 def session(
     inputs: MeasureInput, seed: int, send: Callable[..., None]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of both operations: seconds per call of each arm (see `SAMPLERS`), and the path that ran."""
+    """Of both operations: seconds per call of each arm (see `take`), and the path that ran."""
     from pks4.simulate.attention_kernels import declared_attention
     from pks4.simulate.targets import target_of
     from pks4.simulate.what_ran import PathObserver
@@ -58,7 +54,7 @@ def session(
                 arms["candidate"]()
             ran = observer.path()
             ran.check(inputs.asked_attention())
-            samples = _rounds(settings, seed, arms, lambda n: send(rounds=n))
+            samples = take(settings, seed, arms, lambda n: send(rounds=n))
         yield operation, {"samples": samples, "ran": ran.evidence()}
 
 
@@ -99,73 +95,6 @@ def _operation(name: str, model: "nn.Module", clip: "Tensor", where: "Target") -
         optimiser.step()
 
     return step
-
-
-def _rounds(
-    settings: dict[str, Any],
-    seed: int,
-    arms: dict[str, Callable[[], Any]],
-    done: Callable[[int], None],
-) -> dict[str, list[tuple[float, ...]]]:
-    """Seconds per call of each arm, one sample a round, in random order, after warm-ups."""
-    loops, sample = {}, SAMPLERS[settings["device"]]
-    for arm, call in arms.items():
-        for _ in range(settings["warm_ups"]):
-            call()
-        wall, *_ = sample(call, 1)
-        loops[arm] = max(1, round(settings["sample_ms"] / 1000 / wall))
-    rounds = settings["rounds"]
-    return sample_rounds(ARMS, lambda arm: sample(arms[arm], loops[arm]), rounds, seed, done)
-
-
-def _on_cpu(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
-    """Wall and CPU seconds per call."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    for _ in range(loops):
-        call()
-    return (time.perf_counter() - wall) / loops, (time.process_time() - cpu) / loops
-
-
-def _on_cuda(call: Callable[[], Any], loops: int) -> tuple[float, ...]:
-    """Wall, CPU and device seconds per call; the device is idle before and after."""
-    import torch
-
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-
-    def until_idle() -> None:
-        first.record()
-        for _ in range(loops):
-            call()
-        last.record()
-        torch.cuda.synchronize()
-
-    wall, cpu = _on_cpu(until_idle, 1)
-    return wall / loops, cpu / loops, first.elapsed_time(last) / 1000 / loops
-
-
-SAMPLERS = {"cpu": _on_cpu, "cuda": _on_cuda}
-
-
-def ratio_reading(
-    metric: str, ratio: "Ratio", evidence: dict[str, Any], detail: dict[str, Any]
-) -> Reading:
-    """The reading of a ratio of paired times: its interval, its A/A control, its verdict."""
-    judged = {
-        "interval": ratio.interval,
-        "aa_ratio": ratio.control.value,
-        "aa_interval": ratio.control.interval,
-        "least_effect": ratio.least_effect,
-        "verdict": ratio.verdict,
-    }
-    return Reading(
-        metric=metric,
-        value=ratio.value,
-        unit="1",
-        kind="noisy",
-        evidence=evidence,
-        detail=judged | detail,
-    )
 
 
 if __name__ == "__main__":

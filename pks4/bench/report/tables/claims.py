@@ -2,8 +2,16 @@
 
 from collections.abc import Sequence
 
-from pks4.bench.claims.judge import CONTRADICTED, Judged
+from pks4.bench.claims.claims import Claims
+from pks4.bench.claims.judge import CONTRADICTED, Judged, judge
+from pks4.bench.records.run_file import RunFile
 from pks4.bench.table import Column, Table, TableCell, TableRow, table, words
+
+_COLUMNS = (
+    Column("claim", "claim, test"),
+    Column("verdict", "verdict"),
+    Column("effect", "effect, or what is missing"),
+)
 
 
 def claims(judged: Sequence[Judged]) -> Table:
@@ -17,12 +25,19 @@ def claims(judged: Sequence[Judged]) -> Table:
             "In brackets: the scale of the test. Bounds and reasons are in suites/claims.toml; "
             f"pks4-bench claims judges several runs together.{left}"
         ),
-        columns=(
-            Column("claim", "claim, test"),
-            Column("verdict", "verdict"),
-            Column("effect", "effect, or what is missing"),
-        ),
+        columns=_COLUMNS,
         rows=[row for one in judged if _has_evidence(one) for row in _rows(one)],
+    )
+
+
+def goals(stated: Claims, run: RunFile) -> Table:
+    """Each goal of a suite, then its tests: supported is reached, contradicted is missed."""
+    return table(
+        name="goals",
+        title=stated.title,
+        note=f"Goals are {stated.source}; bounds and reasons are in suites/goals/.",
+        columns=_COLUMNS,
+        rows=[row for goal in stated.claims for row in _rows(judge(goal, [run]))],
     )
 
 

@@ -13,7 +13,7 @@ from pks4.bench.report.tables.memory import fitting, kept, step_memory
 from pks4.bench.report.tables.published import percent, published
 from pks4.bench.report.tables.ranking import rankings
 from pks4.bench.report.tables.sees import sees
-from pks4.bench.report.tables.times import streaming, time_growth, timing
+from pks4.bench.report.tables.times import scans, streaming, time_growth, timing
 from pks4.bench.stats import growth
 from pks4.bench.table import Column, Table, TableCell, TableRow, part_of, table, value_of, words
 from pks4.bench.view.rows import Row, Series
@@ -30,7 +30,7 @@ _COST = (
 _KEYS = [column.key for column in _COST]
 _ONLY_WITH_ROWS = (
     "kept", "step_memory", "fit", "plain_counter", "growth", "published", "accuracy_differences",
-    "accuracy_frames", "convergence", "sees", "streaming", "rankings",
+    "accuracy_frames", "convergence", "sees", "scan", "streaming", "rankings",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, fitting, cost, kept, step_memory, plain_counter, published, structures)
     trained = (accuracy, differences, rankings, accuracy_frames, convergence, sees)
-    measured = (timing, time_growth, *trained, streaming)
+    measured = (timing, time_growth, scans, *trained, streaming)
     tables = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in tables if one.rows or one.name not in _ONLY_WITH_ROWS]
 

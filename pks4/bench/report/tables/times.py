@@ -1,32 +1,67 @@
 """The tables of what was timed: medians, ratios with verdicts, growth with T, and streams."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from pks4.bench import units
 from pks4.bench.report.tables import columns
 from pks4.bench.report.tables.columns import Place, bracketed
 from pks4.bench.stats import growth
-from pks4.bench.stats.paired_times import LEAST_EFFECT
+from pks4.bench.stats.paired_times import LEAST_EFFECT, RATIO, SECONDS
 from pks4.bench.table import Column, Table, TableCell, TableRow, part_of, table, value_of, words
 from pks4.bench.view.rows import Row, Series
 from pks4.bench.view.view import OK, View
 
-_SECONDS = ("forward_seconds", "step_seconds")
-_RATIOS = ("forward_ratio", "step_ratio")
+_MODEL = {"forward": "forward", "step": "step"}  # operations, and how a heading names them
+_SCAN = {"scan_forward": "forward", "scan_train": "forward and backward"}
 
 
 def timing(view: View) -> Table:
     """Median seconds of forward and step, and paired ratios to the baseline with verdicts."""
+    return _timing(view, "time", "Wall-clock time", _MODEL, (), lambda place: {})
+
+
+def scans(view: View) -> Table:
+    """The same of the scan alone, with its sizes and what it is paired with."""
+    facts = (Column("sizes", "b · t · s · d · n"), Column("baseline", "baseline"))
+    return _timing(view, "scan", "The scan alone", _SCAN, facts, partial(_scan_facts, view))
+
+
+def _scan_facts(view: View, place: Place) -> TableRow:
+    seconds, ratio = (place.find(view, f"scan_forward{end}") for end in (SECONDS, RATIO))
+    return {
+        "sizes": words(" · ".join(map(str, seconds.detail["shape"].values())) if seconds else None),
+        "baseline": words(ratio.detail["reference"] if ratio else None),
+    }
+
+
+def _timing(
+    view: View,
+    name: str,
+    title: str,
+    operations: Mapping[str, str],
+    facts: Sequence[Column],
+    facts_of: Callable[[Place], TableRow],
+) -> Table:
+    seconds = [f"{operation}{SECONDS}" for operation in operations]
+    ratios = [f"{operation}{RATIO}" for operation in operations]
     baselines = {
         str(row.detail["reference"])
         for row in view.rows
-        if row.metric in _RATIOS and row.status == OK and "reference" in row.detail
+        if row.metric in ratios and row.status == OK and "reference" in row.detail
     }
     named = f"; the baseline is {units.listed(sorted(baselines))}" if baselines else ""
+
+    def cells(place: Place) -> TableRow:
+        found = {**facts_of(place), **columns.values(view, place, seconds)}
+        for key in operations:
+            found |= _ratio(key, place.find(view, f"{key}{RATIO}"))
+        return found
+
     return table(
-        name="time",
-        title="Wall-clock time",
+        name=name,
+        title=title,
         note=(
             f"Medians over rounds. Ratio: contestant ÷ baseline, 95 % interval{named}. Floor: a "
             "ratio nearer to 1 than this is called no difference; "
@@ -34,28 +69,19 @@ def timing(view: View) -> Table:
         ),
         columns=(
             *columns.PLACE,
-            Column("forward_seconds", "forward", unit="s"),
-            Column("step_seconds", "step", unit="s"),
-            *_ratio_columns("forward"),
-            *_ratio_columns("step"),
+            *facts,
+            *(Column(f"{key}{SECONDS}", heading, unit="s") for key, heading in operations.items()),
+            *(c for key, heading in operations.items() for c in _ratio_columns(key, heading)),
         ),
-        rows=columns.by_place(view, (*_SECONDS, *_RATIOS), lambda place: _timing(view, place)),
+        rows=columns.by_place(view, (*seconds, *ratios), cells),
     )
 
 
-def _timing(view: View, place: Place) -> TableRow:
-    return {
-        **columns.values(view, place, _SECONDS),
-        **_ratio("forward", place.find(view, "forward_ratio")),
-        **_ratio("step", place.find(view, "step_ratio")),
-    }
-
-
-def _ratio_columns(operation: str) -> Sequence[Column]:
+def _ratio_columns(operation: str, heading: str) -> Sequence[Column]:
     return (
-        *columns.interval_columns(f"{operation}_ratio", f"{operation} ratio", f"{operation}_"),
-        Column(f"{operation}_floor", f"{operation} floor, %", numeric=True),
-        Column(f"{operation}_verdict", f"{operation} verdict"),
+        *columns.interval_columns(f"{operation}_ratio", f"{heading} ratio", f"{operation}_"),
+        Column(f"{operation}_floor", f"{heading} floor, %", numeric=True),
+        Column(f"{operation}_verdict", f"{heading} verdict"),
     )
 
 
@@ -100,7 +126,7 @@ def time_growth(view: View) -> Table:
             Column("factor", "b", raw_only=True),
             Column("range", "T"),
         ),
-        rows=columns.by_series(view, _SECONDS, _growth),
+        rows=columns.by_series(view, [f"{key}{SECONDS}" for key in _MODEL], _growth),
     )
 
 
@@ -113,7 +139,7 @@ def _growth(metric: str, series: Series) -> TableRow | None:
     text = f"{fitted.p:.2f} [{units.ratio_interval(fitted.interval)}]"
     power = TableCell(fitted.p, text, source=last)
     return {
-        "metric": words(metric.removesuffix("_seconds")),
+        "metric": words(metric.removesuffix(SECONDS)),
         "constant": part_of(last, fitted.a),
         **columns.interval_cells(power, "power", fitted.interval, "power_"),
         "factor": words(fitted.b),

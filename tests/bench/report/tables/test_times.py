@@ -57,3 +57,22 @@ def test_a_stream_stands_with_its_difference_its_bytes_and_its_verdict():
     assert line["streaming_bytes_per_frame"].value == 0
     assert line["streaming_late_ratio"].text == "1.00 [0.97 to 1.03]"
     assert (line["verdict"].value, line["last"].value) == ("constant", 10_000)
+
+
+def test_a_scan_stands_with_its_sizes_its_baseline_and_its_ratios():
+    shape = {"b": 2, "t": 8, "s": 196, "d": 384, "n": 16}
+    ratio = {"reference": "roofline", "interval": [2.5, 2.7], "verdict": "slower"}
+    values = {
+        "scan_forward_seconds": (0.018, "s", {"shape": shape}),
+        "scan_forward_ratio": (2.6, "1", ratio),
+    }
+    made = [
+        record("pks4", 8, "scan", metric, value, unit=unit, kind="noisy", detail=told)
+        for metric, (value, unit, told) in values.items()
+    ]
+    (found,) = [t for t in cost_tables.build(view_of(made)) if t.name == "scan"]
+    (line,) = found.rows
+    assert line["sizes"].text == "2 · 8 · 196 · 384 · 16"
+    assert line["baseline"].text == "roofline"
+    assert line["scan_forward_ratio"].text == "2.60 [2.50 to 2.70]"
+    assert line["scan_train_ratio"].text == units.MISSING

@@ -1,1 +1,0 @@
-"""The scan against its memory-bandwidth floor and the other backends."""

@@ -1,1 +1,0 @@
-"""Tests of pks4/bench/scan_speed/."""
