@@ -156,6 +156,8 @@ class _Judge:
             same_case.case(r, cells.get(r.cell)) for r, cells in zip(pair, self.cells, strict=True)
         ]
         differ = same_case.differences(*facts)
+        if case.kind == "noisy":
+            differ += same_case.differences(*map(same_case.timed, pair))
         if differ:
             return _entry(case, "not comparable", "; ".join(differ))
         machines = [same_case.machine(r) for r in pair]

@@ -36,6 +36,12 @@ def case(record: Record, cell: Cell | None) -> dict[str, Any]:
     return facts | {name: record.versions.get(name) for name in LIBRARIES}
 
 
+def timed(record: Record) -> dict[str, Any]:
+    """The further facts on which times alone depend: features that were cached."""
+    features = str(record.evidence.get("features", ""))
+    return {"features": features} if features.startswith("cached") else {}
+
+
 def machine(record: Record) -> dict[str, Any]:
     """The facts of a machine on which times depend."""
     return {name: record.environment[name] for name in MACHINE if name in record.environment}
