@@ -33,7 +33,8 @@ def frozen_part(model: nn.Module) -> Any:
 @torch.no_grad()
 def of_clip(part: Any, clip: Tensor) -> Tensor:
     """Features of a uint8 clip (t, 3, h, w)."""
-    return part.features(pixels(clip[None]))[0].contiguous()
+    # Sources differ in memory layout, on which last bits depend too.
+    return part.features(pixels(clip[None].contiguous()))[0].contiguous()
 
 
 def of_source(

@@ -95,6 +95,15 @@ def test_features_and_what_comes_after_them_are_the_model(name):
     torch.testing.assert_close(features.by_clip(model, video), on_pixels(model, video))
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_features_do_not_depend_on_how_a_clip_lies_in_memory(name):
+    part = model_of(name).frozen_part
+    clip = clips(*part.image_size[:1]).video[0]
+    decoded = clip.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # as a reader gives it
+    assert decoded.stride() != clip.stride()
+    assert torch.equal(features.of_clip(part, decoded), features.of_clip(part, clip))
+
+
 def test_a_tuned_backbone_has_no_frozen_part():
     model = pks4_video.build(**{**SHAPE, "frozen": False}, **SIZES)
     assert features.frozen_part(model) is None

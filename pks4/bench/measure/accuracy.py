@@ -73,6 +73,7 @@ SETTINGS = {
     "reader": "pyav",
     "decode_on_use": False,
     "feature_cache": True,
+    "decoded_gib": 2.0,
     "sampling": "segments",
     "stride": 1,
     "short_side": [],
@@ -92,7 +93,7 @@ SETTINGS = {
     "image_epochs": 5,
     "image_learning_rate": 1.5e-3,
 }
-MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
+MAY_BE_ZERO = ("decoded_gib", "weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad")
 
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:

@@ -19,6 +19,7 @@ EVIDENCE = (
     "how", "rule", "target", "device", "dtype", "precision", "kernel", "scan_backend", "threads",
     "reference", "reader", "data",
 )  # fmt: skip
+ONCE = {"features": "cached", "decoded": "once"}  # evidence, and how it begins if done only once
 CONTESTANT = ("model", "options", "scale", "frames", "batch", "task")
 LIBRARIES = ("torch",)
 MACHINE = ("os", "cpu", "cores", "gpu")
@@ -37,9 +38,9 @@ def case(record: Record, cell: Cell | None) -> dict[str, Any]:
 
 
 def timed(record: Record) -> dict[str, Any]:
-    """The further facts on which times alone depend: features that were cached."""
-    features = str(record.evidence.get("features", ""))
-    return {"features": features} if features.startswith("cached") else {}
+    """The further facts on which times alone depend: what was computed or decoded only once."""
+    facts = {name: str(record.evidence.get(name, "")) for name in ONCE}
+    return {name: fact for name, fact in facts.items() if fact.startswith(ONCE[name])}
 
 
 def machine(record: Record) -> dict[str, Any]:
