@@ -37,7 +37,7 @@ def case(record: Record, cell: Cell | None) -> dict[str, Any]:
     return facts | {name: record.versions.get(name) for name in LIBRARIES}
 
 
-def timed(record: Record) -> dict[str, Any]:
+def done_once(record: Record) -> dict[str, Any]:
     """The further facts on which times alone depend: what was computed or decoded only once."""
     facts = {name: str(record.evidence.get(name, "")) for name in ONCE}
     return {name: fact for name, fact in facts.items() if fact.startswith(ONCE[name])}
