@@ -110,7 +110,16 @@ class AttentionOnTop(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip."""
         check_video(video, self.backbone.image_size, self.frames)
-        x = self.embed(self.backbone(video).mean((2, 3)))  # (b, t, d)
+        return self.from_features(self.backbone.features(video))
+
+    @property
+    def frozen_part(self) -> PerFrameBackbone | None:
+        """The backbone if it is frozen."""
+        return self.backbone if self.backbone.frozen else None
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """Logits from the backbone's `features` of each clip."""
+        x = self.embed(self.backbone.unpacked(features)[0].mean((2, 3)))  # (b, t, d)
         x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1) + self.positions
         return self.head(self.norm(self.temporal(x)[:, 0]))
 

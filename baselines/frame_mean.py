@@ -55,7 +55,16 @@ class FrameMean(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of each clip."""
-        return self.head(self.backbone(video).mean((1, 2, 3)))
+        return self.from_features(self.backbone.features(video))
+
+    @property
+    def frozen_part(self) -> PerFrameBackbone | None:
+        """The backbone if it is frozen."""
+        return self.backbone if self.backbone.frozen else None
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """Logits from the backbone's `features` of each clip."""
+        return self.head(self.backbone.unpacked(features)[0].mean((1, 2, 3)))
 
     def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Of images (n, 3, h, w): one vector each (n, d), and the grid (n, h', w', d).

@@ -63,6 +63,12 @@ class Sampling(BaseModel):
         """Views of a clip in evaluation."""
         return self.clips * self.crops
 
+    @property
+    def fixed_side(self) -> int | None:
+        """The short side to which every training clip is resized; None if it is drawn."""
+        low, high = self.short_side
+        return low if self.crop == "jitter" and low == high else None
+
     def describe(self) -> dict[str, Any]:
         """All settings, and the rules by name, for a record."""
         return {**self.model_dump(mode="json"), "views": self.views, "short_video": "last frame"}

@@ -8,7 +8,9 @@ becomes a `Bad` item.  `collate` moves it from the batch's tensors to the batch'
 Letters: b clips of a batch, v views, t frames, h w rows and columns.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +20,17 @@ import torch
 from pks4.data.errors import BadClipsError, DataError, VideoError
 from pks4.data.manifest import Entry
 from pks4.data.readers import read_frames, reader_info
-from pks4.data.sampling import Sampling, eval_frames, eval_pictures, train_frames, train_picture
+from pks4.data.sampling import (
+    Sampling,
+    eval_frames,
+    eval_pictures,
+    resize,
+    train_frames,
+    train_picture,
+)
 
 _SHOWN = 5  # bad clips named in the error
+_AHEAD = 8  # clips decoded at once
 
 
 @dataclass(frozen=True)
@@ -73,10 +83,30 @@ class Videos:
         self.seed, self.reader = seed, reader
         self.size = (sampling.size, sampling.size)
         self.may_flip = may_flip or _never
+        self.kept: dict[int, torch.Tensor] = {}  # of a clip (num_frames, 3, h, w)
         self._reader_info = reader_info(reader)
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def keep(self, max_bytes: int) -> int:
+        """Decode clips for training now, in order, while all their frames fit; the bytes they take.
+
+        Where all epochs resize frames alike, they are kept resized, which gives the same clips in
+        less room. A clip that cannot be read whole is left to `at`.
+        """
+        total = 0
+        with ThreadPoolExecutor(min(_AHEAD, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(self), _AHEAD):
+                indices = range(start, min(start + _AHEAD, len(self)))
+                for index, video in zip(indices, pool.map(self._whole, indices), strict=True):
+                    if video is None:
+                        continue
+                    if total + video.nbytes > max_bytes:
+                        return total
+                    self.kept[index] = video
+                    total += video.nbytes
+        return total
 
     def at(self, epoch: int, index: int) -> tuple[torch.Tensor, int, int] | Bad:
         """A clip with the random choices of this epoch."""
@@ -94,7 +124,9 @@ class Videos:
 
     def _train(self, entry: Entry, epoch: int, index: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(_mix(self.seed, epoch, index))
-        video = self._read(entry, train_frames(self.sampling, entry.num_frames, generator))
+        frames = train_frames(self.sampling, entry.num_frames, generator)
+        kept = self.kept.get(index)
+        video = self._read(entry, frames) if kept is None else kept[frames]
         return train_picture(self.sampling, video, generator, may_flip=self.may_flip(entry.label))
 
     def _views(self, entry: Entry) -> torch.Tensor:
@@ -102,6 +134,15 @@ class Videos:
         video = self._read(entry, [frame for clip in clips for frame in clip])
         parts = video.split(self.sampling.frames)  # clips of (t, 3, h, w)
         return torch.cat([eval_pictures(self.sampling, part) for part in parts])
+
+    def _whole(self, index: int) -> torch.Tensor | None:
+        """All frames of a clip; None if any cannot be read."""
+        entry, side = self.entries[index], self.sampling.fixed_side
+        try:
+            video = self._read(entry, list(range(entry.num_frames)))
+        except VideoError:
+            return None
+        return video if side is None else resize(video, side)
 
     def _read(self, entry: Entry, indices: list[int]) -> torch.Tensor:
         frames = read_frames(entry.path, indices, self.reader, num_frames=entry.num_frames)

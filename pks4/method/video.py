@@ -181,7 +181,16 @@ class PKS4Video(nn.Module):
 
     def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
         """Logits of each clip."""
-        x, prefix = self.backbone.below(video)  # (b, t, h', w', d)
+        return self.from_features(self.backbone.features(video))
+
+    @property
+    def frozen_part(self) -> PerFrameBackbone | None:
+        """The backbone if it is frozen; its features are the same in every epoch."""
+        return self.backbone if self.backbone.frozen else None
+
+    def from_features(self, features: Float[Tensor, "b t ..."]) -> Float[Tensor, "b classes"]:
+        """Logits from the backbone's `features` of each clip."""
+        x, prefix = self.backbone.unpacked(features)  # (b, t, h', w', d)
         x, _ = self.backbone.above(self.temporal(x), prefix)
         return self.head(_pooled(x))
 

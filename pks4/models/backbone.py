@@ -11,6 +11,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -121,6 +122,10 @@ class PerFrameBackbone(nn.Module):
         self.prefix_tokens = getattr(self.net, "num_prefix_tokens", 0)
         self.cut = stages_below(self.net, insert_after)
         self.place = place_in_words(self.net, self.cut)
+        self.made_of = {
+            "name": name, "cut": self.cut, "frame_chunk": frame_chunk, "attention": attention,
+            "image_size": self.image_size, **vit_sizes,
+        }  # fmt: skip
         if frozen:
             self.requires_grad_(False).eval()
         self.insertion_shape, self.top_shape, self._frame_macs = self._measure(name)
@@ -141,6 +146,10 @@ class PerFrameBackbone(nn.Module):
 
     def below(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features (b, t, h', w', d') at the insertion point, and prefix tokens (b, t, p, d')."""
+        return self.unpacked(self.features(video))
+
+    def features(self, video: Tensor) -> Tensor:
+        """What `below` gives, in one tensor (b, t, …): the output of the last stage below."""
         check_video(video, self.image_size)
         stages, images = stages_of(self.net)[: self.cut], video.flatten(0, 1)
         if self.frozen:
@@ -149,7 +158,15 @@ class PerFrameBackbone(nn.Module):
             raw = parts[0] if len(parts) == 1 else torch.cat(parts)
         else:
             raw = self._run(stages, images)
-        return self._split(raw, video.shape[0])
+        return raw.unflatten(0, video.shape[:2])
+
+    def unpacked(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `below` gives, from `features`."""
+        return self._split(features.flatten(0, 1), features.shape[0])
+
+    def facts(self) -> dict[str, Any]:
+        """What `features` depends on besides the weights, for the key of a cache."""
+        return {"timm": timm.__version__, **self.made_of}
 
     def above(self, features: Tensor, prefix: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Features and prefix tokens at the top from those at the insertion point."""

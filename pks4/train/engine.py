@@ -33,6 +33,7 @@ NAMED = 20  # a history names so many bad clips
 
 Progress = Callable[[int, int, str], None]
 Loss = Callable[[Any, Tensor], Tensor]
+Forward = Callable[[Any, Tensor], Any]
 Net = nn.Module | sharding.EqualPasses
 
 
@@ -42,6 +43,16 @@ class Diverged(Exception):
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)
         self.detail = {"losses": history.losses, "val_top1": history.val_top1}
+
+
+def pixels(video: Tensor) -> Tensor:
+    """uint8 frames (…, 3, h, w) as float32 around 0."""
+    return (video.float() - MEAN) / STD
+
+
+def on_pixels(net: Any, video: Tensor) -> Any:
+    """Outputs of the model from uint8 clips (b, t, 3, h, w)."""
+    return net(pixels(video))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +68,8 @@ class Options:
     max_bad: share of the clips of an epoch that may be unreadable.
     sharding: "none", every process holds the whole model (DDP), or "full", the processes share
         parameters, gradients and optimiser state in shards (FSDP2).
+    forward: outputs of the model from a batch of the source; another than `on_pixels` is for one
+        process and without mixup and cutmix.
     """
 
     loss: Loss | None = None
@@ -67,11 +80,7 @@ class Options:
     classes: int = 0
     max_bad: float = 0.01
     sharding: str = "none"
-
-
-def pixels(video: Tensor) -> Tensor:
-    """uint8 frames (…, 3, h, w) as float32 around 0."""
-    return (video.float() - MEAN) / STD
+    forward: Forward = on_pixels
 
 
 def precision(recipe: Recipe) -> torch.autocast:
@@ -251,7 +260,7 @@ class _Training:
                     value = net.zero_loss(pixels(net.padding_clip.to(accelerator.device)))
                 accelerator.backward(value)
             return 0.0
-        video, label = pixels(part.video.to(accelerator.device)), part.label.to(accelerator.device)
+        video, label = part.video.to(accelerator.device), part.label.to(accelerator.device)
         share = len(video) / size
         with precision(self.recipe):
             value = self._loss(net, video, label, i)
@@ -268,13 +277,14 @@ class _Training:
 
     def _loss(self, net: Net, video: Tensor, label: Tensor, part: int) -> Tensor:
         if self.options.loss:
-            return self.options.loss(net(video), label)
+            return self.options.loss(self.options.forward(net, video), label)
         if self.mix.active:
             when = (self.history.steps, part, self.accelerator.process_index)
-            video, label = self.mix(video, label, self.options.classes, *when)
-        return F.cross_entropy(
-            net(video).float(), label, label_smoothing=self.recipe.label_smoothing
-        )
+            mixed, label = self.mix(pixels(video), label, self.options.classes, *when)
+            logits = net(mixed)
+        else:
+            logits = self.options.forward(net, video)
+        return F.cross_entropy(logits.float(), label, label_smoothing=self.recipe.label_smoothing)
 
     def _step(self, size: int) -> None:
         """Step the optimiser if the batch has clips; the schedule advances in any case."""

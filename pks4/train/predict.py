@@ -15,7 +15,7 @@ from pks4.data.errors import BadClipsError
 from pks4.data.sampling import mean_over_views
 from pks4.data.video_dataset import Bad, BadClipCounter
 from pks4.train import batches
-from pks4.train.engine import pixels
+from pks4.train.engine import Forward, on_pixels
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ def predict(
     batch_size: int = 32,
     workers: int = 0,
     max_bad: float = 0.01,
+    forward: Forward = on_pixels,
 ) -> Predicted:
-    """Scores of each clip of source by the model in eval mode.
+    """Scores of each clip of source by the model in eval mode; `forward` as in `engine.Options`.
 
     Raises BadClipsError if more than a share of `max_bad`, or all clips, could not be read.
     """
@@ -52,7 +53,9 @@ def predict(
     for batch in batches.loader(batches.ByEpochAndIndex(source), sampler, workers, 0):
         bad_clips.add(batch.bad)
         if batch.video is not None:
-            scored.append((_scores(model, batch.video.to(device)), batch.label, batch.index))
+            scored.append(
+                (_scores(model, batch.video.to(device), forward), batch.label, batch.index)
+            )
     bad = bad_clips.bad
     if distributed:
         scored, bad = gather_object(scored), gather_object(bad)
@@ -65,9 +68,9 @@ def predict(
     return Predicted(scores[order], label[order], index[order], tuple(bad))
 
 
-def _scores(model: nn.Module, video: Tensor) -> Tensor:
+def _scores(model: nn.Module, video: Tensor, forward: Forward) -> Tensor:
     """Logits of clips (b, t, 3, h, w), or mean probabilities of views (b, v, t, 3, h, w)."""
-    if video.ndim == 5:
-        return model(pixels(video)).float().cpu()
-    logits = model(pixels(video.flatten(0, 1))).float().cpu()
+    if video.ndim != 6:
+        return forward(model, video).float().cpu()
+    logits = forward(model, video.flatten(0, 1)).float().cpu()
     return mean_over_views(logits.unflatten(0, video.shape[:2]))

@@ -21,6 +21,9 @@ CHOICES = {
 }
 POSITIVE = ("learning_rate", "epochs", "batch_size", "accumulate", "layer_decay")
 AT_MOST_ONE = ("label_smoothing", "erasing", "jitter", "momentum", "step_factor")
+AUGMENTATION = (
+    "crop_padding", "crop_scale", "flip", "jitter", "randaugment", "erasing", "mixup", "cutmix",
+)  # fmt: skip
 SHARDING = ("none", "full")
 RUNTIME = ("device", "workers")  # settings that do not change the weights
 
@@ -97,6 +100,11 @@ class Recipe:
             if name not in known:
                 raise UserError(f"recipe: {unknown_name('key', name, known)}")
         return cls(**settings)
+
+    @property
+    def augments(self) -> bool:
+        """Whether a clip looks another way in each epoch."""
+        return any(getattr(self, name) for name in AUGMENTATION)
 
     @property
     def digest(self) -> str:

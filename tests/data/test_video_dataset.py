@@ -103,3 +103,33 @@ def test_a_record_gets_reader_and_sampling(entries):
     told = Videos(entries, SAMPLING, training=True, reader="decord").describe()
     assert told["reader"]["name"] == "decord"
     assert told["sampling"] == SAMPLING.describe()
+
+
+@pytest.mark.parametrize("sides", [(16, 24), (20, 20)], ids=["a drawn side", "one side"])
+@pytest.mark.parametrize("room", [10**9, 4 * FRAMES * 3 * 16**2, 0])
+def test_clips_that_were_decoded_once_are_the_same_to_the_bit(entries, sides, room):
+    sampling = SAMPLING.model_copy(update={"short_side": sides, "flip": 0.5})
+    on_use, once = (Videos(entries, sampling, training=True, seed=3) for _ in range(2))
+    kept = once.keep(room)
+    assert kept == sum(video.nbytes for video in once.kept.values()) <= room
+    assert (len(once.kept) == len(entries)) == (room == 10**9)
+    for number in range(3):
+        for index in range(len(entries)):
+            assert torch.equal(on_use.at(number, index)[0], once.at(number, index)[0])
+
+
+def test_frames_are_kept_at_the_side_that_all_epochs_need(entries):
+    sampling = SAMPLING.model_copy(update={"short_side": (20, 20)})
+    once = Videos(entries, sampling, training=True)
+    assert once.keep(10**9) == len(entries) * FRAMES * 3 * 20 * 20
+
+
+def test_a_clip_that_cannot_be_read_whole_is_left_to_its_use(entries, tmp_path):
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(b"no video")
+    once = Videos(
+        [entries[0], entries[1].model_copy(update={"path": cut})], SAMPLING, training=True
+    )
+    once.keep(10**9)
+    assert list(once.kept) == [0]
+    assert once.at(0, 1).error.kind == "open"

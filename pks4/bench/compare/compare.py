@@ -158,6 +158,9 @@ class _Judge:
         differ = same_case.differences(*facts)
         if differ:
             return _entry(case, "not comparable", "; ".join(differ))
+        once = same_case.differences(*map(same_case.done_once, pair))
+        if case.kind == "noisy" and once:
+            return _entry(case, "not comparable", "; ".join(once), by_rule=True)
         machines = [same_case.machine(r) for r in pair]
         if case.kind == "noisy" and machines[0] != machines[1]:
             why = f"another machine: {'; '.join(same_case.differences(*machines))}"

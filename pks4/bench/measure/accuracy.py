@@ -9,7 +9,8 @@ the one seen most (`measure/parts/starting_model.py`). Training compute is count
 of a training step, backward included, times the clips seen. With `curve` the validation split is
 scored after each epoch. An interrupted training resumes after its last epoch. With `processes`
 above 1 several ranks train and score; with `sharding` "full" weights, gradients and optimiser state
-are sharded (`pks4.train.sharding`). Settings that are fields of `Recipe` have its defaults, but for
+are sharded (`pks4.train.sharding`). With `feature_cache` the features of a frozen part are computed
+once (`pks4.train.features`). Settings that are fields of `Recipe` have its defaults, but for
 `batch_size` and `warmup_epochs`; a test holds them equal.
 """
 
@@ -19,7 +20,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.measure.parts.accuracy_readings import Costs, scores
-from pks4.bench.measure.parts.data_sources import Data, data_needed, data_of
+from pks4.bench.measure.parts.data_sources import data_needed, data_of
+from pks4.bench.measure.parts.features import Features
 from pks4.bench.measure.parts.image_models import image_twin, kernel_on
 from pks4.bench.measure.parts.input import MeasureInput, build
 from pks4.bench.measure.parts.starting_model import (
@@ -78,6 +80,8 @@ SETTINGS = {
     "split": "test",
     "reader": "pyav",
     "decode_on_use": False,
+    "feature_cache": True,
+    "decoded_gib": 2.0,
     "sampling": "segments",
     "stride": 1,
     "short_side": [],
@@ -100,7 +104,10 @@ SETTINGS = {
     "image_floor": 0.0,
     "sees_floor": 0.01,
 }
-MAY_BE_ZERO = ("weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad", "sees_floor")
+MAY_BE_ZERO = (
+    "decoded_gib", "weight_decay", "warmup_epochs", "clip_norm", "momentum", "max_bad",
+    "sees_floor",
+)  # fmt: skip
 
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:
@@ -140,15 +147,17 @@ def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
         with precision(recipe):
             ran = observe_forward(model, inputs.clip(recipe.device, batch=1), calls)
         ran.check(inputs.asked_attention())
-        history = _train(inputs, model, recipe, data, clip_macs, image.facts["digest"])
+        features = Features(inputs, model, recipe, data)
+        history = _train(inputs, model, recipe, features, clip_macs, image.facts["digest"])
         with precision(recipe):
-            predicted = _scored(inputs, model, data, held_out)
+            predicted = _scored(inputs, model, features, settings["split"], held_out)
     evidence = {
         "how": "measured",
         "rule": "accuracy/v2",
         **_how(recipe, _setting(inputs, "sharding")),
         **ran.evidence(),
         **data.evidence(),
+        "features": features.evidence(),
         "image_weights": image.facts["weights"],
         "image_digest": image.facts["digest"],
         **{name: settings[name] for name in ("split", "seed", "learning_rate")},
@@ -162,7 +171,10 @@ def in_this_process(inputs: MeasureInput) -> Iterator[Reading]:
         "sees_by_frame": seen.shares if seen else None,
     }
     yield from scores(None if cell.data else cell.task, classes, predicted, evidence, starts)
-    costs = Costs(history=history, clip_macs=clip_macs, image=image.facts, evidence=evidence)
+    costs = Costs(
+        history=history, clip_macs=clip_macs, macs_computed=features.macs(history, clip_macs),
+        features_seconds=features.seconds, image=image.facts, evidence=evidence,
+    )  # fmt: skip
     yield from costs.readings()
     yield from costs.curve(settings["target_top1"]) if settings["curve"] else ()
 
@@ -175,29 +187,35 @@ def _clip_macs(inputs: MeasureInput, classes: int) -> int:
     return count_on_meta(meta, inputs.clip("meta", batch=1), backward=True)
 
 
-def _scored(inputs: MeasureInput, model: Any, data: Data, source: Any) -> "Predicted":
-    """The model's predictions for the clips of a source."""
+def _scored(
+    inputs: MeasureInput, model: Any, features: Features, split: str, source: Any
+) -> "Predicted":
+    """The model's predictions for the clips of a split, which `source` gives."""
     from pks4.train.predict import predict
 
-    settings = inputs.settings
+    clips = features.of(split, source)
     return predict(
-        model, source, data.batch, workers=settings["workers"], max_bad=settings["max_bad"]
-    )
+        model, clips.source, features.data.batch, workers=clips.workers,
+        max_bad=inputs.settings["max_bad"], forward=clips.forward,
+    )  # fmt: skip
 
 
 def _train(
-    inputs: MeasureInput, model: Any, recipe: "Recipe", data: Data, clip_macs: int, image: str
-) -> "History":
+    inputs: MeasureInput, model: Any, recipe: "Recipe", features: Features, clip_macs: int,
+    image: str,
+) -> "History":  # fmt: skip
     """Train on the train split, from the checkpoint of an earlier try if there is one."""
     from pks4.train.engine import Options, fit
     from pks4.train.score import top1
 
+    data = features.data
     val = data.source("val") if inputs.settings["curve"] else None
 
     def validate(model: Any) -> float:
-        predicted = _scored(inputs, model, data, val)
+        predicted = _scored(inputs, model, features, "val", val)
         return top1(predicted.scores, predicted.label).value
 
+    clips = features.of("train", data.source("train", training=True))
     options = Options(
         after_epoch=validate if val is not None else None,
         saved=inputs.scratch / "training.pt" if inputs.scratch else None,
@@ -206,10 +224,12 @@ def _train(
         classes=len(data.classes),
         max_bad=inputs.settings["max_bad"],
         sharding=_setting(inputs, "sharding"),
+        forward=clips.forward,
     )
+    recipe = replace(recipe, workers=clips.workers)
     if data.mirrors:
         recipe = replace(recipe, flip=False)  # the engine's flip ignores the class
-    return fit(model, data.source("train", training=True), recipe, inputs.progress, options)
+    return fit(model, clips.source, recipe, inputs.progress, options)
 
 
 def recipe_of(settings: Mapping[str, Any]) -> "Recipe":

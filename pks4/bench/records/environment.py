@@ -57,7 +57,7 @@ def cores() -> int:
 
 def _machine() -> dict[str, str | int | None]:
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": cores(),
         "memory_bytes": _memory_bytes(),
         "os": f"{platform.system()} {platform.machine()}",
@@ -85,7 +85,8 @@ def _job() -> dict[str, str | int]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name as its maker writes it."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -21,6 +21,7 @@ EVIDENCE = (
     "how", "rule", "target", "device", "dtype", "precision", "kernel", "scan_backend", "threads",
     "reference", "reader", "data", "image_digest",
 )  # fmt: skip
+ONCE = {"features": "cached", "decoded": "once"}  # evidence, and how it begins if done only once
 CONTESTANT = ("model", "options", "scale", "frames", "batch", "task")
 LIBRARIES = ("torch",)
 MACHINE = ("os", "cpu", "cores", "gpu")
@@ -37,6 +38,12 @@ def case(record: Record, cell: Cell | None) -> dict[str, Any]:
         facts["settings"] = {k: v for k, v in settings.items() if k not in FLOORS}
     facts |= {name: record.evidence[name] for name in EVIDENCE if name in record.evidence}
     return facts | {name: record.versions.get(name) for name in LIBRARIES}
+
+
+def done_once(record: Record) -> dict[str, Any]:
+    """The further facts on which times alone depend: what was computed or decoded only once."""
+    facts = {name: str(record.evidence.get(name, "")) for name in ONCE}
+    return {name: fact for name, fact in facts.items() if fact.startswith(ONCE[name])}
 
 
 def machine(record: Record) -> dict[str, Any]:

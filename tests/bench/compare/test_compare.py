@@ -156,6 +156,19 @@ def test_times_of_another_machine_are_not_compared_and_the_rest_is():
     assert (ratio.state, ratio.why) == ("not comparable", "another machine: cpu: CPU A → CPU B")
 
 
+def test_times_with_cached_features_are_not_compared_and_the_rest_is():
+    evidence = {"features": "cached, 9 bytes"}
+    head = with_records(
+        made("head-1", factor=2.0),
+        lambda r: r.model_copy(update={"evidence": r.evidence | evidence}),
+    )
+    found = compare(made(), head)
+    assert states(found) == {"saved_bytes": "same", "top1": "same"}
+    assert found.exit_code == 0
+    (ratio,) = [e for e in found.entries if e.metric == "forward_ratio"]
+    assert (ratio.state, ratio.why) == ("not comparable", "features: none → cached, 9 bytes")
+
+
 def test_seconds_of_two_sessions_are_never_compared():
     (entry,) = [e for e in compare(made(), made("head-1")).entries if "seconds" in e.metric]
     assert (entry.state, entry.by_rule) == ("not comparable", True)

@@ -222,7 +222,9 @@ def test_what_it_took_to_the_target_is_there_only_where_it_was_reached():
         losses=[2.0, 1.0], epoch_clips=[10, 10], seconds=[1.0, 2.0], wait_seconds=[0.0, 0.0],
         val_top1=[0.2, 0.6], steps=4,
     )  # fmt: skip
-    costs = Costs(history=history, clip_macs=5, image={}, evidence={})
+    costs = Costs(
+        history=history, clip_macs=5, macs_computed=0, features_seconds=0, image={}, evidence={}
+    )
     found = {r.metric: r.value for r in costs.curve(0.5)}
     assert found == {
         "val_top1_best": 0.6,

@@ -62,6 +62,8 @@ class Costs:
 
     history: "History"
     clip_macs: int  # of a training step with one clip, backward included
+    macs_computed: int  # of the whole training; less where features were read
+    features_seconds: float  # outside of epochs, to compute or to read features
     image: dict[str, Any]  # facts of the image model
     evidence: dict[str, Any]
 
@@ -74,7 +76,11 @@ class Costs:
             metric="training_seconds",
             value=seconds,
             unit="s",
-            detail={"steps": history.steps, "by_epoch": _rounded(history.seconds)},
+            detail={
+                "steps": history.steps,
+                "by_epoch": _rounded(history.seconds),
+                "features_seconds": round(self.features_seconds, 3),
+            },
         )
         yield noisy(
             metric="data_wait_share",
@@ -99,7 +105,12 @@ class Costs:
         from pks4.macs import RULE
 
         clips = self.history.clips
-        detail = {"macs_per_clip": self.clip_macs, "clips": clips, "image_model": self.image}
+        detail = {
+            "macs_per_clip": self.clip_macs,
+            "clips": clips,
+            "macs_computed": self.macs_computed,
+            "image_model": self.image,
+        }
         return Reading(
             metric="training_macs",
             value=self.clip_macs * clips,

@@ -1,12 +1,13 @@
 """What an accuracy cell trains and is scored on: embedded clips, or a user's indexed data set.
 
 Embedded splits are decoded once into memory, or on use where the cell's settings ask for
-`decode_on_use` or its `data` is a folder. An indexed data set is always decoded on use, by
-`workers` processes, and sampled as `sampling` and the settings after it say.
+`decode_on_use` or its `data` is a folder. An indexed data set is decoded on use, by `workers`
+processes, but for training clips whose frames fit in `decoded_gib`: these are decoded once. It is
+sampled as `sampling` and the settings after it say.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -135,6 +136,7 @@ class Real(Data):
 
     files: "Indexed"
     mirrors = True
+    decoded: dict[str, str] = field(default_factory=dict)  # evidence of the training split
 
     @property
     def batch(self) -> int:
@@ -173,7 +175,7 @@ class Real(Data):
         """The clips of a split, sampled at random for training, or all their views."""
         from pks4.data.video_dataset import Videos
 
-        return Videos(
+        videos = Videos(
             self.files.entries(split),
             self.sampling(),
             training=training,
@@ -181,6 +183,12 @@ class Real(Data):
             reader=self.settings["reader"],
             may_flip=self.files.may_flip,
         )
+        if training:
+            kept = videos.keep(int(self.settings.get("decoded_gib", 0.0) * 2**30))
+            if kept:
+                clips = f"{len(videos.kept)} of {len(videos)} clips"
+                self.decoded["decoded"] = f"once, {clips}, {kept} bytes; others on use"
+        return videos
 
     def decoding(self, split: str) -> "Source":
         """All views of the clips of a split, which are decoded on use anyway."""
@@ -203,6 +211,7 @@ class Real(Data):
             "sampling": self.sampling().describe(),
             "never_flipped": len(index.no_flip),
             "max_bad": self.settings["max_bad"],
+            **self.decoded,
         }
 
 
