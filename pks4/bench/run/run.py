@@ -133,10 +133,10 @@ def _check_same_plan(run: RunFile, suite: Suite, text: str, inputs: UserInputs) 
             )
     options = {cell.id: cell.options for cell in planned}
     for cell in header.cells:
-        if changed := same_case.differences(cell.options, options.get(cell.id, {})):
+        if others := same_case.differences(cell.options, options.get(cell.id, {})):
             raise UserError(
                 f"{run.path}: the code gives {cell.id} other options than when this run began "
-                f"({changed[0]}); start a new run"
+                f"({others[0]}); start a new run"
             )
     if inputs != NO_INPUTS:
         now = plan(suite, begun_with.updated_with(inputs))
