@@ -1,11 +1,14 @@
 """Features of a cell's frozen part: with and without a cache the same numbers, and what ran."""
 
+import shutil
+
 import pytest
 
 from pks4.bench.measure import accuracy
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.suite import read_suite
+from pks4.data.dataset import cache_root
 from tests.factories.suites import SUITE
 from tests.factories.trainings import LEARN, with_settings
 
@@ -85,6 +88,7 @@ def test_why_features_are_computed_in_each_epoch(inputs, changes, why):
 
 def test_without_room_the_numbers_stay(inputs, cached, monkeypatch):
     monkeypatch.setenv("PKS4_FEATURES_GIB", "0")
+    shutil.rmtree(cache_root() / "features")
     readings = measured(inputs)
     assert facts(readings) == facts(cached)
     assert readings["top1"].evidence["features"] == (
