@@ -1,5 +1,7 @@
 """Training: one recipe, repeatable to the bit; scores by hand; image models shared and cached."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -118,6 +120,7 @@ def test_stills_are_balanced_repeatable_and_know_where_the_digit_is():
 
 OPTIONS = {"width": 12, "depth": 1, "heads": 2, "patch_size": 8, "image_size": 32}
 KEY = {"model": "frame_mean", "options": OPTIONS}
+QUICK = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
 
 
 def counted_build(built):
@@ -131,15 +134,22 @@ def counted_build(built):
     return build
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """An image model, and the cache that holds it."""
+    cache = tmp_path_factory.mktemp("first")
+    return image_model(KEY, counted_build([]), 16, QUICK, cache, quiet), cache
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", None], ids=["empty", "text", "cut"])
-def test_a_damaged_image_model_is_said_and_made_again(tmp_path, content):
-    recipe, built = Recipe(learning_rate=1e-3, epochs=1, batch_size=8), []
-    first = image_model(KEY, counted_build(built), 16, recipe, tmp_path, quiet)
+def test_a_damaged_image_model_is_said_and_made_again(tmp_path, first, content):
+    (first, cache), built = first, []
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
     (path,) = (tmp_path / "image-models").glob("*.pt")
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.warns(UserWarning, match="is damaged .*; the image model is trained again"):
-        again = image_model(KEY, counted_build(built), 16, recipe, tmp_path, quiet)
-    assert len(built) == 2
+        again = image_model(KEY, counted_build(built), 16, QUICK, tmp_path, quiet)
+    assert len(built) == 1
     for name, tensor in first.state.items():
         assert torch.equal(tensor, again.state[name])
     assert not list(path.parent.glob(".*.part"))
@@ -150,23 +160,20 @@ def test_an_image_model_that_cannot_be_saved_names_the_remedy(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    recipe = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
     with pytest.raises(CacheError, match="No space left on device; free some space"):
-        image_model(KEY, counted_build([]), 16, recipe, tmp_path, quiet)
+        image_model(KEY, counted_build([]), 16, QUICK, tmp_path, quiet)
     assert not list((tmp_path / "image-models").glob("*.pt"))
 
 
-def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(tmp_path):
-    built, key = [], KEY
+def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(first):
+    (first, cache), built = first, []
     build = counted_build(built)
-    recipe = Recipe(learning_rate=1e-3, epochs=1, batch_size=8)
-    first = image_model(key, build, 16, recipe, tmp_path, quiet)
-    second = image_model(key, build, 16, recipe, tmp_path, quiet)
-    assert len(built) == 1
+    second = image_model(KEY, build, 16, QUICK, cache, quiet)
+    assert built == []
     assert first.facts == second.facts
     for name, tensor in first.state.items():
         assert torch.equal(tensor, second.state[name])
-    other = image_model(key, build, 24, recipe, tmp_path, quiet)
+    other = image_model(KEY, build, 24, QUICK, cache, quiet)
     assert other.facts["digest"] != first.facts["digest"]
 
 
@@ -212,6 +219,7 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     assert again["final_train_loss"].value == readings["final_train_loss"].value
 
 
+@pytest.mark.slow
 def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, monkeypatch):
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     planted = cell.model_copy(update={"options": {**cell.options, "scan_backend": "numba"}})
@@ -234,6 +242,7 @@ def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, 
     assert keys[0] == keys[1] == {"model": twin.name, "options": sizes}
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("size", [64, 112])
 @pytest.mark.parametrize(
     "model", [m for m, entry in catalogue.models().items() if entry.facts["IMAGE_TWIN"]]
