@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pks4.bench.process import child
+from pks4.bench.process.warm_start import ForkServer
 from tests.factories.suites import SUITE
 from tests.tools import skips
 
@@ -14,6 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_configure(config):
     """Watch the skips of this run."""
     skips.register(config)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no worker begins a long one when others end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture
@@ -26,6 +34,22 @@ def suite_file(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def fork_server():
+    """A fork server that outlives the runs that use it; its start takes most of a small run."""
+    server = ForkServer()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "close", lambda: None)
+        yield server
+    server.close()
+
+
+@pytest.fixture
+def one_fork_server(fork_server, monkeypatch):
+    """The runs of this process start their workers from one server."""
+    monkeypatch.setattr(child, "ForkServer", lambda: fork_server)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,8 @@ from tests.factories.golden import (
     sine,
 )
 
+pytestmark = pytest.mark.contract
+
 
 @torch.no_grad()
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -25,6 +25,8 @@ from tests.factories.golden import (
     on_meta,
 )
 
+pytestmark = pytest.mark.contract
+
 
 def fill_backbone(model):
     """Golden values by the names of the authors' backbone, which lack the `backbone.`."""

@@ -22,6 +22,8 @@ from tests.factories.golden import (
     small_clip,
 )
 
+pytestmark = pytest.mark.contract
+
 HF_SIZES = {
     "hidden_size": 24,
     "intermediate_size": 96,

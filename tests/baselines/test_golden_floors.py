@@ -15,6 +15,8 @@ from pks4.models.temporal_shift import temporal_shift
 from pks4.weights.official import load_official, official_state_dict
 from tests.factories.golden import GIGA, TINY_VIT, n_params, on_meta, sine
 
+pytestmark = pytest.mark.contract
+
 SIZES = {"frames": 4, "num_classes": 5, "image_size": 32}
 SLIM = {**SIZES, "layers": [1, 2, 1, 1], "channels": [4, 8, 8, 12]}
 AS_WIDE_AS_R50 = {**SLIM, "channels": [64, 128, 256, 512]}  # torchvision knows no other

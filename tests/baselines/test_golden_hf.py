@@ -36,6 +36,8 @@ from tests.factories.golden import (
 )
 from tests.factories.models import clip, shake
 
+pytestmark = pytest.mark.contract
+
 WRAPPERS = (hf_timesformer, hf_vivit, hf_videomae, hf_vjepa2)
 TUBELETS = (hf_vivit, hf_videomae, hf_vjepa2)
 every_wrapper = pytest.mark.parametrize("module", WRAPPERS)

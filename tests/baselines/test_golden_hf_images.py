@@ -20,6 +20,8 @@ from pks4.errors import UserError
 from tests.factories.golden import TINY_VIT, fresh
 from tests.factories.models import clip, shake
 
+pytestmark = pytest.mark.contract
+
 small = {k: v for k, v in TINY_VIT.items() if k not in ("frames", "num_classes")}
 
 

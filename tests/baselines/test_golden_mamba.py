@@ -29,6 +29,8 @@ from tests.factories.golden import (
 from tests.factories.models import shake
 from tests.factories.plain_mamba import plain_mixer, plain_scan
 
+pytestmark = pytest.mark.contract
+
 SMALL = {**TINY, "width": 32, "depth": 3}
 networks = pytest.mark.parametrize(
     "module", [video_mamba, video_mamba_pro], ids=["video_mamba", "video_mamba_pro"]

@@ -21,6 +21,8 @@ from tests.factories.golden import (
     weight,
 )
 
+pytestmark = pytest.mark.contract
+
 TINY_EVL = {**TINY_VIT, "depth": 3, "decoder_layers": 2}
 TINY_SIDE = {**TINY_VIT, "side_width": 64}
 both = pytest.mark.parametrize(("module", "sizes"), [(evl, TINY_EVL), (side4video, TINY_SIDE)])

@@ -19,6 +19,8 @@ from tests.factories.golden import (
 from tests.factories.models import shake
 from tests.factories.plain_mamba import plain_mixer
 
+pytestmark = pytest.mark.contract
+
 VIT_CLIP, BLOCKS = 85_799_424, 24_035_340
 
 

@@ -13,6 +13,8 @@ from tests.factories.golden import (
     small_clip,
 )
 
+pytestmark = pytest.mark.contract
+
 
 @torch.no_grad()
 def test_vivit_is_a_vit_on_each_step_and_another_on_their_cls_tokens():

@@ -13,6 +13,8 @@ from tests.factories.golden import (
     on_meta,
 )
 
+pytestmark = pytest.mark.contract
+
 
 def test_parameters_of_zeroi2v_without_head_before_and_after_merging():
     tuned, merged = (on_meta(zeroi2v, 8, merged=m) for m in (False, True))

@@ -116,6 +116,7 @@ def test_the_card_of_a_model_has_its_facts_costs_and_published_numbers():
     assert "equal as printed" in printed
 
 
+@pytest.mark.contract
 def test_the_card_says_why_and_compares_like_with_like():
     printed = invoke("show", "model", "video_mamba").stdout
     assert "why 1: their counter does not see into the fused operator" in printed
@@ -150,6 +151,7 @@ def test_a_checkpoint_of_the_authors_is_checked_against_the_model(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_run_ends_in_a_report_that_can_be_made_again(suite_file, tmp_path, monkeypatch):
     path, folder = suite_file(), tmp_path / "runs"
     monkeypatch.setattr(folders, "runs_folder", lambda: folder)

@@ -156,6 +156,7 @@ def test_any_number_of_frames_and_any_grid(t):
         model.macs()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"insert_after": 0}, {"frozen": False, "frame_chunk": 2}])
 def test_a_whole_model_exports(options):
     model = awake(build(**options))

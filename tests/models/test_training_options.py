@@ -25,6 +25,7 @@ def small(name, **more):
     return shake(model), frames
 
 
+@pytest.mark.contract
 @every_model
 def test_blocks_computed_again_give_the_same_logits_and_gradients_and_keep_less(name):
     (plain, frames), (again, _) = small(name), small(name, checkpoint=True)

@@ -22,6 +22,7 @@ def measured(name, options=None, frames=4, **settings):
     return reading
 
 
+@pytest.mark.contract
 @every_variant
 def test_every_contestant_runs_as_asked_and_its_bytes_have_a_stage(name, options):
     frames = 3 if frames_that_fit(name, options, 3) else 4
@@ -76,6 +77,7 @@ def test_another_scan_than_the_one_asked_for_is_an_error(name, monkeypatch):
         MEASURES[name]({"scan_backend": "numba"})
 
 
+@pytest.mark.contract
 @every_measure
 def test_a_record_names_the_scan_that_ran(name):
     assert MEASURES[name]({"scan_backend": "recompute"})["scan_backend"] == "recompute"

@@ -1,7 +1,6 @@
 """A training in shards over several ranks is the training of one process, cut and taken up too."""
 
-import os
-import signal
+import contextlib
 
 import pytest
 import torch
@@ -77,30 +76,31 @@ KINDS = {
 }
 
 
-def kept(how, saved, epochs=4, dies_in=None):
-    """A training with dropout that keeps a checkpoint; in epoch `dies_in` its second rank dies."""
+class Cut(Exception):
+    """Ends a training in the middle; test_ranks.py kills one."""
+
+
+def kept(how, saved, epochs=4, cut_in=None):
+    """A training with dropout that keeps a checkpoint; in epoch `cut_in` it is cut."""
     validated = []
 
     def validate(model):
         validated.append(1)
         assert type(model) is Net
-        if len(validated) == dies_in and dist.get_rank() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if len(validated) == cut_in:
+            raise Cut
         return 0.5
 
     model, recipe = Net(dropout=0.5), changed(batch_size=6, epochs=epochs)
     return trained(how, model, recipe, saved=saved, after_epoch=validate)
 
 
-def dying(inputs):
-    """A rank dies in the third epoch of a training in shards."""
-    return [kept("full", inputs.scratch / "cut.pt", dies_in=3)]
-
-
 def everything(inputs):
     """All kinds of training in shards, by name; one whole, one taken up; and a whole cell."""
     found = {name: train("full") for name, train in KINDS.items()}
     found["whole"] = kept("full", inputs.scratch / "whole.pt")
+    with contextlib.suppress(Cut):
+        kept("full", inputs.scratch / "cut.pt", cut_in=3)
     found["again"] = kept("full", inputs.scratch / "cut.pt")
     for how in ("none", "full"):
         found[f"batch norm, {how}"] = trained(how, Net(norm=nn.BatchNorm1d))
@@ -136,12 +136,10 @@ def alone(cell):
 
 @pytest.fixture(scope="module")
 def sharded(cell, alone, tmp_path_factory):
-    """What two ranks find, after another two of which one was killed."""
+    """What two ranks find."""
     folder = tmp_path_factory.mktemp("kept")
     settings = {**cell.settings["accuracy"], "processes": 2, "sharding": "full"}
     inputs = MeasureInput(cell, settings, scratch=folder)
-    with pytest.raises(ranks.RankFailed, match="rank 1 of the training was killed by signal 9"):
-        ranks.run(dying, inputs, 2)
     (found,) = ranks.run(everything, inputs, 2)
     return {**found, "folder": folder}
 
@@ -172,9 +170,9 @@ def test_some_of_these_trainings_learn(sharded):
     assert sharded["tuned"]["weights"]["blocks.0.weight"] != first
 
 
-def test_killed_in_shards_it_goes_on_to_the_same_weights(sharded):
+def test_cut_in_shards_it_goes_on_to_the_same_weights(sharded):
     whole, again = sharded["whole"], sharded["again"]
-    assert again["told"].resumed_at in ([2], [3])  # the other rank may have saved meanwhile
+    assert again["told"].resumed_at == [2]
     assert again["losses"] == whole["losses"]
     assert again["weights"] == whole["weights"]
 

@@ -1,6 +1,7 @@
 """Training: one recipe, repeatable to the bit; scores by hand; image models shared and cached."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -145,15 +146,22 @@ def counted_build(built):
     return build
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """An image model, and the cache that holds it."""
+    cache = tmp_path_factory.mktemp("first")
+    return image_model(ASKED, counted_build([]), cache, quiet), cache
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", None], ids=["empty", "text", "cut"])
-def test_a_damaged_image_model_is_said_and_made_again(tmp_path, content):
-    built = []
-    first = image_model(ASKED, counted_build(built), tmp_path, quiet)
+def test_a_damaged_image_model_is_said_and_made_again(tmp_path, first, content):
+    (first, cache), built = first, []
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
     (path,) = (tmp_path / "image-models").glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.warns(UserWarning, match="is damaged .*; the image model is trained again"):
         again = image_model(ASKED, counted_build(built), tmp_path, quiet)
-    assert len(built) == 2
+    assert len(built) == 1
     for name, tensor in first.state.items():
         assert torch.equal(tensor, again.state[name])
     assert not list(path.parent.glob(".*.part"))
@@ -169,21 +177,20 @@ def test_an_image_model_that_cannot_be_saved_names_the_remedy(tmp_path, monkeypa
     assert not list((tmp_path / "image-models").glob("*.safetensors"))
 
 
-def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(tmp_path):
-    built = []
+def test_an_image_model_is_trained_once_and_then_taken_from_the_cache(first):
+    (first, cache), built = first, []
     build = counted_build(built)
-    first = image_model(ASKED, build, tmp_path, quiet)
-    second = image_model(ASKED, build, tmp_path, quiet)
-    assert len(built) == 1
+    second = image_model(ASKED, build, cache, quiet)
+    assert built == []
     assert first.facts == second.facts
     for name, tensor in first.state.items():
         assert torch.equal(tensor, second.state[name])
-    other = image_model(replace(ASKED, images=24), build, tmp_path, quiet)
+    other = image_model(replace(ASKED, images=24), build, cache, quiet)
     assert other.facts["digest"] != first.facts["digest"]
 
 
-def test_an_image_model_states_its_own_accuracy(tmp_path):
-    facts = image_model(ASKED, counted_build([]), tmp_path, quiet).facts
+def test_an_image_model_states_its_own_accuracy(first):
+    facts = first[0].facts
     assert facts["val_images"] == 16
     assert 0 <= facts["val_top1"] <= 1
     assert 0 <= facts["place_top1"] <= 1
@@ -210,14 +217,15 @@ def test_an_interrupted_image_model_goes_on_after_its_last_epoch(tmp_path):
     assert not list((tmp_path / "image-models").glob("*.training"))
 
 
-def test_a_shipped_image_model_comes_first_and_is_checked(tmp_path, monkeypatch):
-    made = image_model(ASKED, counted_build([]), tmp_path / "made", quiet)
+def test_a_shipped_image_model_comes_first_and_is_checked(tmp_path, first, monkeypatch):
+    made, cache = first
+    shutil.copytree(cache, tmp_path / "made")
     monkeypatch.setattr("pks4.train.image_pretraining.SHIPPED", tmp_path / "made/image-models")
     built = []
     shipped = image_model(ASKED, counted_build(built), tmp_path / "cache", quiet)
     assert not built
     assert shipped.facts == {**made.facts, "weights": "stills, shipped"}
-    (path,) = (tmp_path / "made/image-models").glob("*.safetensors")
+    path = tmp_path / "made/image-models" / ASKED.file
     changed = {name: tensor + 1 for name, tensor in made.state.items()}
     save_file(changed, path, {"facts": json.dumps(made.facts)})
     with pytest.raises(ValueError, match="its weights are not those that it states"):
@@ -266,6 +274,7 @@ def test_accuracy_end_to_end_names_all_that_its_number_depends_on(suite_file):
     assert again["final_train_loss"].value == readings["final_train_loss"].value
 
 
+@pytest.mark.slow
 def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, monkeypatch):
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
     planted = cell.model_copy(update={"options": {**cell.options, "scan_backend": "numba"}})
@@ -289,6 +298,7 @@ def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, 
     assert (keys[0].model, keys[0].options) == (twin.name, sizes)
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("size", [64, 112])
 @pytest.mark.parametrize(
     "model", [m for m, entry in catalogue.models().items() if entry.facts["IMAGE_TWIN"]]

@@ -104,13 +104,18 @@ def kept(inputs):
 
 
 def healthy(inputs):
-    """All that two ranks do without harm, in one start of them; each would give another rank."""
+    """All that two ranks do without harm, in one start of them; each would give another rank.
+
+    The training `again` goes on where another two were when one of them was killed.
+    """
     import torch.distributed as dist
 
     inputs.progress(1, 2, "half")
     settings = inputs.settings | {"fatal": False}
     whole = MeasureInput(inputs.cell, settings, scratch=inputs.scratch / "whole")
-    return [{"gappy": gappy(inputs), "kept": kept(whole), "rank": dist.get_rank()}]
+    again = MeasureInput(inputs.cell, settings, scratch=inputs.scratch)
+    return [{"gappy": gappy(inputs), "whole": kept(whole), "again": kept(again),
+             "rank": dist.get_rank()}]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +123,9 @@ def together(inputs, tmp_path_factory):
     """What two ranks give, and the progress that was heard of them."""
     heard = []
     folder = tmp_path_factory.mktemp("two")
+    fatal = MeasureInput(inputs.cell, {**inputs.settings, "fatal": True}, scratch=folder)
+    with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
+        ranks.run(kept, fatal, 2)
     told = MeasureInput(inputs.cell, inputs.settings, lambda *step: heard.append(step), folder)
     (found,) = ranks.run(healthy, told, 2)
     return found | {"progress": heard}
@@ -131,17 +139,9 @@ def test_a_process_without_a_readable_clip_waits_for_nobody(inputs, together):
     assert torch.allclose(torch.tensor(both[6]), torch.tensor(alone[6]), atol=1e-4)
 
 
-def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(
-    inputs, together, tmp_path
-):
-    def go(fatal):
-        settings = {**inputs.settings, "fatal": fatal}
-        return ranks.run(kept, MeasureInput(inputs.cell, settings, scratch=tmp_path / "cut"), 2)
-
-    losses, _, weights = together["kept"]
-    with pytest.raises(ranks.RankFailed, match="killed by signal 9"):
-        go(True)
-    again, resumed_at, after = go(False)
+def test_a_rank_killed_in_training_leaves_a_checkpoint_that_leads_to_the_same_weights(together):
+    losses, _, weights = together["whole"]
+    again, resumed_at, after = together["again"]
     assert again == losses
     assert resumed_at in ([1], [2])  # the other rank may have saved the epoch before it was ended
     assert weights == after
@@ -154,6 +154,7 @@ def test_a_rank_that_dies_ends_the_others_and_is_told(inputs):
     assert time.perf_counter() - started < 45
 
 
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_rank_that_is_killed_at_work_ends_its_cell_with_a_record(suite_file, tmp_path):
     text = suite_file(more=LEARN.replace("epochs = 3", "epochs = 300\nprocesses = 2")).read_text()
     suite = suite_file(text=only_last_grid(text))

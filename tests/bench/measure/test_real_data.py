@@ -123,6 +123,7 @@ def gap(index):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, tmp_path, gap):
     session = run.start(*suite, tmp_path, inputs=UserInputs(data=index.root))
     run.execute(session, 1, silent)

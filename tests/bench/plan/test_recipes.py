@@ -3,6 +3,7 @@
 import signal
 import time
 from dataclasses import MISSING
+from functools import cache
 
 import pytest
 import torch
@@ -89,6 +90,7 @@ def test_a_grid_that_cannot_learn_is_told_before_it_runs(suite_file, grid, told)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     suite_file, tmp_path
 ):
@@ -113,6 +115,7 @@ def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     assert len(table["tried"]) == 2
 
 
+@cache
 def accepted_search(name):
     """Choices of an accepted run of lr_search: label -> what was chosen."""
     found = run_file.read(run_file.find_run(name, [catalogue.root() / "results" / "reference"]))
@@ -154,6 +157,7 @@ def test_a_suite_without_a_search_is_told_before_anything_is_measured(monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):
     suite, folder = suite_file(more=learn(epochs=12)), tmp_path / "runs"
     text = suite.read_text()
@@ -189,6 +193,7 @@ def test_a_killed_run_goes_on_at_the_epoch_where_it_was(suite_file, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_folder_is_trained_on_by_a_worker_and_knows_no_pairs(suite_file, tmp_path):
     dataset = make(
         "temporal", size=64, frames=8, counts={"train": 36, "val": 18, "test": 18}, cache=tmp_path

@@ -63,6 +63,7 @@ def test_a_child_ends_as_its_watcher_says_and_is_lost_without_it(status, code):
     assert child.wait() == child.wait() == code
 
 
+@pytest.mark.slow
 def test_a_warm_child_leads_a_session_and_only_events_are_on_its_standard_output(server, module):
     with Child(module, {"code": 5}, server=server) as child:
         assert child.warm
@@ -73,6 +74,7 @@ def test_a_warm_child_leads_a_session_and_only_events_are_on_its_standard_output
         assert not child.timed_out
 
 
+@pytest.mark.slow
 def test_a_warm_child_that_is_killed_is_noticed(server, module):
     with Child(module, {}, server=server) as child:
         next(child.events())
@@ -80,6 +82,7 @@ def test_a_warm_child_that_is_killed_is_noticed(server, module):
         assert child.wait() == -signal.SIGSEGV
 
 
+@pytest.mark.slow
 def test_a_warm_child_ends_at_its_time_limit(server, module):
     with Child(module, {}, server=server, limit=0.5) as child:
         assert list(child.events())
@@ -87,6 +90,7 @@ def test_a_warm_child_ends_at_its_time_limit(server, module):
         assert child.timed_out
 
 
+@pytest.mark.slow
 def test_a_warm_child_ends_with_its_standard_input_as_when_its_parent_is_gone(server, module):
     child = server.next_child(module)
     child.stdin.write("{}\n")
@@ -98,6 +102,7 @@ def test_a_warm_child_ends_with_its_standard_input_as_when_its_parent_is_gone(se
     child.stderr.close()
 
 
+@pytest.mark.slow
 def test_a_child_whose_watcher_is_killed_works_on_but_its_end_is_unknown(server, module):
     with Child(module, {}, server=server) as child:
         events = child.events()
@@ -107,6 +112,7 @@ def test_a_child_whose_watcher_is_killed_works_on_but_its_end_is_unknown(server,
         assert child.wait() == LOST
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_starts_nobody_and_its_children_keep_their_ends(module):
     server = ForkServer()
     with Child(module, {}, server=server) as child:

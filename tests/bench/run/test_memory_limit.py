@@ -39,6 +39,7 @@ def records(tmp_path, limit, text=SUITE):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_cell_predicted_above_the_limit_is_not_run_and_says_what_it_needs(tmp_path):
     found = records(tmp_path, "1MB")
     failure = found["peak_memory", "*"]
@@ -49,6 +50,7 @@ def test_a_cell_predicted_above_the_limit_is_not_run_and_says_what_it_needs(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_cell_within_the_limit_runs(tmp_path):
     found = records(tmp_path, "2GB")
     assert found["peak_memory", "step_peak_measured_bytes"].status == "ok"

@@ -88,6 +88,7 @@ def test_ctrl_c_leaves_a_valid_file_and_says_how_to_go_on(suite_file, tmp_path):
     assert records_run_file.read(results).missing()
 
 
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_file, tmp_path):
     text = suite_file().read_text()
     text = text.replace(
@@ -109,6 +110,7 @@ def test_a_failed_measure_and_a_timeout_are_records_and_the_rest_goes_on(suite_f
     assert records_run_file.read(session.path).missing() == {}
 
 
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_checkpoint_that_could_not_be_saved_is_tried_again_on_resume(suite_file, tmp_path):
     text = suite_file(more=LEARN).read_text()
     path = suite_file(text=only_last_grid(text))
@@ -165,6 +167,7 @@ def killed_at_birth(monkeypatch, warm):
 
 
 @pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.usefixtures("one_fork_server")
 def test_a_worker_that_dies_leaves_a_record_and_the_next_measure_runs(
     warm, suite_file, tmp_path, monkeypatch
 ):
