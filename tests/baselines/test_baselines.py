@@ -58,7 +58,7 @@ def shake(model):
 def test_contestants_on_one_image_model_state_the_same_sizes():
     """The catalogue reads SCALES as literals without an import; this test holds them equal."""
     vit_b = {"width": 768, "depth": 12, "heads": 12, "patch_size": 16, "image_size": 224}
-    tiny = {"width": 96, "depth": 4, "heads": 3, "patch_size": 16, "image_size": 64}
+    tiny = {"width": 96, "depth": 4, "heads": 3, "patch_size": 8, "image_size": 64}
     built = {name: p.default for name, p in signature(build_vit).parameters.items()}
     assert vit_b.items() <= built.items()
     on_vit_b = []

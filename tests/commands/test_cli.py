@@ -65,7 +65,7 @@ def test_plan_prints_the_cells(suite_file):
         (["plan", "smoke", "--points", "5"], "go with --power"),
         (["plan", "smoke", "--power"], "no run of 'smoke' was accepted"),
         (["data", "pretrain", "scaling"], "no contestant of this suite starts from an image"),
-        (["data", "pretrain", "accuracy", "--twin", "frame_men"], "did you mean 'frame_mean'"),
+        (["data", "pretrain", "lr_search", "--twin", "frame_men"], "did you mean 'frame_mean'"),
         (["list", "suites", "--params"], "--params counts parameters of models"),
         (["show", "model", "timesformr"], "did you mean 'timesformer'"),
         (["show", "model", "pks4", "--option", "state"], "must be written name=value"),

@@ -101,7 +101,9 @@ def test_the_model_and_the_random_state_stay_as_they_were():
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", ["pks4", "evl", "side4video", "vivit_fe", "st_adapter"])
+@pytest.mark.parametrize(
+    "name", ["pks4", "evl", "side4video", "vivit_fe", "st_adapter", "video_mamba"]
+)
 def test_tiny_contestants_see_every_frame(name):
     step = catalogue.models()[name].frames_step({})
     with declared_attention("flash_cpu"):
@@ -109,8 +111,9 @@ def test_tiny_contestants_see_every_frame(name):
     assert found.least > 0.5
 
 
-def test_tiny_video_mamba_does_not_see_past_its_first_frames():
-    found = seen(tiny("video_mamba", {}, 8), 8, size=64)
+def test_video_mamba_as_published_does_not_see_past_its_first_frames_at_tiny_scale():
+    as_published = {"init": "official", "pool": "cls"}
+    found = seen(tiny("video_mamba", as_published, 8), 8, size=64)
     assert found.shares[0] == 1
     assert found.last < 1e-6
-    assert found.least_named == "frame 8 of 8"
+    assert found.least < 1e-6

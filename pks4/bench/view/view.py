@@ -16,8 +16,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pks4.bench.plan.cell import split_seed
 from pks4.bench.records.record import Record
+from pks4.bench.stats.clips import right_by_clip
 from pks4.bench.view import pooled_seeds
 from pks4.bench.view.rows import Contestant, Row, Series, Setting, by_seed
 
@@ -99,6 +102,18 @@ class View:
         """The records behind a row by seed, each with its detail: predictions, curves."""
         single = [self.rows[number - 1] for number in row.records] or [row]
         return {split_seed(member.cell)[1]: member for member in single}
+
+    def answers(self, rows: Sequence[Row]) -> list[np.ndarray] | None:
+        """For each row (seeds, clips), whether each clip was right.
+
+        None where a record does not say, or where the rows are not of equally many clips.
+        """
+        found = [[right_by_clip(one) for one in self.members(row).values()] for row in rows]
+        known = [[one for one in seeds if one is not None] for seeds in found]
+        lengths = {len(one) for seeds in known for one in seeds}
+        if len(lengths) != 1 or any(len(a) < len(b) for a, b in zip(known, found, strict=True)):
+            return None
+        return [np.array(seeds, dtype=float) for seeds in known]
 
     @cached_property
     def ours(self) -> str:

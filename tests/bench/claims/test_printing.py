@@ -51,7 +51,7 @@ def test_a_suite_must_measure_all_that_is_set_side_by_side():
 
 def test_of_several_suites_those_that_the_claim_runs_are_told():
     asked = {"metric": "macs_forward", "label": "pks4", "scale": "paper"}
-    assert missing(claim(**asked)).endswith("; suites quick and scaling measure it")
+    assert missing(claim(**asked)).endswith("; suites accuracy, quick and scaling measure it")
     named = claim(**asked, measured_by=["pks4-bench run scaling"])
     assert missing(named).endswith("; suite scaling measures it")
 

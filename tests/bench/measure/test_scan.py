@@ -30,9 +30,9 @@ def inputs(model="pks4", options=None, **settings):
 @pytest.mark.parametrize(
     ("model", "options", "sizes", "backend"),
     [
-        ("pks4", {"expand": 0.5}, (3, 2, 16, 48, 8), "numba"),
-        ("pks4", {"scan_backend": "reference"}, (3, 2, 16, 96, 8), "reference"),
-        ("video_mamba", {"depth": 1}, (3, 2 * 16 + 1, 1, 192, 8), "numba"),
+        ("pks4", {"expand": 0.5}, (3, 2, 64, 48, 8), "numba"),
+        ("pks4", {"scan_backend": "reference"}, (3, 2, 64, 96, 8), "reference"),
+        ("video_mamba", {"depth": 1}, (3, 2 * 64 + 1, 1, 192, 8), "numba"),
     ],
 )
 def test_shape_and_backend_are_those_of_the_contestants_scan(model, options, sizes, backend):

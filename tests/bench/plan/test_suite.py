@@ -20,7 +20,7 @@ def planned(path):
 def test_a_plan_has_one_cell_per_contestant_and_frames(suite_file):
     cells = planned(suite_file())
     assert [c.id for c in cells] == ["cost/floor/t2", "cost/ours/t2"]
-    assert cells[1].options["patch_size"] == 16  # of the scale
+    assert cells[1].options["patch_size"] == 8  # of the scale
     assert cells[1].options["width"] == 24  # of the contestant, over the scale's
     assert cells[0].settings["macs"] == {
         "kernel": "flash_cpu",

@@ -21,3 +21,12 @@ def test_every_rival_of_two_seeds_is_compared_with_pks4():
 
 def test_one_seed_shows_no_spread_over_seeds():
     assert comparisons(view_of({0: planted(0.5)}, {0: planted(0.7)}), [0.05]) == []
+
+
+def test_a_stricter_level_takes_no_fewer_seeds():
+    ours = {seed: planted(0.5, shift=seed) for seed in (0, 1, 2)}
+    theirs = {seed: planted(0.6, shift=7 * seed) for seed in (0, 1, 2)}
+    view = view_of(ours, theirs)
+    (loose,), (strict,) = (comparisons(view, [0.5], level=level) for level in (0.9, 0.999))
+    assert loose.seeds_for[0.5] <= strict.seeds_for[0.5]
+    assert loose.least_difference < strict.least_difference

@@ -17,7 +17,6 @@ from pks4.bench.report.figures import charts, common
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.stats import front
 from pks4.bench.view import pooled_seeds
-from pks4.bench.view.answers import all_answers
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import PKS4_FAMILY, View
 
@@ -100,7 +99,7 @@ def _cost_setting(view: View, metric: str) -> Setting | None:
 
 
 def _shares(view: View, found: Sequence[tuple[Row, Row]]) -> list[float | None]:
-    known = all_answers(view, [row for row, _ in found])
+    known = view.answers([row for row, _ in found])
     if known is None:
         return [None] * len(found)
     return list(front.shares([cost.value for _, cost in found], known))

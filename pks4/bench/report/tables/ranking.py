@@ -7,7 +7,6 @@ from pks4.bench import units
 from pks4.bench.report.tables import columns
 from pks4.bench.stats import ranking
 from pks4.bench.table import Column, Table, TableCell, TableRow, table, words
-from pks4.bench.view.answers import all_answers
 from pks4.bench.view.rows import Row, Setting
 from pks4.bench.view.view import View
 
@@ -51,7 +50,7 @@ def _row(
     theirs: Mapping[str, Row],
     shared: list[str],
 ) -> TableRow:
-    sides = [all_answers(view, [side[label] for label in shared]) for side in (ours, theirs)]
+    sides = [view.answers([side[label] for label in shared]) for side in (ours, theirs)]
     turned = [
         f"{view.name(a)} and {view.name(b)}"
         for a, b in combinations(shared, 2)

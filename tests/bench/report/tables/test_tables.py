@@ -6,21 +6,11 @@ from fractions import Fraction
 import pytest
 
 from pks4.bench import units
-from pks4.bench.report.tables import (
-    accuracy as accuracy_tables,
-)
-from pks4.bench.report.tables import (
-    costs as cost_tables,
-)
-from pks4.bench.report.tables import (
-    evidence as evidence_tables,
-)
-from pks4.bench.report.tables import (
-    sees as sees_tables,
-)
-from pks4.bench.report.tables import (
-    times as times_tables,
-)
+from pks4.bench.report.tables import accuracy as accuracy_tables
+from pks4.bench.report.tables import costs as cost_tables
+from pks4.bench.report.tables import evidence as evidence_tables
+from pks4.bench.report.tables import sees as sees_tables
+from pks4.bench.report.tables import times as times_tables
 from pks4.bench.stats import growth
 from pks4.bench.table import escape_markdown
 from pks4.bench.view.view import View, common_frames
