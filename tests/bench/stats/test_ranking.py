@@ -27,3 +27,7 @@ def test_methods_that_differ_by_less_than_their_seeds_do_not_give_a_sure_tau():
     close = [np.vstack([clips(n - 30), clips(n), clips(n + 30)]) for n in (98, 100, 102)]
     low, high = agreement(close, close).interval
     assert (low, high) == (-1, 1)
+
+
+def test_without_any_difference_tau_is_0():
+    assert agreement([clips(50)] * 3, [clips(20), clips(100), clips(180)]).value == 0
