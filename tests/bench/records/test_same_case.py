@@ -25,3 +25,9 @@ def test_a_floor_makes_no_other_case():
 
 def test_another_setting_makes_another_case():
     assert differences(of(OLD), of(DEFAULTS | {"epochs": 9})) == ["settings.epochs: 5 → 9"]
+
+
+def test_a_difference_says_what_was_and_what_is():
+    before, after = {"options": {"depth": 4}, "rule": "a"}, {"options": {"depth": 6}, "rule": "a"}
+    assert differences(before, after) == ["options.depth: 4 → 6"]
+    assert differences(before, before) == []
