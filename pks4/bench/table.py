@@ -128,7 +128,13 @@ class Table:
 def table(
     *, name: str, title: str, note: str, columns: Sequence[Column], rows: Sequence[TableRow]
 ) -> Table:
-    """Put scaled columns on their scale and drop, for people, the columns that say nothing."""
+    """Put scaled columns on their scale and drop, for people, the columns that say nothing.
+
+    Raises ValueError for a row that lacks a column.
+    """
+    for column in columns:
+        if any(column.key not in row for row in rows):
+            raise ValueError(f"table {name!r}: a row lacks the column {column.key!r}")
     scaled, written = _scaled(columns, rows)
     constant = [c for c in scaled if c.context and len({row[c.key].text for row in rows}) <= 1]
     empty = [c for c in scaled if rows and all(row[c.key].value is None for row in rows)]
@@ -206,4 +212,6 @@ def _scaled(
 
 
 def _on_scale(cell: TableCell, scale: units.Scale | None) -> TableCell:
-    return replace(cell, text=scale.text(cell.value)) if scale and not cell.text else cell
+    if cell.text or cell.value is None:
+        return cell
+    return replace(cell, text=scale.text(cell.value) if scale else units.short(cell.value, None))

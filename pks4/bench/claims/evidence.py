@@ -93,7 +93,7 @@ def with_all(
     candidates = groups(runs, test)
     complete = [g for g in candidates if all(pair in g.series for pair in metrics)]
     if not complete:
-        raise _missing(candidates, test, metrics)
+        raise _missing(runs, candidates, test, metrics)
     for group in complete:
         yield [group.series[pair] for pair in metrics]
 
@@ -117,7 +117,10 @@ def single(seeds: Seeds) -> Record:
 
 
 def _missing(
-    candidates: Sequence[Group], test: Test, metrics: Sequence[tuple[str, str]]
+    runs: Sequence[RunFile],
+    candidates: Sequence[Group],
+    test: Test,
+    metrics: Sequence[tuple[str, str]],
 ) -> Missing:
     """What no group has."""
     where = _where(test)
@@ -127,15 +130,34 @@ def _missing(
         failure = next((g.failures[label] for g in candidates if label in g.failures), None)
         if failure:
             return Missing(f"no {metric} of {label!r}{where}: {failure}")
+        if there := _elsewhere(runs, test, label, metric):
+            return Missing(f"no {metric} of {label!r}{where}; these runs hold it with {there}")
         known = {m for group in candidates for _, m in group.series}
         wanted = [(label, metric), *metrics]
         return Missing(f"these runs hold no {metric} of {label!r}{where}", wanted, known)
     return Missing(f"no single grid has all of it{where}; numbers of two runs are not compared")
 
 
-def _where(test: Test) -> str:
+def _elsewhere(runs: Sequence[RunFile], test: Test, label: str, metric: str) -> str:
+    """Where else the runs hold this number, in the words of what the test asks for."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for r in run.records:
+            if (r.label, r.metric, r.status) == (label, metric, OK):
+                there = {"suite": run.header.suite, "grid": r.grid, "scale": r.scale}
+                for name, value in {**there, "task": r.task or "none"}.items():
+                    found.setdefault(name, set()).add(value)
+    named = {name: found[name] for name in _asked(test) if name in found}
+    return ", ".join(f"{name} {units.listed(sorted(values))}" for name, values in named.items())
+
+
+def _asked(test: Test) -> dict[str, str]:
     named = {"suite": test.suite, "grid": test.grid, "scale": test.scale, "task": test.task}
-    words = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+    return {name: value for name, value in named.items() if value}
+
+
+def _where(test: Test) -> str:
+    words = ", ".join(f"{name} {value}" for name, value in _asked(test).items())
     return f" ({words})" if words else ""
 
 

@@ -31,8 +31,10 @@ def plan(suite: Suite, inputs: UserInputs = NO_INPUTS) -> list[Cell]:
     """
     models, measures = catalogue.models(), catalogue.measures()
     for contestant in suite.contestants:
-        where = f"contestant {contestant.label!r}: recipe key"
-        _only_known(where, recipes.of(contestant), measures["accuracy"].facts["SETTINGS"])
+        where = f"contestant {contestant.label!r}"
+        _only_known(
+            where, "recipe key", recipes.of(contestant), measures["accuracy"].facts["SETTINGS"]
+        )
     cells = []
     for grid in (grid_with_data(grid, inputs) for grid in suite.grids):
         contestants = _checked(grid, suite, measures)
@@ -52,11 +54,11 @@ def _checked(grid: Grid, suite: Suite, measures: dict[str, catalogue.Entry]) -> 
     for name in grid.measures:
         catalogue.find("measure", name, measures)
     configured = _configured(grid, measures)
-    _only_known(f"grid {grid.name!r}: measure", grid.settings, configured)
+    _only_known(f"grid {grid.name!r}", "measure", grid.settings, configured)
     _check_data(grid, trains="accuracy" in configured)
     by_label = {c.label: c for c in suite.contestants}
     labels = grid.contestants or list(by_label)
-    _only_known(f"grid {grid.name!r}: contestant", labels, by_label)
+    _only_known(f"grid {grid.name!r}", "contestant", labels, by_label)
     contestants = [by_label[label] for label in labels]
     _check_seeds(grid, contestants, configured)
     return contestants
@@ -116,7 +118,7 @@ def _cell(
         raise UserError(f"model {entry.name!r}: {unknown_name('scale', grid.scale, scales)}")
     options = {**scales[grid.scale], **contestant.options}
     if entry.options is not None:
-        _only_known(f"contestant {contestant.label!r}: option", options, entry.options)
+        _only_known(f"contestant {contestant.label!r}", "option", options, entry.options)
     configured = _configured(grid, measures)
     settings = {name: _settings(grid, contestant, measures[name]) for name in configured}
     if accuracy := settings.get("accuracy"):
@@ -181,7 +183,7 @@ def _settings(grid: Grid, contestant: Contestant, measure: catalogue.Entry) -> d
     if measure.name == "accuracy":
         changed |= recipes.of(contestant)
     where = f"grid {grid.name!r}, measure {measure.name!r}"
-    _only_known(f"{where}: setting", changed, defaults)
+    _only_known(where, "setting", changed, defaults)
     may_be_zero = measure.facts.get("MAY_BE_ZERO", ())
     for key, value in changed.items():
         _same_kind(f"{where}: {key}", value, defaults[key], key in may_be_zero)
@@ -198,7 +200,8 @@ def _same_kind(where: str, value: Any, default: Any, may_be_zero: bool) -> None:
     if default is not None and (
         not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
     ):
-        raise UserError(f"{where} must be like {default!r}, got {value!r}")
+        example = repr(default) if default != "" else "a text"
+        raise UserError(f"{where} must be like {example}, got {value!r}")
     if (
         isinstance(default, int | float)
         and default > 0 >= value
@@ -206,10 +209,10 @@ def _same_kind(where: str, value: Any, default: Any, may_be_zero: bool) -> None:
     ):
         raise UserError(f"{where} must be above 0, got {value!r}")
     if isinstance(default, dict):
-        _only_known(f"{where}: key", value, default)
+        _only_known(where, "key", value, default)
 
 
-def _only_known(what: str, names: Any, known: Any) -> None:
+def _only_known(where: str, what: str, names: Any, known: Any) -> None:
     for name in names:
         if name not in known:
-            raise UserError(unknown_name(what, name, known))
+            raise UserError(f"{where}: {unknown_name(what, name, known)}")

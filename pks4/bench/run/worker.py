@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from pks4.bench import units
 from pks4.bench.contestants import catalogue
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.bench.process import child
-from pks4.bench.records.record import Reading
+from pks4.bench.records.record import Kind, Reading
 from pks4.bench.run import memory_limit as run_memory_limit
 from pks4.errors import UserError, detail_of
 
@@ -44,8 +45,11 @@ def _run_measure(
         if memory_limit and entry.facts.get("RUNS"):
             need = run_memory_limit.check(inputs, memory_limit)
             run_memory_limit.enforce(memory_limit)
-        readings = list(entry.load().measure(inputs))
-        _check(readings)
+        module = entry.load()
+        if not hasattr(module, "measure"):
+            raise ValueError(f"{entry.path}: has no function measure(inputs); write one")
+        readings = list(module.measure(inputs))
+        _check(readings, entry)
     except Exception as error:  # a failure is a record with its reason
         status, reason = _failure(error)
         if status == "oom" and need:
@@ -67,11 +71,23 @@ def _run_measure(
         )
 
 
-def _check(readings: list[Reading]) -> None:
-    """Raise ValueError unless there is at least one reading, and each metric once."""
+def _check(readings: list[Reading], entry: catalogue.Entry) -> None:
+    """Raise ValueError unless there is a reading, each of a metric of its own that is declared."""
     metrics = [reading.metric for reading in readings]
     if not metrics or len(set(metrics)) != len(metrics):
         raise ValueError(f"a measure must give each metric once and at least one, got {metrics}")
+    for reading in readings:
+        if reading.metric not in entry.facts.get("METRICS", ()):
+            raise ValueError(
+                f"measure {entry.name!r} gave {reading.metric!r}, which its METRICS does not name"
+            )
+        if reading.kind not in get_args(Kind):
+            raise ValueError(
+                f"{reading.metric} is of kind {reading.kind!r}; a kind is one of "
+                f"{', '.join(get_args(Kind))}"
+            )
+        if isinstance(reading.value, bool) or not isinstance(reading.value, int | float):
+            raise ValueError(f"{reading.metric} is {reading.value!r}; a value is one number")
 
 
 def _failure(error: Exception) -> tuple[str, str]:

@@ -68,6 +68,13 @@ def test_a_name_that_nothing_knows_is_told_with_the_near_ones(metric, label, sai
     assert said in missing(claim(metric, label))
 
 
+def test_a_number_that_the_runs_hold_elsewhere_is_not_called_unknown():
+    assert missing(claim(scale="tny")) == (
+        "no gap of 'ours' (scale tny); these runs hold it with scale tiny"
+    )
+    assert missing(claim(task="temporal")).endswith("these runs hold it with task none")
+
+
 def test_commands_for_what_is_missing_leave_out_the_suites_that_were_given():
     commands = ["pks4-bench run made", "pks4-bench run more"]
     assert judged(claim("gab", measured_by=commands)).commands == commands[1:]
