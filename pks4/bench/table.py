@@ -212,6 +212,6 @@ def _scaled(
 
 
 def _on_scale(cell: TableCell, scale: units.Scale | None) -> TableCell:
-    if cell.text or cell.value is None:
+    if cell.text or not isinstance(cell.value, int | float):
         return cell
     return replace(cell, text=scale.text(cell.value) if scale else units.short(cell.value, None))

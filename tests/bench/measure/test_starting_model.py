@@ -46,7 +46,7 @@ def planned(weights="stills", measures='["accuracy"]', more=""):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file with the weights of the floor's image model, which say nothing of their accuracy."""
-    sizes = {"width": 24, "depth": 1, "heads": 3, "patch_size": 16, "image_size": 64}
+    sizes = {"width": 24, "depth": 1, "heads": 3, "patch_size": 8, "image_size": 64}
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "vit.pth"
     torch.save(frame_mean.build(frames=1, num_classes=3, **sizes).backbone.net.state_dict(), path)
