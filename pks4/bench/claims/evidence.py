@@ -27,7 +27,7 @@ class Missing(Exception):
     """A test lacks records; the message says which.
 
     `wanted`: each (contestant, metric) that a grid must have, first the one that no record has.
-    `known`: the metrics that were there.
+    `known`: the metrics that were there, and the contestant if it was there elsewhere.
     """
 
     def __init__(
@@ -130,11 +130,11 @@ def _missing(
         failure = next((g.failures[label] for g in candidates if label in g.failures), None)
         if failure:
             return Missing(f"no {metric} of {label!r}{where}: {failure}")
-        if there := _elsewhere(runs, test, label, metric):
-            return Missing(f"no {metric} of {label!r}{where}; these runs hold it with {there}")
-        known = {m for group in candidates for _, m in group.series}
+        there = _elsewhere(runs, test, label, metric)
+        known = {m for group in candidates for _, m in group.series} | ({label} if there else set())
         wanted = [(label, metric), *metrics]
-        return Missing(f"these runs hold no {metric} of {label!r}{where}", wanted, known)
+        only = f", only with {there}" if there else ""
+        return Missing(f"these runs hold no {metric} of {label!r}{where}{only}", wanted, known)
     return Missing(f"no single grid has all of it{where}; numbers of two runs are not compared")
 
 
@@ -181,7 +181,7 @@ def lacking(missing: Missing, test: Test, commands: Sequence[str]) -> str:
     hint = ""
     if metric not in metrics:
         hint = unknown_of_many("metric", metric, sorted(metrics), "pks4-bench list measures")
-    elif label not in labels:
+    elif label not in labels | missing.known:
         hint = unknown_of_many("contestant", label, sorted(labels), "the folder suites")
     return "; ".join(filter(None, [f"{missing}; no suite here measures it", hint]))
 

@@ -69,10 +69,10 @@ def test_a_name_that_nothing_knows_is_told_with_the_near_ones(metric, label, sai
 
 
 def test_a_number_that_the_runs_hold_elsewhere_is_not_called_unknown():
-    assert missing(claim(scale="tny")) == (
-        "no gap of 'ours' (scale tny); these runs hold it with scale tiny"
-    )
-    assert missing(claim(task="temporal")).endswith("these runs hold it with task none")
+    lacking = missing(claim(scale="tny"))
+    assert lacking.startswith("these runs hold no gap of 'ours' (scale tny), only with scale tiny")
+    assert "unknown contestant" not in lacking
+    assert ", only with task none" in missing(claim(task="temporal"))
 
 
 def test_commands_for_what_is_missing_leave_out_the_suites_that_were_given():
