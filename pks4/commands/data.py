@@ -220,7 +220,11 @@ def data_pretrain(
     if as_json:
         print(json.dumps([{"file": str(m.path), **m.facts} for m in made], indent=1))
         return
-    told = {None: "not shipped", True: "same as shipped", False: "differs from the shipped file"}
+    said = {
+        None: "not shipped",
+        True: "same as shipped",
+        False: "differs from the shipped file",
+    }
     print_table(
         ("twin", "digits right, %", "places right, %", "weights", "file"),
         [
@@ -228,7 +232,7 @@ def data_pretrain(
                 one.asked.model,
                 f"{100 * m.facts['val_top1']:.1f}",
                 f"{100 * m.facts['place_top1']:.1f}",
-                told[m.as_shipped],
+                said[m.as_shipped],
                 str(m.path),
             )
             for one, m in zip(wanted, made, strict=True)

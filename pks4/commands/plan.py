@@ -94,20 +94,20 @@ def plan(
 def print_power(suite: str, run: str | None, points: list[float], as_json: bool) -> None:
     """Print the seeds that each comparison of a suite takes."""
     from pks4.bench.records import run_file
-    from pks4.bench.records.accepted import accepted_runs
+    from pks4.bench.records.accepted import accepted_run, of_suite
     from pks4.bench.records.folders import results_folder, run_folders
     from pks4.bench.stats.power import MOST_SEEDS, POWER
     from pks4.bench.view.power import comparisons
     from pks4.bench.view.view import View
 
     if run is None:
-        found = accepted_runs(suite, results_folder())
+        found = of_suite(suite, results_folder())
         if not found:
             raise UserError(
                 f"no run of {suite!r} was accepted, so its spread is not known; "
                 "name a run with seeds: --run RUN"
             )
-        read = found[-1]
+        read = accepted_run(found[-1], results_folder())
     else:
         read = run_file.read(run_file.find_run(run, run_folders()))
     shares = [p / 100 for p in points]

@@ -12,7 +12,6 @@ clip at a time, stored or not, and a training that reads them is the same to the
 computes them.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -62,12 +61,3 @@ def by_clip(model: Any, video: Tensor) -> Any:
 def on_features(model: Any, features: Tensor) -> Any:
     """Outputs of a model from features (b, …)."""
     return model.from_features(features)
-
-
-def weights_digest(part: nn.Module) -> str:
-    """A hash of all weights and buffers of a module, with their names and dtypes."""
-    found = hashlib.sha256()
-    for name, x in part.state_dict().items():
-        found.update(f"{name} {x.dtype} {tuple(x.shape)};".encode())
-        found.update(x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -41,7 +42,7 @@ def read_image_model(path: Path) -> ImageModel:
     states; OSError and SafetensorError as the file gives them.
     """
     with safe_open(path, framework="pt") as file:
-        facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+        facts = _facts(file)
         names = list(file.keys())
         state = {name: file.get_tensor(name).clone() for name in names}  # else they map the file
     if not facts:
@@ -55,9 +56,13 @@ def facts_of(path: Path) -> dict[str, Any]:
     """The facts that a file of weights states; {} if it states none, or is no safetensors file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(FACTS, "{}"))
+            return _facts(file)
     except (SafetensorError, OSError, ValueError):
         return {}
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    return json.loads((file.metadata() or {}).get(FACTS, "{}"))
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
@@ -66,5 +71,5 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.numpy().tobytes())
+        content.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return content.hexdigest()

@@ -16,7 +16,6 @@ from dataclasses import replace
 
 from pks4.bench.measure.parts import starting_model as start
 from pks4.bench.measure.parts.data_sources import data_needed, data_of
-from pks4.bench.measure.parts.image_models import STILLS
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
@@ -42,7 +41,7 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
         "kernel": start.float32_kernel(device),
         **data.evidence(),
         "decoded": "on use",
-        "image_weights": image.facts.get("weights", STILLS),
+        "image_weights": image.facts["weights"],
         "image_model": image.facts["digest"],
         "seed": training.settings["seed"],
         **inputs.settings,

@@ -138,10 +138,9 @@ def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
     return accepted_run(entry, results), note
 
 
-def accepted_runs(suite: str, results: Path) -> list[RunFile]:
-    """The accepted runs of a suite that are still here, the newest last."""
-    known, _ = ledger(results)
-    return [accepted_run(e, results) for e in in_tree(known, results) if e.suite == suite]
+def of_suite(suite: str, results: Path) -> list[Acceptance]:
+    """The acceptances of a suite whose runs are still here, the newest last."""
+    return [entry for entry in in_tree(ledger(results)[0], results) if entry.suite == suite]
 
 
 def accepted_run(entry: Acceptance, results: Path) -> RunFile:

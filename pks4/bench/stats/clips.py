@@ -171,11 +171,20 @@ def _drawn_means(by_clip: np.ndarray, draws: int, random: np.random.Generator) -
 def _between_seeds(difference: np.ndarray) -> tuple[float, float]:
     """Variance of the mean over seeds (s, c) beyond what clips explain, and degrees of freedom."""
     s, c = difference.shape
-    by_seed, by_clip = difference.mean(1), difference.mean(0)
-    rest = difference - by_seed[:, None] - by_clip + difference.mean()
-    noise = (rest**2).sum() / ((s - 1) * (c - 1)) / c  # of a seed's mean, from clips alone
-    between = max(0.0, by_seed.var(ddof=1) - noise) / s
-    within = by_clip.var(ddof=1) / c
+    between = max(0.0, difference.mean(1).var(ddof=1) - clip_noise(difference)) / s
     if between == 0:
         return 0.0, float(c - 1)
-    return between, float((between + within) ** 2 / (between**2 / (s - 1) + within**2 / (c - 1)))
+    return between, satterthwaite(between, s, difference.mean(0).var(ddof=1) / c, c)
+
+
+def clip_noise(difference: np.ndarray) -> float:
+    """Variance of a seed's mean that clips alone explain, from (s, c), s and c ≥ 2."""
+    s, c = difference.shape
+    rest = difference - difference.mean(1)[:, None] - difference.mean(0) + difference.mean()
+    return (rest**2).sum() / ((s - 1) * (c - 1)) / c
+
+
+def satterthwaite(seeds_part: float, seeds: int, clips_part: float, clips: int) -> float:
+    """Degrees of freedom of the sum of two variances, over seeds and over clips."""
+    whole = (seeds_part + clips_part) ** 2
+    return float(whole / (seeds_part**2 / (seeds - 1) + clips_part**2 / (clips - 1)))

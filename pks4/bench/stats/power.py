@@ -13,6 +13,7 @@ from math import sqrt
 import numpy as np
 from scipy import optimize, stats
 
+from pks4.bench.stats.clips import clip_noise, satterthwaite
 from pks4.bench.stats.intervals import LEAST_SEEDS, LEVEL
 
 POWER = 0.8  # how often a difference of that size is to be found
@@ -32,19 +33,15 @@ class Spread:
     def of(cls, difference: np.ndarray) -> "Spread":
         """From differences (s, c), right minus right, of s ≥ 2 seeds on c ≥ 2 clips."""
         s, c = difference.shape
-        by_seed, by_clip = difference.mean(1), difference.mean(0)
-        rest = difference - by_seed[:, None] - by_clip + difference.mean()
-        noise = (rest**2).sum() / ((s - 1) * (c - 1)) / c  # of a seed's mean, from clips alone
-        clips = max(0.0, by_clip.var(ddof=1) / c - noise / s)
-        return cls(float(by_seed.var(ddof=1)), float(clips), c)
+        clips = max(0.0, difference.mean(0).var(ddof=1) / c - clip_noise(difference) / s)
+        return cls(float(difference.mean(1).var(ddof=1)), float(clips), c)
 
     def error(self, seeds: int) -> tuple[float, float]:
         """Standard error of the mean over so many seeds, and its degrees of freedom."""
         seed, clip = self.between_seeds / seeds, self.between_clips
         if not seed + clip:
             return 0.0, float(seeds - 1)
-        freedom = (seed + clip) ** 2 / (seed**2 / (seeds - 1) + clip**2 / (self.clips - 1))
-        return sqrt(seed + clip), freedom
+        return sqrt(seed + clip), satterthwaite(seed, seeds, clip, self.clips)
 
 
 def power(spread: Spread, difference: float, seeds: int, level: float = LEVEL) -> float:

@@ -94,6 +94,11 @@ class View:
         every = {name: self._numbers.get((setting, metric, name), {}) for name in self.contestants}
         return {name: dict(sorted(series.items())) for name, series in every.items() if series}
 
+    def at_largest(self, setting: Setting, metric: str) -> dict[str, Row]:
+        """label -> the row at its largest T, contestants in the order of the plan."""
+        series = self.series(setting, metric)
+        return {label: found[max(found)] for label, found in series.items()}
+
     def find(self, setting: Setting, metric: str, label: str, frames: int) -> Row | None:
         """The row that holds this number; None when it was not measured."""
         return self._numbers.get((setting, metric, label), {}).get(frames)

@@ -136,8 +136,7 @@ def _references(suite: str, known: list[Any]) -> list[tuple[Any, str]]:
     """Runs of a suite that were accepted since, the last first, with their reasons."""
     from pks4.bench.records import accepted as accepting
 
-    here = accepting.in_tree(accepting.ledger(results_folder())[0], results_folder())
-    since = [a for a in here if a.suite == suite and a not in known]
+    since = [a for a in accepting.of_suite(suite, results_folder()) if a not in known]
     return [
         (accepting.accepted_run(a, results_folder()), f"{a.reason}, {a.who}, {a.when[:10]}")
         for a in reversed(since)

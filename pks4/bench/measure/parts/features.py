@@ -120,12 +120,12 @@ class Features:
         """All that the features depend on, up to the last bit."""
         import torch
 
-        from pks4.train.features import weights_digest
+        from pks4.weights.image_files import weights_digest
 
         recipe, data = self.recipe, self.data.evidence()
-        on_gpu = recipe.device == "cuda"
+        on_gpu, weights = recipe.device == "cuda", weights_digest(self.part.state_dict())
         return {
-            "part": [type(self.part).__qualname__, self.part.facts(), weights_digest(self.part)],
+            "part": [type(self.part).__qualname__, self.part.facts(), weights],
             "clips": [data["data"], split, self.inputs.cell.frames, data["reader"]],
             "precision": recipe.precision,
             "processor": torch.cuda.get_device_name() if on_gpu else cpu_name(),

@@ -76,12 +76,12 @@ def make(wanted: Sequence[Pretraining], folder: Path, progress: Progress) -> Ite
     for one in wanted:
         path, settings = folder / one.asked.file, one.inputs.settings
 
-        def told(done: float, total: float, text: str, name: str = one.asked.model) -> None:
+        def report(done: float, total: float, text: str, name: str = one.asked.model) -> None:
             progress(done, total, f"{name}: {text}")
 
         build = build_twin(one.inputs, image_twin(one.inputs.cell.model))
         with declared_attention(kernel_on(settings["device"], "no", settings)):
-            model = pretrained(path, one.asked, build, told, settings["device"])
+            model = pretrained(path, one.asked, build, report, settings["device"])
         shipped = SHIPPED / one.asked.file
         same = None
         if shipped.exists():

@@ -14,7 +14,7 @@ from pks4.bench.report.figures import charts, common, labels
 from pks4.bench.report.figures import costs as cost_figures
 from pks4.bench.report.figures.common import Omitted, Plot
 from pks4.bench.view import trainings
-from pks4.bench.view.rows import Row, Setting
+from pks4.bench.view.rows import Setting
 from pks4.bench.view.view import COST_METRICS, View, frame_counts
 
 _TASKS = 2
@@ -79,7 +79,7 @@ def _caption(view: View, costs: bool, scores: bool) -> str:
         sentences.append(f"Costs: {setting.title}; {common.measured_how(rows)}.")
     if scores:
         for task in _task_settings(view):
-            rows = [*_rows(view, task).values()]
+            rows = [*view.at_largest(task, "top1").values()]
             how = [common.measured_how(rows), trainings.image_words(view, rows)]
             sentences.append(f"Accuracy: {'; '.join([task.title, *filter(None, how)])}.")
     if not costs:
@@ -122,17 +122,12 @@ def _task_settings(view: View) -> list[Setting]:
     return sorted(wanted, key=lambda s: -len(view.series(s, "top1")))[:_TASKS]
 
 
-def _rows(view: View, setting: Setting) -> dict[str, Row]:
-    """The top-1 of each contestant at its largest T."""
-    return {label: found[max(found)] for label, found in view.series(setting, "top1").items()}
-
-
 def _task_panels(view: View) -> list[Draw]:
     return [partial(_task_panel, view=view, setting=setting) for setting in _task_settings(view)]
 
 
 def _task_panel(axes: Axes, *, view: View, setting: Setting) -> None:
-    rows = _rows(view, setting)
+    rows = view.at_largest(setting, "top1")
     frames = units.listed(map(str, sorted({row.frames for row in rows.values()})))
     levels = common.levels("top1", [*rows.values()])
     charts.ranking(axes, rows, common.cast(view, _LONGEST_NAME), levels)

@@ -79,8 +79,7 @@ def _points(view: View, setting: Setting, metric: str) -> list[Point]:
     if costs is None:
         return []
     found = []
-    for label, rows in view.series(setting, "top1").items():
-        row = rows[max(rows)]
+    for label, row in view.at_largest(setting, "top1").items():
         series = view.series(costs, metric).get(label, {})
         if series:
             cost = series[min(series, key=lambda frames: abs(frames - row.frames))]

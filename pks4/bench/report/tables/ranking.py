@@ -15,7 +15,7 @@ def rankings(view: View) -> Table:
     """Kendall's tau between the top-1 of each two settings that share three contestants or more."""
     rows = []
     for first, second in combinations(view.settings("top1"), 2):
-        ours, theirs = (_at_largest(view, setting) for setting in (first, second))
+        ours, theirs = (view.at_largest(setting, "top1") for setting in (first, second))
         shared = [label for label in ours if label in theirs]
         if len(shared) >= ranking.LEAST_METHODS:
             rows.append(_row(view, first, second, ours, theirs, shared))
@@ -36,10 +36,6 @@ def rankings(view: View) -> Table:
         ),
         rows=rows,
     )
-
-
-def _at_largest(view: View, setting: Setting) -> dict[str, Row]:
-    return {label: rows[max(rows)] for label, rows in view.series(setting, "top1").items()}
 
 
 def _row(
