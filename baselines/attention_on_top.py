@@ -99,6 +99,7 @@ class AttentionOnTop(nn.Module):
         heads: int,
     ) -> None:
         super().__init__()
+        self.follows = {"temporal": "backbone"}
         self.frames, self.backbone = frames, backbone
         self.embed = nn.Identity() if d == backbone.dim else nn.Linear(backbone.dim, d)
         self.cls = nn.Parameter(torch.zeros(1, 1, d))

@@ -156,6 +156,7 @@ class ViViT(nn.Module):
         temporal: Encoder | None,
     ) -> None:
         super().__init__()
+        self.follows = {"temporal": "spatial"}
         self.frames, self.image_size = frames, image_size
         width, _, tubelet, side, _ = patch_embed.weight.shape
         self.steps, self.n = frames // tubelet, (image_size // side) ** 2

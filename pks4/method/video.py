@@ -22,7 +22,7 @@ from pks4.macs import linear_macs
 from pks4.method.module import PKS4, StreamState
 from pks4.method.options import Options, options_from
 from pks4.models.backbone import PerFrameBackbone
-from pks4.models.timm_blocks import Place
+from pks4.models.timm_blocks import Place, stages_of
 from pks4.weights.files import load_backbone, load_weights
 
 FAMILY = "PKS4"
@@ -178,6 +178,12 @@ class PKS4Video(nn.Module):
     def place(self) -> str:
         """Where the module stands, such as "after block 6 of 12"."""
         return self.backbone.place
+
+    @property
+    def follows(self) -> dict[str, str]:
+        """The module and the block that it stands after, or the backbone, for layer decay."""
+        below = stages_of(self.backbone.net)[self.backbone.cut - 1]
+        return {"temporal": next((n for n, m in self.named_modules() if m is below), "backbone")}
 
     def forward(self, video: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes"]:
         """Logits of each clip."""

@@ -17,7 +17,7 @@ from pks4.errors import UserError
 from pks4.train import batches, checkpoint
 from pks4.train.augment import Augment, check_task
 from pks4.train.engine import Diverged, Options, fit
-from pks4.train.optimizer import depths, optimiser_of
+from pks4.train.optimizer import optimiser_of
 from pks4.train.recipe import Recipe
 
 CLIPS = 80
@@ -260,16 +260,6 @@ def test_at_equal_compute_the_steps_are_what_fits_and_the_rate_falls_to_its_end(
 def test_steps_and_warm_up_by_hand():
     factor = recipe(schedule="step", milestones=(2, 3), warmup_epochs=0.5).factor(10, 40)
     assert [factor(s) for s in (0, 4, 5, 19, 20, 30)] == pytest.approx([0.2, 1, 1, 1, 0.1, 0.01])
-
-
-def test_layers_below_learn_slower():
-    names = ["embed.weight", "blocks.0.w", "blocks.1.w", "head.weight"]
-    assert list(depths(names).values()) == [0, 1, 2, 3]
-    net = nn.ModuleDict({"embed": nn.Linear(2, 2), "blocks": nn.ModuleList([nn.Linear(2, 2)])})
-    groups = optimiser_of(net, recipe(layer_decay=0.5)).param_groups
-    assert sorted((g["lr_scale"], g["weight_decay"]) for g in groups) == [
-        (0.5, 0.0), (0.5, 0.05), (1.0, 0.0), (1.0, 0.05),
-    ]  # fmt: skip
 
 
 def test_a_diverged_training_tells_its_curve():

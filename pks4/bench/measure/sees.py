@@ -42,7 +42,7 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
         **data.evidence(),
         "decoded": "on use",
         "image_weights": image.facts["weights"],
-        "image_model": image.facts["digest"],
+        "image_digest": image.facts["digest"],
         "seed": training.settings["seed"],
         **inputs.settings,
     }

@@ -143,9 +143,10 @@ def test_a_floor_voids_an_image_model_of_unknown_accuracy_before_the_training(we
 def test_sees_and_accuracy_see_the_same(weights):
     least, last = sees.measure(inputs(weights, "sees"))
     top1 = next(r for r in accuracy.measure(inputs(weights)) if r.metric == "top1")
+    assert least.evidence["image_digest"] == top1.evidence["image_digest"]
     assert least.detail["by_frame"] == top1.detail["sees_by_frame"]
     assert (least.value, last.value) == (top1.detail["sees_least"], least.detail["by_frame"][-1])
-    facts = {"device", "dtype", "data", "image_model", "clips", "seed", "direction_seed"}
+    facts = {"device", "dtype", "data", "image_digest", "clips", "seed", "direction_seed"}
     assert facts <= set(least.evidence)
 
 

@@ -1,7 +1,8 @@
 """The headline figure: memory, MACs and accuracy as small multiples, for the README.
 
 Above, the two exact costs against T, in the setting where most contestants were counted; below, up
-to two accuracy tasks as rankings. A row without data is left out, and the caption says so.
+to two accuracy tasks as rankings. The panels of a row share its width. A row without data is left
+out, and the caption says so.
 """
 
 from collections.abc import Callable
@@ -38,9 +39,10 @@ def build(view: View) -> Plot | Omitted:
             if row is above:
                 left, right = (0.85, widest + labels.MARGIN + 0.2)
             top = _TOP + line * (_PANEL[1] + _ROOM) + 0.5
+            share = size[0] / len(row)
             for column, draw in enumerate(row):
-                side = column * _PANEL[0] + left
-                draw(common.panel(figure, side, top, _PANEL[0] - left - right, _PANEL[1]))
+                side = column * share + left
+                draw(common.panel(figure, side, top, share - left - right, _PANEL[1]))
     return Plot(
         name="headline",
         title=title,

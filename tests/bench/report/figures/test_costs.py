@@ -21,6 +21,7 @@ from pks4.bench.view.view import FAMILIES, View
 from tests.factories.records import (
     COSTS,
     FRAMES,
+    accuracy_records,
     cost_records,
     frame,
     header,
@@ -108,6 +109,13 @@ def test_headline_needs_costs_or_accuracy_only():
     costs = headline.build(view_of(few()))
     assert len(costs.figure.axes) == 2
     assert costs.caption.endswith("No accuracy measured.")
+
+
+def test_a_headline_of_one_task_has_three_panels_and_no_empty_place():
+    scores = [r for label in ("pks4", "joint") for r in accuracy_records(label, "spatial")]
+    _, right, task = headline.build(view_of(few() + scores)).figure.axes
+    assert task.get_position().y1 < right.get_position().y0
+    assert task.get_position().x1 > right.get_position().x1
 
 
 def test_equal_records_give_equal_files():
