@@ -1,9 +1,10 @@
 """Closed forms of compute: the counting rule `macs/v1`, in one place.
 
 One multiply-add counts as one MAC. Counted: linear layers, convolutions, matrix products,
-attention, triangular solves, the selective scan, linear recurrences and the local correlation. Not counted: norms, activations, softmax,
-elementwise products, pooling. Each layer has a `macs` method that calls these functions. The
-counters of `pks4.bench.measure.macs` use `OP_MACS` for operators that no public tool knows.
+attention, triangular solves, the selective scan, linear recurrences and the local correlation. Not
+counted: norms, activations, softmax, elementwise products, pooling. Each layer has a `macs` method
+that calls these functions. The counters of `pks4.bench.measure.macs` use `OP_MACS` for operators
+that no public tool knows.
 
 The scan, per site, step and channel, forward: delta*A, (delta*u)*B, the state's multiply-add and
 the read-out with C are n multiplications each; delta*u and D*u are one each: 4n + 2. Backward

@@ -82,8 +82,9 @@ class CausalAttention(Attention):
 def turned(x: Tensor, first: int) -> Tensor:
     """Rotary positions: each pair of channels of x (…, t, width) turned by the frame's angle."""
     t, width = x.shape[-2:]
-    exponents = torch.arange(0, width, 2, device=x.device) / width
-    frames = torch.arange(first, first + t, device=x.device)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    exponents = torch.arange(0, width, 2, dtype=dtype, device=x.device) / width
+    frames = torch.arange(first, first + t, dtype=dtype, device=x.device)
     angles = frames[:, None] / BASE**exponents  # (t, width / 2)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     one, other = x.chunk(2, -1)

@@ -1,8 +1,8 @@
 """GRU (arXiv 1406.1078), as `torch.nn.GRU` computes it, one cell per site.
 
-    r, z = sigmoid(W u + U h)                              the gates: reset and update
-    n    = tanh(W_n u + r * (U_n h))
-    h    = (1 - z) n + z h
+r, z = sigmoid(W u + U h)                              the gates: reset and update
+n    = tanh(W_n u + r * (U_n h))
+h    = (1 - z) n + z h
 """
 
 import torch
@@ -21,7 +21,7 @@ class GRU(Mixer):
         d = sizes.d
         self.from_input = nn.Linear(d, 3 * d)
         self.from_state = nn.Linear(d, 3 * d)
-        self.take_priors({"reset": d, "update": d})
+        self.take_priors({"reset_gate": d, "update_gate": d})
 
     def mix(self, u: Stream, priors: Tensor | None) -> Stream:
         """Frame after frame; the projections of the input are made at once."""
@@ -34,8 +34,8 @@ class GRU(Mixer):
     def _drive(self, u: Tensor, priors: Tensor | None) -> tuple[Tensor, ...]:
         """What the input says of reset, update and candidate, each (..., d)."""
         reset, update, candidate = self.from_input(u).chunk(3, -1)
-        reset = self.modulated("reset", reset, priors)
-        return reset, self.modulated("update", update, priors), candidate
+        reset = self.modulated("reset_gate", reset, priors)
+        return reset, self.modulated("update_gate", update, priors), candidate
 
     def _cell(self, driven: tuple[Tensor, ...], h: Tensor) -> Tensor:
         reset, update, candidate = driven

@@ -1,7 +1,7 @@
 """Mixers without weights: the temporal shift, and the identity as the control of all others.
 
-    shift      an eighth of the channels comes from the next frame, an eighth from the one before
-    identity   y = u: the slot's layers on each frame by itself, no time at all
+shift      an eighth of the channels comes from the next frame, an eighth from the one before
+identity   y = u: the slot's layers on each frame by itself, no time at all
 """
 
 from torch import Tensor

@@ -22,7 +22,7 @@ def linear_recurrence_reference(a: Steps, x: Steps) -> Steps:
 
 @torch.library.custom_op("pks4::linear_recurrence", mutates_args=())
 def linear_recurrence(a: Tensor, x: Tensor) -> Tensor:
-    """All states h (b, t, s, d) from the decays a and the inputs x, both (b, t, s, d); h_{-1} = 0."""
+    """All states h from decays a and inputs x, all (b, t, s, d); the state before them is 0."""
     h = torch.empty_like(x, memory_format=torch.contiguous_format)
     h[:, 0] = x[:, 0]
     for i in range(1, x.shape[1]):

@@ -1,8 +1,8 @@
 """S6, the selective scan of Mamba (arXiv 2312.00752), one scanner per site.
 
-    delta = dt(x_dt(u)),  B = x_B(u),  C = x_C(u)          the gates: they depend on the input
-    h_t   = exp(delta_t A) h_{t-1} + delta_t B_t u_t       a state of n values a channel
-    y_t   = C_t h_t + D u_t
+delta = dt(x_dt(u)),  B = x_B(u),  C = x_C(u)          the gates: they depend on the input
+h_t   = exp(delta_t A) h_{t-1} + delta_t B_t u_t       a state of n values a channel
+y_t   = C_t h_t + D u_t
 """
 
 from math import log
