@@ -7,6 +7,7 @@ This is a reconstruction from the abstract of arXiv 2604.26461; see `docs/recons
 The rooms, in the order of the flow:
 
     method    the module, its priors, and PKS4 as a contestant
+    mixers    the selective scan as a layer, and the mixers that can stand in its place
     scan      the selective scan over time and its backends
     models    parts that the rivals in baselines/ and PKS4 share
     weights   weights from local files, the authors' names of parameters, packaged weights

@@ -1,9 +1,10 @@
 """Closed forms of compute: the counting rule `macs/v1`, in one place.
 
 One multiply-add counts as one MAC. Counted: linear layers, convolutions, matrix products,
-attention, the selective scan and the local correlation. Not counted: norms, activations, softmax,
-elementwise products, pooling. Each layer has a `macs` method that calls these functions. The
-counters of `pks4.bench.measure.macs` use `OP_MACS` for operators that no public tool knows.
+attention, triangular solves, the selective scan, linear recurrences and the local correlation. Not
+counted: norms, activations, softmax, elementwise products, pooling. Each layer has a `macs` method
+that calls these functions. The counters of `pks4.bench.measure.macs` use `OP_MACS` for operators
+that no public tool knows.
 
 The scan, per site, step and channel, forward: delta*A, (delta*u)*B, the state's multiply-add and
 the read-out with C are n multiplications each; delta*u and D*u are one each: 4n + 2. Backward
@@ -79,6 +80,15 @@ def correlation_macs(pairs: int, sites: int, d: int, offsets: int) -> int:
     return pairs * sites * offsets * d
 
 
+def triangular_solve_macs(systems: int, t: int, columns: int) -> int:
+    """MACs of forward substitution in `systems` unit lower triangles of t rows."""
+    return systems * columns * t * (t - 1) // 2
+
+
+def _solve_op(shapes: Sequence[Sequence[int]], out: Sequence[int]) -> int:
+    return triangular_solve_macs(prod(out[:-2]), out[-2], out[-1])
+
+
 def _scan_op(shapes: Sequence[Sequence[int]], macs: Callable[[int, int, int], int]) -> int:
     """MACs from the shapes of u, delta, A and the other inputs of the scan."""
     u, n = shapes[0], shapes[2][1]
@@ -93,6 +103,9 @@ def _correlation_op(shapes: Sequence[Sequence[int]], offsets: int, products: int
 # Operator -> MACs from the shapes of its tensor inputs, in order, and of its first output.
 OP_MACS: dict[str, Callable[[Sequence[Sequence[int]], Sequence[int]], int]] = {
     "pks4::local_correlation": lambda ins, out: _correlation_op(ins, out[-1], 1),
+    "aten::linalg_solve_triangular": _solve_op,
+    "pks4::linear_recurrence": lambda ins, out: prod(out),
+    "pks4::linear_recurrence_backward": lambda ins, out: 2 * prod(out),
     "pks4::local_correlation_backward": lambda ins, out: _correlation_op(ins[1:], ins[0][-1], 2),
 }
 for _backend in ("recompute", "numba", "mamba_ssm", "triton"):  # "reference" is plain PyTorch

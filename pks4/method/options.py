@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pks4.checks import at_least_one, one_of
 from pks4.errors import unknown_name
+from pks4.mixers import MIXERS, Sizes, mixer_class
 from pks4.scan import BACKENDS
 
 Direction = Literal["causal", "bidirectional", "halves"]
@@ -23,16 +24,19 @@ DRIVEN = ("delta", "B", "C")
 class Options:
     """Choices of the PKS4 module. Raises ValueError for a value that is out of range."""
 
-    # The scanners
+    # The mixers along time
+    mixer: str = "s6"  # PKS4's own; see `pks4.mixers` for the others
     state: int = 16  # n, as in Mamba (arXiv 2312.00752)
     expand: float = 0.5  # width of the scanned stream / d; small, since the backbone mixes space
     rank: int | None = None  # of delta's projection; None: ceil(d / 16), as in Mamba
+    heads: int = 4  # of a mixer that has heads
+    kernel: int = 4  # frames that a convolution reads, as Mamba's
     # causal: one scanner, forward in time, which can stream; bidirectional: the sum of a forward
     # and a backward scanner (Vision Mamba, VideoMamba); halves: each scans half of the channels
     direction: Direction = "causal"
     # How priors drive them: the abstract names all three; the form is our choice, by trial
     modulation: Modulation = "additive"  # of B and C; delta's is additive, before softplus
-    modulate: tuple[str, ...] = DRIVEN
+    modulate: tuple[str, ...] = DRIVEN  # another mixer has other gates, and all of them are driven
     # The Kinematic Prior Encoder
     correlation: bool = True  # displacements
     difference: bool = True  # motion boundaries
@@ -56,8 +60,10 @@ class Options:
             one_of(name, getattr(self, name), (True, False))
         if isinstance(self.modulate, str) or set(self.modulate) - set(DRIVEN):
             raise ValueError(f"modulate must be a tuple out of {DRIVEN}, got {self.modulate!r}")
-        whole = ("state", "prior_channels", "correlation_channels", "radius", "dilation")
-        at_least_one(**{name: getattr(self, name) for name in whole})
+        if self.mixer not in MIXERS:
+            raise ValueError(unknown_name("mixer", self.mixer, MIXERS))
+        whole = ("state", "heads", "kernel", "prior_channels", "correlation_channels", "radius")
+        at_least_one(dilation=self.dilation, **{name: getattr(self, name) for name in whole})
         at_least_one(rank=1 if self.rank is None else self.rank)
         if not (isinstance(self.expand, int | float) and 0 < self.expand < float("inf")):
             raise ValueError(f"expand must be more than 0, got {self.expand!r}")
@@ -77,7 +83,23 @@ class Options:
             return f"direction={self.direction!r}"
         if self.has_priors and self.reference_frame == "next":
             return "reference_frame='next'"
-        return ""
+        return "" if mixer_class(self.mixer).causal else f"mixer={self.mixer!r}"
+
+    def sizes(self, d: int, *, reverse: bool = False) -> Sizes:
+        """Sizes of a mixer of d channels that these options describe."""
+        both = self.modulation == "multiplicative"
+        return Sizes(
+            d=d,
+            state=self.state,
+            rank=self.rank,
+            heads=self.heads,
+            kernel=self.kernel,
+            reverse=reverse,
+            scan_backend=self.scan_backend,
+            prior_channels=self.prior_channels if self.has_priors else 0,
+            modulate=self.modulate if self.mixer == "s6" else None,
+            multiplicative=("B", "C") if both else (),
+        )
 
 
 def options_from(named: Mapping[str, Any], also: Iterable[str] = ()) -> Options:

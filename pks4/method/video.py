@@ -64,9 +64,12 @@ SCALES = {
     },
 }
 MORE_OPTIONS = (  # the fields of Options, a literal that the catalogue reads without torch
+    "mixer",
     "state",
     "expand",
     "rank",
+    "heads",
+    "kernel",
     "direction",
     "modulation",
     "modulate",

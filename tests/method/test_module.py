@@ -40,7 +40,7 @@ def stream(module, x):
 
 def sizes(state):
     """Shapes of the tensors of a state."""
-    return [tuple(x.shape) for x in (state.frames, *state.last_frame, state.scan)]
+    return [tuple(x.shape) for x in (state.frames, *state.last_frame, state.mixer)]
 
 
 @every_direction
@@ -78,7 +78,7 @@ def test_with_the_next_frame_as_reference_a_frame_sees_one_ahead_and_no_further(
 @pytest.mark.parametrize("direction", ["bidirectional", "halves"])
 def test_a_backward_scanner_is_the_forward_one_on_the_clip_played_backwards(direction):
     module, priors = awake(direction=direction), torch.randn(2, 5, 12, 32)
-    forward, backward = module.scanners
+    forward, backward = module.mixers
     backward.load_state_dict(forward.state_dict())
     u = torch.randn(2, 5, 12, forward.d)
     played = forward(u.flip(1), priors.flip(1)).flip(1)
@@ -87,7 +87,7 @@ def test_a_backward_scanner_is_the_forward_one_on_the_clip_played_backwards(dire
 
 def test_halves_scans_each_half_of_the_channels_one_way():
     module, x = awake(direction="halves", modulate=()), features()
-    assert [(f.d, f.reverse) for f in module.scanners] == [(8, False), (8, True)]
+    assert [(f.d, f.reverse) for f in module.mixers] == [(8, False), (8, True)]
     with torch.no_grad():
         module.out_proj.weight[:, 8:] = 0  # read the first half only
     later = x.clone()
@@ -110,7 +110,7 @@ def test_without_priors_sites_do_not_meet(direction):
 def test_each_modulation_changes_the_output(name, modulation):
     module, x = awake(modulate=(name,), modulation=modulation), features()
     before = module(x)
-    torch.nn.init.zeros_(module.scanners[0].prior_proj[name].weight)
+    torch.nn.init.zeros_(module.mixers[0].prior_proj[name].weight)
     assert not torch.allclose(before, module(x))
 
 
@@ -201,7 +201,7 @@ def test_the_state_of_a_stream_does_not_grow():
     first, last = (stream(module, features(t))[1] for t in (1, 9))
     assert sizes(module.initial_state(2, 3, 4)) == sizes(first) == sizes(last)
     assert last.frames.tolist() == [9, 9]
-    assert not last.scan.requires_grad
+    assert not last.mixer.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_under_autocast_the_scan_is_given_one_dtype(monkeypatch):
         seen.append({x.dtype for x in (u, delta, B, C)})
         return u
 
-    monkeypatch.setattr("pks4.method.module.scan_sites", scan)
+    monkeypatch.setattr("pks4.mixers.s6.scan_sites", scan)
     with torch.autocast("cpu", torch.bfloat16):
         awake(modulation="multiplicative")(features())
     assert seen == [{torch.bfloat16}]
@@ -274,7 +274,7 @@ def test_a_stream_under_autocast_is_the_clip_under_autocast():
     module, x = awake(), features()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         y, state = stream(module, x)
-        assert y.dtype == state.scan.dtype == torch.float32
+        assert y.dtype == state.mixer.dtype == torch.float32
         torch.testing.assert_close(y, module(x), atol=2e-2, rtol=2e-2)
 
 
