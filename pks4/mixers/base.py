@@ -58,13 +58,13 @@ class Mixer(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.d, self.sizes = sizes.d, sizes
-        self.prior_proj = nn.ModuleDict()
 
     def take_priors(self, gates: Mapping[str, int]) -> None:
         """Add a projection of the priors for each modulated gate (name -> channels).
 
         A subclass calls it last in its `__init__`, with no gates if it has none.
         """
+        self.prior_proj = nn.ModuleDict()
         if not self.sizes.prior_channels:
             return
         wanted = self.sizes.modulate
