@@ -45,7 +45,7 @@ def test_the_rate_of_a_module_in_the_middle_decays_from_the_head_down():
     groups = optimiser_of(model, Recipe(learning_rate=1.0, epochs=1, layer_decay=0.75)).param_groups
     scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     assert scales[id(model.temporal.in_proj.weight)] == pytest.approx(0.75**7)
-    assert scales[id(model.temporal.scanners[0].A_log)] == pytest.approx(0.75**7)
+    assert scales[id(model.temporal.mixers[0].A_log)] == pytest.approx(0.75**7)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext"])

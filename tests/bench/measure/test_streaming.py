@@ -88,7 +88,7 @@ def test_an_added_frame_takes_no_memory(pks4):
 def test_the_states_bytes_are_those_of_its_tensors(pks4):
     model = inputs().build()
     state = model.initial_state(1)
-    parts = [state.temporal.frames, state.temporal.scan, *state.temporal.last_frame, state.total]
+    parts = [state.temporal.frames, state.temporal.mixer, *state.temporal.last_frame, state.total]
     wanted = sum(x.numel() * x.element_size() for x in parts)
     assert pks4["streaming_state_bytes"].value == wanted
 
