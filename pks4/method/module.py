@@ -17,7 +17,6 @@ is an option in `pks4.method.options`, which names the source of its default.
 time, with the same result and a state of constant size.
 """
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -179,6 +178,5 @@ def _mixers(inner: int, dim: int, options: Options) -> nn.ModuleList:
     """One mixer forward in time, and one backward unless the module is causal."""
     width = inner // 2 if options.direction == "halves" else inner
     backward = () if options.direction == "causal" else (True,)
-    rank = options.rank or -(-dim // 16)
-    sizes = (replace(options.sizes(width, reverse=r), rank=rank) for r in (False, *backward))
+    sizes = (options.sizes(width, dim, reverse=r) for r in (False, *backward))
     return nn.ModuleList(create_mixer(options.mixer, each) for each in sizes)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pks4.checks import at_least_one, one_of
 from pks4.errors import unknown_name
-from pks4.mixers import MIXERS, Sizes, mixer_class
+from pks4.mixers import Sizes, mixer_class
 from pks4.scan import BACKENDS
 
 Direction = Literal["causal", "bidirectional", "halves"]
@@ -60,10 +60,9 @@ class Options:
             one_of(name, getattr(self, name), (True, False))
         if isinstance(self.modulate, str) or set(self.modulate) - set(DRIVEN):
             raise ValueError(f"modulate must be a tuple out of {DRIVEN}, got {self.modulate!r}")
-        if self.mixer not in MIXERS:
-            raise ValueError(unknown_name("mixer", self.mixer, MIXERS))
-        whole = ("state", "heads", "kernel", "prior_channels", "correlation_channels", "radius")
-        at_least_one(dilation=self.dilation, **{name: getattr(self, name) for name in whole})
+        mixer_class(self.mixer)  # raises for an unknown name
+        whole = ("state", "heads", "kernel", "prior_channels", "correlation_channels")
+        at_least_one(**{name: getattr(self, name) for name in (*whole, "radius", "dilation")})
         at_least_one(rank=1 if self.rank is None else self.rank)
         if not (isinstance(self.expand, int | float) and 0 < self.expand < float("inf")):
             raise ValueError(f"expand must be more than 0, got {self.expand!r}")
@@ -85,20 +84,19 @@ class Options:
             return "reference_frame='next'"
         return "" if mixer_class(self.mixer).causal else f"mixer={self.mixer!r}"
 
-    def sizes(self, d: int, *, reverse: bool = False) -> Sizes:
-        """Sizes of a mixer of d channels that these options describe."""
-        both = self.modulation == "multiplicative"
+    def sizes(self, d: int, dim: int, *, reverse: bool = False) -> Sizes:
+        """Sizes of a mixer of d channels, in a module on features of dim channels."""
         return Sizes(
             d=d,
             state=self.state,
-            rank=self.rank,
+            rank=self.rank or -(-dim // 16),
             heads=self.heads,
             kernel=self.kernel,
             reverse=reverse,
             scan_backend=self.scan_backend,
             prior_channels=self.prior_channels if self.has_priors else 0,
             modulate=self.modulate if self.mixer == "s6" else None,
-            multiplicative=("B", "C") if both else (),
+            multiplicative=("B", "C") if self.modulation == "multiplicative" else (),
         )
 
 

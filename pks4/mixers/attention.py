@@ -1,9 +1,9 @@
-"""Attention along time (arXiv 1706.03762), each site by itself, over all frames or the past.
+"""Attention along time (arXiv 1706.03762), separately at each site, over all frames or the past.
 
     q, k, v = W u                                          heads; q and k turned by their frame
     y = softmax(q k^T / sqrt(width)) v
 
-Frames are told apart by rotary positions (arXiv 2104.09864), so that any number of them fits.
+Rotary positions (arXiv 2104.09864) distinguish the frames, so that any number of them fits.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pks4.macs import attention_macs, linear_macs
 from pks4.mixers.base import Mixer, Sizes, Stream
+from pks4.scan.custom_op import working_dtype
 
 BASE = 100.0  # of the rotary angles; the source has 10,000 for thousands of steps
 
@@ -69,9 +70,8 @@ class CausalAttention(Attention):
         empty = self._zeros(b, s, self.sizes.heads, 0, self.sizes.head_width())
         return Cache(empty, empty)
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Cache) -> tuple[Tensor, Cache]:
+    def mix_frame(self, u: Tensor, priors: Tensor | None, state: Cache) -> tuple[Tensor, Cache]:
         """One frame u (b, s, d) after those of the cache."""
-        u = self.modulated("input", u, priors)
         q, k, v = (x.to(state.k.dtype) for x in self._heads(u[:, :, None]))
         at = state.k.shape[-2]
         k, v = torch.cat([state.k, turned(k, at)], -2), torch.cat([state.v, v], -2)
@@ -82,7 +82,7 @@ class CausalAttention(Attention):
 def turned(x: Tensor, first: int) -> Tensor:
     """Rotary positions: each pair of channels of x (…, t, width) turned by the frame's angle."""
     t, width = x.shape[-2:]
-    dtype = torch.promote_types(x.dtype, torch.float32)
+    dtype = working_dtype(x)
     exponents = torch.arange(0, width, 2, dtype=dtype, device=x.device) / width
     frames = torch.arange(first, first + t, dtype=dtype, device=x.device)
     angles = frames[:, None] / BASE**exponents  # (t, width / 2)

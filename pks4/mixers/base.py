@@ -1,7 +1,7 @@
 """What every mixer along time has in common: its sizes, and how priors act on it.
 
-A mixer takes a stream u (b, t, s, d) and mixes it along time; sites do not meet. It stands inside
-the plug-in module of `pks4.method`, between the same two linear layers, whichever mixer it is.
+A mixer takes a stream u (b, t, s, d) and mixes it along time; sites do not meet. Every mixer stands
+between the same two linear layers of the plug-in module in `pks4.method`.
 
 Priors act by one rule. A mixer with gates, values that depend on the input and steer the mixing,
 has each gate changed before its activation: gate + W p, or gate * (1 + W p) for those that are
@@ -9,6 +9,7 @@ multiplicative. A mixer without gates has its input changed: u + W p. Each W sta
 fresh module is the one without priors.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pks4.checks import at_least_one
+from pks4.scan.custom_op import working_dtype
 
 Stream = Float[Tensor, "b t s d"]
 Priors = Float[Tensor, "b t s p"] | None
@@ -30,7 +32,7 @@ class Sizes:
 
     d: int  # channels of the stream
     state: int = 16  # n, of a state-space model
-    rank: int | None = None  # of delta's projection; None: ceil(d / 16), as in Mamba
+    rank: int = 1  # of delta's projection
     heads: int = 4
     kernel: int = 4  # frames that a convolution reads
     reverse: bool = False  # from the last frame to the first
@@ -47,13 +49,14 @@ class Sizes:
         return self.d // self.heads
 
 
-class Mixer(nn.Module):
-    """Mixes a stream u (b, t, s, d) along time, each site by itself; the result has u's shape.
+class Mixer(nn.Module, ABC):
+    """Mixes a stream u (b, t, s, d) along time, separately at each site; the result has u's shape.
 
-    A subclass has `mix`, `macs`, and `causal`. One that streams has `initial_state` and `step`.
+    A subclass has `mix` and `macs`. One that streams has `initial_state` and `mix_frame`.
     """
 
     causal: ClassVar[bool] = True  # whether a frame's result depends on no later frame
+    reverses: ClassVar[bool] = False  # whether `mix` runs in reverse where the sizes say so
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -83,27 +86,36 @@ class Mixer(nn.Module):
     def forward(self, u: Stream, priors: Priors = None) -> Stream:
         """Mix u (b, t, s, d) under priors (b, t, s, p), in this mixer's direction of time."""
         u = self.modulated(INPUT, u, priors)
-        if not self.sizes.reverse:
+        if self.reverses or not self.sizes.reverse:
             return self.mix(u, priors)
         return self.mix(u.flip(1), None if priors is None else priors.flip(1)).flip(1)
 
+    @abstractmethod
     def mix(self, u: Stream, priors: Priors) -> Stream:
         """Mix u from the first frame to the last; the result has u's dtype."""
-        raise NotImplementedError
 
     def initial_state(self, b: int, s: int) -> Any:
         """The state before the first frame, for `step`: a tensor or a tuple of tensors."""
-        raise ValueError(f"mixer {type(self).__name__} has no step, so it does not stream")
+        raise self._does_not_stream()
 
     def step(
         self, u: Float[Tensor, "b s d"], priors: Float[Tensor, "b s p"] | None, state: Any
     ) -> tuple[Float[Tensor, "b s d"], Any]:
-        """Mix one frame: its result, equal to that of `forward`, and the new state."""
-        raise ValueError(f"mixer {type(self).__name__} has no step, so it does not stream")
+        """Mix one frame under its priors: its result, equal to that of `forward`, and the state."""
+        return self.mix_frame(self.modulated(INPUT, u, priors), priors, state)
 
+    def mix_frame(
+        self, u: Float[Tensor, "b s d"], priors: Float[Tensor, "b s p"] | None, state: Any
+    ) -> tuple[Float[Tensor, "b s d"], Any]:
+        """What `mix` does, for one frame: its result in u's dtype, and the new state."""
+        raise self._does_not_stream()
+
+    def _does_not_stream(self) -> ValueError:
+        return ValueError(f"mixer {type(self).__name__} has no step, so it does not stream")
+
+    @abstractmethod
     def macs(self, b: int, t: int, s: int) -> int:
         """Closed form of the forward MACs (rule macs/v1)."""
-        raise NotImplementedError
 
     def prior_macs(self, steps: int) -> int:
         """MACs of the priors' projections for steps = b * t * s."""
@@ -112,5 +124,4 @@ class Mixer(nn.Module):
     def _zeros(self, *shape: int) -> Tensor:
         """Zeros of a state: on the device of the weights, float32 at least."""
         weight = next(self.parameters(), torch.empty(0))
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        return torch.zeros(shape, dtype=dtype, device=weight.device)
+        return torch.zeros(shape, dtype=working_dtype(weight), device=weight.device)

@@ -32,9 +32,8 @@ class Convolution(Mixer):
         """The last kernel - 1 frames, (b, s, d, kernel - 1), before the first one."""
         return self._zeros(b, s, self.d, self.sizes.kernel - 1)
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def mix_frame(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) after those of the state."""
-        u = self.modulated("input", u, priors)
         seen = torch.cat([state, u[..., None].to(state.dtype)], -1)
         y = (seen * self.conv.weight[:, 0]).sum(-1) + self.conv.bias
         return y.to(u.dtype), seen[..., 1:]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from pks4.macs import linear_macs, triangular_solve_macs
 from pks4.mixers.base import Mixer, Sizes, Stream
-from pks4.mixers.ssd import decays
-from pks4.scan import inverse_softplus
+from pks4.mixers.ssd import decays, start_of_decay
+from pks4.scan.custom_op import working_dtype
 
 
 class GatedDeltaNet(Mixer):
@@ -29,8 +29,7 @@ class GatedDeltaNet(Mixer):
         d, heads = sizes.d, sizes.heads
         self.qkv = nn.Linear(d, 3 * d, bias=False)
         self.gates = nn.Linear(d, 2 * heads, bias=False)
-        self.dt_bias = nn.Parameter(inverse_softplus(torch.empty(heads).uniform_(0.01, 0.3)))
-        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.dt_bias, self.A_log = start_of_decay(heads)
         self.take_priors({"alpha": heads, "beta": heads})
 
     def mix(self, u: Stream, priors: Tensor | None) -> Stream:
@@ -48,7 +47,7 @@ class GatedDeltaNet(Mixer):
 
     def _drive(self, u: Tensor, priors: Tensor | None) -> tuple[Tensor, ...]:
         """q, k, v (..., heads, width), log alpha and beta (..., heads), float32 at least."""
-        dtype = torch.promote_types(u.dtype, torch.float32)
+        dtype = working_dtype(u)
         q, k, v = (
             x.to(dtype).unflatten(-1, (self.sizes.heads, -1)) for x in self.qkv(u).chunk(3, -1)
         )
@@ -64,7 +63,7 @@ class GatedDeltaNet(Mixer):
         width = self.sizes.head_width()
         return self._zeros(b, s, self.sizes.heads, width, width)
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def mix_frame(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) from the state (b, s, heads, width, width)."""
         q, k, v, log_alpha, beta = self._drive(u, priors)
         state = log_alpha.exp()[..., None, None] * state

@@ -48,7 +48,7 @@ class GRU(Mixer):
         """The state (b, s, d) before the first frame."""
         return self._zeros(b, s, self.d)
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def mix_frame(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) from the state (b, s, d)."""
         state = self._cell(self._drive(u, priors), state)
         return state.to(u.dtype), state

@@ -1,7 +1,7 @@
 """Mixers without weights: the temporal shift, and the identity as the control of all others.
 
 shift      an eighth of the channels comes from the next frame, an eighth from the one before
-identity   y = u: the slot's layers on each frame by itself, no time at all
+identity   y = u: the slot's layers on each frame alone, no time at all
 """
 
 from torch import Tensor
@@ -46,9 +46,11 @@ class Identity(Mixer):
         """No state."""
         return ()
 
-    def step(self, u: Tensor, priors: Tensor | None, state: tuple[()]) -> tuple[Tensor, tuple[()]]:
+    def mix_frame(
+        self, u: Tensor, priors: Tensor | None, state: tuple[()]
+    ) -> tuple[Tensor, tuple[()]]:
         """The frame u (b, s, d) itself."""
-        return self.modulated("input", u, priors), state
+        return u, state
 
     def macs(self, b: int, t: int, s: int) -> int:
         """None but those of the priors."""

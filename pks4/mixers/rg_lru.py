@@ -16,6 +16,7 @@ from pks4.macs import linear_macs
 from pks4.mixers.base import Mixer, Sizes, Stream
 from pks4.mixers.recurrence import linear_recurrence
 from pks4.scan import inverse_softplus
+from pks4.scan.custom_op import working_dtype
 
 SHARPNESS = 8.0  # c of the source
 
@@ -45,7 +46,7 @@ class RGLRU(Mixer):
             (heads @ weight).flatten(-3) + bias
             for weight, bias in zip(self.gate_weight, self.gate_bias, strict=True)
         )
-        dtype = torch.promote_types(u.dtype, torch.float32)
+        dtype = working_dtype(u)
         r = self.modulated("recurrence", r, priors).to(dtype).sigmoid()
         i = self.modulated("input_gate", i, priors).to(dtype).sigmoid()
         log_a = -SHARPNESS * r * F.softplus(self.L)
@@ -55,7 +56,7 @@ class RGLRU(Mixer):
         """The state (b, s, d) before the first frame."""
         return self._zeros(b, s, self.d)
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def mix_frame(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) from the state (b, s, d)."""
         a, x = self._drive(u, priors)
         state = a * state + x

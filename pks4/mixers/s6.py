@@ -21,10 +21,12 @@ from pks4.scan.reference import advance
 class S6(Mixer):
     """One direction of time: projections to delta, B, C, their modulation, and the scan."""
 
+    reverses = True
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         d, n = sizes.d, sizes.state
-        self.rank, self.reverse = sizes.rank or -(-d // 16), sizes.reverse
+        self.rank, self.reverse = sizes.rank, sizes.reverse
         self.scan_backend = sizes.scan_backend
         self.x_proj = nn.Linear(d, self.rank + 2 * n, bias=False)
         self.dt_proj = nn.Linear(self.rank, d, bias=False)
@@ -33,7 +35,7 @@ class S6(Mixer):
         self.D = nn.Parameter(torch.zeros(d))  # the residual connection already carries the frame
         self.take_priors({"delta": d, "B": n, "C": n})
 
-    def forward(self, u: Stream, priors: Priors = None) -> Stream:
+    def mix(self, u: Stream, priors: Priors) -> Stream:
         """Scan u (b, t, s, d) under priors (b, t, s, p), in this scanner's direction."""
         return scan_sites(
             *self._drive(u, priors),
@@ -47,7 +49,7 @@ class S6(Mixer):
         """The state before the first frame, float32 at least."""
         return self._zeros(b, s, self.d, self.sizes.state)
 
-    def step(
+    def mix_frame(
         self,
         u: Float[Tensor, "b s d"],
         priors: Float[Tensor, "b s p"] | None,

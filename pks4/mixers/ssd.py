@@ -15,6 +15,16 @@ from torch import Tensor, nn
 from pks4.macs import linear_macs
 from pks4.mixers.base import Mixer, Sizes, Stream
 from pks4.scan import inverse_softplus
+from pks4.scan.custom_op import working_dtype
+
+
+def start_of_decay(heads: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """The bias of the step size and log(-A) of each head; both (heads,), A as in the source."""
+    step = torch.empty(heads).uniform_(0.01, 0.3)
+    return (
+        nn.Parameter(inverse_softplus(step)),
+        nn.Parameter(torch.empty(heads).uniform_(1, 16).log()),
+    )
 
 
 def decays(log_decay: Tensor) -> Tensor:
@@ -33,8 +43,7 @@ class SSD(Mixer):
         sizes.head_width()
         n, heads = sizes.state, sizes.heads
         self.x_proj = nn.Linear(sizes.d, heads + 2 * n, bias=False)
-        self.dt_bias = nn.Parameter(inverse_softplus(torch.empty(heads).uniform_(0.01, 0.3)))
-        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.dt_bias, self.A_log = start_of_decay(heads)
         self.D = nn.Parameter(torch.zeros(heads))  # the residual connection carries the frame
         self.take_priors({"delta": heads, "B": n, "C": n})
 
@@ -53,7 +62,7 @@ class SSD(Mixer):
         n = self.sizes.state
         delta, B, C = self.x_proj(u).split([self.sizes.heads, n, n], -1)
         gates = {"delta": delta, "B": B, "C": C}
-        dtype = torch.promote_types(u.dtype, torch.float32)
+        dtype = working_dtype(u)
         delta, B, C = (self.modulated(k, v, priors).to(dtype) for k, v in gates.items())
         return u.to(dtype), F.softplus(delta + self.dt_bias), B, C
 
@@ -61,7 +70,7 @@ class SSD(Mixer):
         """The state (b, s, heads, width, n) before the first frame."""
         return self._zeros(b, s, self.sizes.heads, self.sizes.head_width(), self.sizes.state)
 
-    def step(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def mix_frame(self, u: Tensor, priors: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame u (b, s, d) from the state (b, s, heads, width, n)."""
         x, delta, B, C = self._drive(u, priors)
         heads = x.unflatten(-1, (self.sizes.heads, -1))  # (b, s, heads, width)

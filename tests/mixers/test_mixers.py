@@ -78,10 +78,10 @@ def gated_deltanet_reference(m, u):
     for h in range(2):
         state, out = torch.zeros(B, S, 8, 8, dtype=u.dtype), []
         for i in range(u.shape[1]):
-            key = q_k = F.normalize(k[h][i], dim=-1)
+            key = F.normalize(k[h][i], dim=-1)
             query = F.normalize(q[h][i], dim=-1) / 8**0.5
             rate, keep = beta[:, i, :, h, None, None], alpha[:, i, :, h, None, None]
-            forget = torch.eye(8, dtype=u.dtype) - rate * torch.einsum("bsi,bsj->bsij", key, q_k)
+            forget = torch.eye(8, dtype=u.dtype) - rate * torch.einsum("bsi,bsj->bsij", key, key)
             state = keep * state @ forget + rate * torch.einsum("bsi,bsj->bsij", v[h][i], key)
             out.append(torch.einsum("bsij,bsj->bsi", state, query))
         outputs.append(out)
@@ -106,9 +106,7 @@ def convolution_reference(m, u):
 
 def attention_reference(m, u, causal=False):
     q, k, v = (heads(x) for x in m.qkv(u).chunk(3, -1))
-    turn = [
-        torch.block_diag(*[torch.eye(1, dtype=u.dtype)] * 8) for _ in range(T)
-    ]  # the rotation of each frame, as a matrix
+    turn = [torch.eye(8, dtype=u.dtype) for _ in range(T)]  # the rotation of each frame
     for i in range(T):
         for pair in range(4):
             angle = torch.tensor(i / 100 ** (pair / 4), dtype=torch.float64)
