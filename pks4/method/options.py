@@ -61,6 +61,15 @@ class Options:
         if isinstance(self.modulate, str) or set(self.modulate) - set(DRIVEN):
             raise ValueError(f"modulate must be a tuple out of {DRIVEN}, got {self.modulate!r}")
         mixer_class(self.mixer)  # raises for an unknown name
+        if self.mixer != "s6" and self.modulate not in ((), DRIVEN):
+            raise ValueError(
+                f"modulate chooses among the gates of mixer 's6'; with {self.mixer!r} leave it out, "
+                f"or give none for no priors, got {self.modulate!r}"
+            )
+        if self.mixer not in ("s6", "ssd") and self.modulation != "additive":
+            raise ValueError(
+                f"modulation={self.modulation!r} is of B and C, which mixer {self.mixer!r} lacks"
+            )
         whole = ("state", "heads", "kernel", "prior_channels", "correlation_channels")
         at_least_one(**{name: getattr(self, name) for name in (*whole, "radius", "dilation")})
         at_least_one(rank=1 if self.rank is None else self.rank)

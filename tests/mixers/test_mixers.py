@@ -286,3 +286,13 @@ def test_heads_that_do_not_divide_and_unknown_names_are_named():
         create_mixer("rglru", Sizes(d=16))
     with pytest.raises(ValueError, match="unknown mixer 'lstm'"):
         PKS4(16, mixer="lstm")
+
+
+def test_a_choice_that_a_mixer_cannot_follow_is_refused():
+    with pytest.raises(
+        ValueError, match=r"modulate chooses among the gates of mixer 's6'; with 'g"
+    ):
+        PKS4(16, mixer="gru", modulate=("B",))
+    with pytest.raises(ValueError, match="modulation='multiplicative' is of B and C, which mixer"):
+        PKS4(16, mixer="gru", modulation="multiplicative")
+    assert PKS4(16, mixer="gru", modulate=()).prior is None
