@@ -63,8 +63,8 @@ class Options:
         mixer_class(self.mixer)  # raises for an unknown name
         if self.mixer != "s6" and self.modulate not in ((), DRIVEN):
             raise ValueError(
-                f"modulate chooses among the gates of mixer 's6'; with {self.mixer!r} leave it out, "
-                f"or give none for no priors, got {self.modulate!r}"
+                f"modulate chooses among the gates of mixer 's6'; with {self.mixer!r} leave it "
+                f"out, or give none for no priors, got {self.modulate!r}"
             )
         if self.mixer not in ("s6", "ssd") and self.modulation != "additive":
             raise ValueError(
