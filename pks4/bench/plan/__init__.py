@@ -5,6 +5,7 @@ suite.py         a suite as its TOML file says
 user_inputs.py   what a suite leaves to its user
 recipes.py       training recipes by name, and the variants of a search
 plan.py          suite and inputs -> cells
+builds.py        whether the models of a plan can be built
 cell.py          one cell
 shard.py         the part of a plan that one machine runs
 """
