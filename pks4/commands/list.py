@@ -12,6 +12,10 @@ from pks4.bench.records.folders import run_folders
 from pks4.commands.parts.terminal import AsJson, note, print_table
 from pks4.errors import UserError, unknown_name
 
+SHOWN = {
+    "models": "pks4-bench show model NAME",
+    "measures": "pks4-bench show measure NAME",
+}
 Listing = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 
@@ -110,3 +114,5 @@ def list_(
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
     else:
         print_table(*in_millions(columns, rows))
+        if what in SHOWN:
+            note.print(f"{SHOWN[what]} prints one in full", markup=False, highlight=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pks4.bench.plan.user_inputs import UserInputs
-from pks4.bench.records.folders import suite_named
+from pks4.bench.records.folders import suite_file, suite_named
 from pks4.commands.budget import budget
 from pks4.commands.parts.terminal import (
     AsJson,
@@ -56,9 +56,12 @@ def plan(
 ) -> None:
     """Print the cells of a suite, or of a shard of it, without running any.
 
+    Each contestant is built once without weights, so that an option it refuses is an error here.
+
     With --power print, for each rival, how many seeds find a difference of so many points of top-1
     from PKS4 in four of five repetitions, by the spread over seeds and clips of an accepted run.
     """
+    from pks4.bench.plan.builds import check_builds
     from pks4.bench.plan.plan import plan as plan_cells
     from pks4.bench.plan.shard import Shard
 
@@ -80,6 +83,8 @@ def plan(
     parsed, _ = suite_named(suite, model or [], fast)
     cells = plan_cells(parsed, UserInputs.parse(parsed, data, weights or []))
     cells = part.of(cells) if part else cells
+    with note.status("building each contestant on meta"):
+        check_builds(cells, str(suite_file(suite)))
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return

@@ -12,7 +12,7 @@ import typer
 from pks4.bench import units
 from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.records.environment import cores
-from pks4.bench.records.folders import runs_folder, suite_named
+from pks4.bench.records.folders import runs_folder, suite_file, suite_named
 from pks4.bench.records.run_file import RunFile
 from pks4.bench.units import bytes_of
 from pks4.commands.parts import executor_options
@@ -67,6 +67,8 @@ def run(
     wait: executor_options.Wait = True,
 ) -> None:
     """Run a suite: plan, prepare data, measure every cell, write the report."""
+    from pks4.bench.plan.builds import check_builds
+    from pks4.bench.plan.plan import plan as plan_cells
     from pks4.bench.plan.shard import Shard
     from pks4.bench.records import run_file
     from pks4.bench.run import run as runner
@@ -83,10 +85,13 @@ def run(
     if device:
         check_device(device, here=executor is None)
     inputs = UserInputs.parse(parsed, data, weights or [], device)
+    where = str(suite_file(suite))
     try:
         if resume:
             session = runner.resume(parsed, text, folder, inputs, part)
+            check_builds(session.cells(), where)
         else:
+            check_builds(plan_cells(parsed, inputs), where)
             session = runner.start(parsed, text, folder, inputs, part)
         tell_notes(session.notes)
         note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "

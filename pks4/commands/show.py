@@ -1,4 +1,4 @@
-"""`pks4-bench show`: the card of a contestant, whether a checkpoint fits it, the record schema."""
+"""`pks4-bench show`: a contestant's card, whether a checkpoint fits it, a measure, the schema."""
 
 import json
 from pathlib import Path
@@ -147,6 +147,42 @@ def _options_line(options: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     """A value as `--option` takes it."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+@show_app.command("measure")
+def measure(
+    name: Annotated[str, typer.Argument(help="A measure; `list measures` names them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print what a measure measures: its metrics, its settings, and the suites that use it."""
+    from pks4.bench.plan.suite import read_suite
+
+    entry = catalogue.find("measure", name, catalogue.measures())
+    about = entry.facts.get("ABOUT", {})
+    metrics = [
+        {"metric": metric, "unit": unit, "direction": direction}
+        for metric, (unit, direction) in entry.facts["METRICS"].items()
+    ]
+    settings = [
+        {"setting": key, "default": value, "meaning": about[key]}
+        for key, value in entry.facts.get("SETTINGS", {}).items()
+    ]
+    suites = {suite: read_suite(path)[0] for suite, path in catalogue.suites().items()}
+    used = [s for s, suite in suites.items() if any(name in g.measures for g in suite.grids)]
+    if as_json:
+        document = {"measure": name, "summary": entry.summary, "text": entry.text,
+                    "metrics": metrics, "settings": settings, "suites": used}  # fmt: skip
+        print(json.dumps(document, indent=1))
+        return
+    print(f"{entry.summary}\n\n{entry.text}\n")
+    print_table(("metric", "unit", "direction"), [tuple(row.values()) for row in metrics])
+    if settings:
+        print()
+        rows = [(s["setting"], json.dumps(s["default"]), s["meaning"]) for s in settings]
+        print_table(("setting", "default", "meaning"), rows)
+    if other := entry.facts.get("SETTINGS_OF"):
+        print(f"\nIts cells have the settings of {other} too: pks4-bench show measure {other}")
+    print(f"\nSuites that use it: {', '.join(used) or 'none'}")
 
 
 @show_app.command("schema")

@@ -21,7 +21,7 @@ from tests.tools.commands import invoke
 
 @pytest.mark.slow
 def test_help_and_list_import_no_torch():
-    for args in (["--help"], ["list", "models"], ["list", "suites"], ["plan", "quick"]):
+    for args in (["--help"], ["list", "models"], ["list", "suites"]):
         code = (
             "import sys; from pks4.cli import app\n"
             f"try: app({args!r})\nexcept SystemExit: pass\n"

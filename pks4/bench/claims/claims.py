@@ -18,16 +18,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from pks4.bench.plan import suite as plan_suite
-from pks4.bench.plan.suite import Name, Settings
-from pks4.errors import UserError, unknown_name
+from pks4.bench.plan.settings import Loc, Name, Table, parse, problem, text_of
+from pks4.errors import UserError
 
 Text = Annotated[str, Field(min_length=1)]
 Frames = Annotated[int, Field(ge=1)]
 Labels = Annotated[list[str], Field(min_length=1)]
 
 
-class Test(Settings):
+class Test(Table):
     """What all kinds share: a name, why the bound is what it is, and which records count."""
 
     __test__ = False  # pytest must not collect it
@@ -85,7 +84,7 @@ class Ratio(Test):
         return self
 
 
-class Term(Settings):
+class Term(Table):
     """`times` a number of a contestant at T."""
 
     contestant: str
@@ -94,7 +93,7 @@ class Term(Settings):
     times: Annotated[float, Field(gt=0)]
 
 
-class Published(Settings):
+class Published(Table):
     """The same ratio from published inputs, shown with ours."""
 
     ratio: float
@@ -107,7 +106,7 @@ class ComputeRatio(Test):
     kind: Literal["recipe"]
     of: Annotated[list[Term], Field(min_length=1)]
     over: Annotated[list[Term], Field(min_length=1)]
-    between: tuple[float, float]
+    between: Annotated[list[float], Field(min_length=2, max_length=2)]
     published: Published | None = None
 
     @model_validator(mode="after")
@@ -183,7 +182,7 @@ AnyTest = Annotated[
 ]
 
 
-class Claim(Settings):
+class Claim(Table):
     """One claim: what is said, at what scale it is tested, what decides it, what to keep in mind.
 
     `combine`: "all" tests must hold, and one that fails contradicts; "readings": each test is a
@@ -198,11 +197,11 @@ class Claim(Settings):
     contradicted_when: Text
     measured_by: Labels  # commands that give the evidence
     combine: Literal["all", "readings"] = "all"
-    caveats: tuple[str, ...] = ()
+    caveats: list[str] = Field(default_factory=list)
     tests: Annotated[list[AnyTest], Field(min_length=1)]
 
 
-class Claims(Settings):
+class Claims(Table):
     """A file of claims."""
 
     title: Text
@@ -212,11 +211,11 @@ class Claims(Settings):
 
 def read_claims(path: Path) -> Claims:
     """The claims in a TOML file. Raises UserError, one line, with the key and the near name."""
-    data = plan_suite.parse(plan_suite.text_of(path), path)
+    data = parse(text_of(path), path)
     try:
         stated = Claims.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"{path}: {_problem(error)}") from error
+        raise UserError(f"{path}: {problem(error, data, _fields, KINDS)}") from error
     ids = [claim.id for claim in stated.claims]
     twice = {name for name in ids if ids.count(name) > 1}
     if twice:
@@ -224,32 +223,9 @@ def read_claims(path: Path) -> Claims:
     return stated
 
 
-def _problem(error: ValidationError) -> str:
-    """One line for the first problem; a misspelt key before the missing one that it causes."""
-    problems = error.errors()
-    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
-    problem = (unknown or problems)[0]
-    loc = [part for part in problem["loc"] if part not in KINDS]
-    where = ".".join(str(part) for part in loc)
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: {unknown_name('key', str(loc[-1]), _fields(problem['loc']))}"
-    if problem["type"] == "union_tag_invalid":
-        return f"{where}.kind: {unknown_name('kind', str(problem['ctx']['tag']), KINDS)}"
-    if problem["type"] == "union_tag_not_found":
-        return f"{where}: has no kind; there are: {', '.join(KINDS)}"
-    if problem["type"] == "missing":
-        return f"{where}: is missing; add it"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" + ("" if problem["type"] == "value_error" else _got(problem))
-
-
-def _got(problem: Any) -> str:
-    return f" (got {problem['input']!r})"[:200]
-
-
-def _fields(loc: tuple[int | str, ...]) -> list[str]:
+def _fields(loc: Loc) -> list[str]:
     """The keys that are known where an unknown one was."""
-    owner: type[Settings] = Claims
+    owner: type[Table] = Claims
     if len(loc) > 2:
         owner = Claim
     kind = next((KINDS[part] for part in loc if part in KINDS), None)

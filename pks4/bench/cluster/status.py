@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pks4.bench.cluster.executors import Live
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 from pks4.bench.records.run_file import RunFile
 from pks4.bench.records.task_files import Submission
 

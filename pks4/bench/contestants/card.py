@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def stated(entry: Entry) -> dict[str, Any]:
-    """The facts of the file, for people, read without torch."""
-    facts = entry.facts
+    """The facts of the file, for people."""
+    facts, defaults = entry.facts, defaults_of(entry)
     steps = entry.frames_step({})
     return {
         "model": entry.name,
@@ -57,11 +57,22 @@ def stated(entry: Entry) -> dict[str, Any]:
         "scales": facts.get("SCALES", {}),
         "variants": facts.get("VARIANTS", {}),
         "options": {
-            name: entry.defaults.get(name)
+            name: defaults.get(name)
             for name in entry.options or ()
             if name not in ("frames", "num_classes")
         },
     }
+
+
+def defaults_of(entry: Entry) -> dict[str, Any]:
+    """The defaults of `build`, and of the dataclass `Options` that its file has if it takes more.
+
+    Imports the file, and torch with it, where options are in such a dataclass.
+    """
+    if "MORE_OPTIONS" not in entry.facts:
+        return entry.defaults
+    held = {f.name: f.default for f in fields(entry.load().Options)}
+    return held | entry.defaults
 
 
 def counted(entry: Entry, wanted: Configuration) -> Counts:

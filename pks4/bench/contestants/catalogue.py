@@ -41,6 +41,7 @@ class Entry:
     options: tuple[str, ...] | None = None  # what `build` takes; None: anything
     defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
     common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # those that `build` does not take
+    text: str = ""  # the docstring below the summary
 
     def frames_step(self, options: dict[str, Any]) -> int:
         """The number of frames with these options is a multiple of this."""
@@ -159,17 +160,17 @@ def _read(name: str, path: Path) -> Entry:
             except ValueError:
                 continue  # not a literal, so not a fact
     facts.setdefault("SCALES", PLAIN_SCALES)
-    summary = (ast.get_docstring(tree) or "no summary").splitlines()[0]
+    summary, _, text = (ast.get_docstring(tree) or "no summary").partition("\n")
     build = next(
         (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build"), None
     )
     if build is None:
-        return Entry(name, path, summary, facts)
+        return Entry(name, path, summary, facts, text=text.strip())
     named = _options(build.args, facts)
     common = tuple(option for option in COMMON_OPTIONS if option not in (named or ()))
     defaults = _defaults(build.args) | {option: COMMON_OPTIONS[option] for option in common}
     options = None if named is None else named + common
-    return Entry(name, path, summary, facts, options, defaults, common)
+    return Entry(name, path, summary, facts, options, defaults, common, text.strip())
 
 
 def _options(taken: ast.arguments, facts: dict[str, Any]) -> tuple[str, ...] | None:

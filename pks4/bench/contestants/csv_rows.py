@@ -5,6 +5,7 @@ An error is one line that names the file, the row (the header is row 1) and the 
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -26,12 +27,13 @@ class CsvRow(BaseModel):
 
 
 Row = TypeVar("Row", bound=CsvRow)
+_PLAIN = re.compile(r"[0-9.eE+-]+")
 
 
 def amount(text: str, kind: type[float] = float) -> float:
     """The number above 0 that a text holds; raises ValueError."""
     try:
-        value = kind(text)
+        value = kind(text if _PLAIN.fullmatch(text) else "")  # Python also reads "1_0" and " 10"
     except ValueError:
         value = kind(0)
     if not 0 < value < float("inf"):

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from pks4.method.video import PKS4Video
 
 RUNS = True  # computes on this machine
-METRICS = ("insertion_difference",)
+METRICS = {  # name -> unit, direction
+    "insertion_difference": ("1", "less is better; 0: the same to the bit"),
+}
 SETTINGS = {
     "backbones": [
         "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224",
         "resnet18", "convnext_atto", "mobilenetv3_small_100", "efficientnet_b0",
     ],
 }  # fmt: skip
+ABOUT = {"backbones": "timm models that the module is put into"}
 CLASSES = 5
 
 

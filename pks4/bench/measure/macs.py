@@ -16,8 +16,17 @@ from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 from pks4.macs import RULE
 
-METRICS = ("macs_forward", "macs_train", "macs_fvcore_plain")
+METRICS = {  # name -> unit, direction
+    "macs_forward": ("MAC", "less is better"),
+    "macs_train": ("MAC", "less is better"),
+    "macs_fvcore_plain": ("MAC", "neither; it leaves operators out"),
+}
 SETTINGS = {"kernel": "flash_cpu", "check_frames": 2, "check_up_to": 8}
+ABOUT = {
+    "kernel": "of attention, whose backward is counted",
+    "check_frames": "frames of the run under fvcore",
+    "check_up_to": "cells of up to so many frames are checked by fvcore",
+}
 
 
 class Disagreement(Exception):

@@ -17,7 +17,10 @@ from functools import partial
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
-METRICS = ("params_total", "params_trainable")
+METRICS = {  # name -> unit, direction
+    "params_total": ("1", "less is better"),
+    "params_trainable": ("1", "less is better"),
+}
 
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:

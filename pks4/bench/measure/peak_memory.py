@@ -13,8 +13,16 @@ from pks4.bench.records.record import Reading
 
 ALONE = True
 RUNS = True  # computes on this machine
-METRICS = ("step_peak_measured_bytes", "step_peak_ratio")
-SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}  # kernel "": the device's default
+METRICS = {  # name -> unit, direction
+    "step_peak_measured_bytes": ("B", "less is better"),
+    "step_peak_ratio": ("1", "neither; 1: as simulated"),
+}
+SETTINGS = {"device": "cpu", "dtype": "float32", "kernel": ""}
+ABOUT = {
+    "device": "cpu or cuda",
+    "dtype": "of weights and clip",
+    "kernel": "of attention; empty: the device's default",
+}
 THREADS = 1
 
 

@@ -17,13 +17,22 @@ from pks4.simulate.saved_bytes import Kept, saved_bytes
 if TYPE_CHECKING:
     from pks4.simulate.targets import Target
 
-METRICS = ("saved_bytes",)
+METRICS = {  # name -> unit, direction
+    "saved_bytes": ("B", "less is better"),
+}
 SETTINGS = {
     "target": "cpu-fp32",
-    "kernel": "",  # "math" keeps scores; "": the target's default
-    "check_up_to": 8,  # cells of up to so many frames are checked against a real run
-    "check_frames": 2,  # frames of that run, which is at tiny scale
-    "check_whole": False,  # run the cell itself instead
+    "kernel": "",
+    "check_up_to": 8,
+    "check_frames": 2,
+    "check_whole": False,
+}
+ABOUT = {
+    "target": "device and dtype that are simulated, such as cuda-bf16",
+    "kernel": "of attention; math keeps scores; empty: the target's default",
+    "check_up_to": "cells of up to so many frames are checked against a real run",
+    "check_frames": "frames of that run, which is at tiny scale",
+    "check_whole": "run the cell itself instead",
 }
 RULE = "saved_bytes/v1"
 

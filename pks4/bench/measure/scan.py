@@ -22,15 +22,29 @@ from pks4.errors import UserError
 
 ALONE = True
 RUNS = True  # computes on this machine
-METRICS = ("scan_forward_seconds", "scan_forward_ratio", "scan_train_seconds", "scan_train_ratio")
+METRICS = {  # name -> unit, direction
+    "scan_forward_seconds": ("s", "less is better"),
+    "scan_forward_ratio": ("1", "less is better; 1: as the reference"),
+    "scan_train_seconds": ("s", "less is better"),
+    "scan_train_ratio": ("1", "less is better; 1: as the reference"),
+}
 SETTINGS = {
     "reference": "roofline",
     "processes": 3,
-    "rounds": 7,  # of each process
+    "rounds": 7,
     "sample_ms": 20,
     "warm_ups": 1,
     "device": "cpu",
-    "dtype": "float32",  # of u, delta, B and C
+    "dtype": "float32",
+}
+ABOUT = {
+    "reference": "roofline, materialised, or a scan backend",
+    "processes": "fresh processes, one after another",
+    "rounds": "rounds of samples in each process",
+    "sample_ms": "milliseconds of one sample",
+    "warm_ups": "first calls that are left out",
+    "device": "cpu or cuda",
+    "dtype": "of u, delta, B and C",
 }
 WARM_HEAP = {
     "MALLOC_MMAP_THRESHOLD_": str(4 << 30),

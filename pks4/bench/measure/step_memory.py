@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.records.record import Reading
 
-METRICS = ("step_peak_bytes",)
-SETTINGS = {"target": "cpu-fp32", "kernel": ""}  # kernel: "math" keeps scores; "": the target's
+METRICS = {  # name -> unit, direction
+    "step_peak_bytes": ("B", "less is better"),
+}
+SETTINGS = {"target": "cpu-fp32", "kernel": ""}
+ABOUT = {
+    "target": "device and dtype that are simulated, such as cuda-bf16",
+    "kernel": "of attention; math keeps scores; empty: the target's default",
+}
 
 
 def measure(inputs: MeasureInput) -> Iterator[Reading]:

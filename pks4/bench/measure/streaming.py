@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 
 ALONE = True
 RUNS = True  # computes on this machine
-METRICS = (
-    "streaming_deviation", "streaming_state_bytes", "streaming_bytes_per_frame",
-    "streaming_frame_seconds", "streaming_late_ratio",
-)  # fmt: skip
+METRICS = {  # name -> unit, direction
+    "streaming_deviation": ("1", "less is better"),
+    "streaming_state_bytes": ("B", "less is better"),
+    "streaming_bytes_per_frame": ("B", "less is better"),
+    "streaming_frame_seconds": ("s", "less is better"),
+    "streaming_late_ratio": ("1", "less is better; 1: as early frames"),
+}
 SETTINGS = {"frames_total": 10_000, "rounds": 40, "calls": 5}
+ABOUT = {
+    "frames_total": "frames of the stream",
+    "rounds": "rounds of samples of early and late frames",
+    "calls": "steps of one sample",
+}
 RULE = "streaming/v1"
 MOST_COMPARED = 64  # frames of the comparison with the whole clip
 TOLERANCE = 1e-5  # of logits, relative to the largest

@@ -15,16 +15,31 @@ from pks4.bench.records.record import Reading
 
 ALONE = True
 RUNS = True  # computes on this machine
-METRICS = ("forward_seconds", "forward_ratio", "step_seconds", "step_ratio")
+METRICS = {  # name -> unit, direction
+    "forward_seconds": ("s", "less is better"),
+    "forward_ratio": ("1", "less is better; 1: as the reference"),
+    "step_seconds": ("s", "less is better"),
+    "step_ratio": ("1", "less is better; 1: as the reference"),
+}
 SETTINGS = {
     "reference": "frame_mean",
     "processes": 3,
-    "rounds": 7,  # of each process
+    "rounds": 7,
     "sample_ms": 50,
     "warm_ups": 3,
     "device": "cpu",
     "dtype": "float32",
-    "kernel": "",  # of attention; "": the device's default
+    "kernel": "",
+}
+ABOUT = {
+    "reference": "the contestant that it is paired with",
+    "processes": "fresh processes, one after another",
+    "rounds": "rounds of samples in each process",
+    "sample_ms": "milliseconds of one sample",
+    "warm_ups": "first calls that are left out",
+    "device": "cpu or cuda",
+    "dtype": "of weights and clip",
+    "kernel": "of attention; empty: the device's default",
 }
 
 

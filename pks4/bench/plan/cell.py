@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 
 
 class Cell(Settings):

@@ -119,6 +119,10 @@ def _cell(
     options = {**scales[grid.scale], **contestant.options}
     if entry.options is not None:
         _only_known(f"contestant {contestant.label!r}", "option", options, entry.options)
+    for name, value in options.items():
+        if isinstance(entry.defaults.get(name), bool) and not isinstance(value, bool):
+            where = f"contestant {contestant.label!r}: option {name!r}"
+            raise UserError(f"{where} must be true or false, got {value!r}")
     configured = _configured(grid, measures)
     settings = {name: _settings(grid, contestant, measures[name]) for name in configured}
     if accuracy := settings.get("accuracy"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.plan import suite
+from pks4.bench.plan.settings import parse, text_of
 from pks4.bench.plan.suite import Contestant, Grid
 from pks4.errors import UserError, shortened
 
@@ -24,7 +24,7 @@ def folder() -> Path:
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a file of recipes."""
-    tables = suite.parse(suite.text_of(path), path)
+    tables = parse(text_of(path), path)
     for name, table in tables.items():
         if not isinstance(table, dict) or not isinstance(table.get("recipe"), dict):
             raise UserError(f"{path}: [{shortened(name)}] has no table `recipe`; add it")

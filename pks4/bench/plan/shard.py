@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pks4.bench.plan.cell import Cell
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 from pks4.errors import UserError
 
 

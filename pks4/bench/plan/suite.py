@@ -1,57 +1,50 @@
 """A suite: one question, written as TOML, read into frozen settings.
 
-An unknown key is an error that suggests the nearest name; it is never ignored. All TOML files are
-read through `parse`: a file is a table, or the error is one line that names the file.
+An unknown key is an error that suggests the nearest name; it is never ignored.
 """
 
-import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from pks4.bench.plan.settings import Loc, Name, Table, parse, problem, text_of
 from pks4.errors import UserError, unknown_name
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
-
-class Settings(BaseModel):
-    """Frozen settings; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Contestant(Settings):
+class Contestant(Table):
     """One line of the comparison: a model with options, under a label."""
 
     label: Name
     title: str = ""
     model: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     # Over the accuracy measure's settings, for this contestant: keys, or FILE/TABLE of
     # suites/recipes, such as "published/timesformer".
-    recipe: dict[str, Any] | str = {}
+    recipe: dict[str, Any] | str = Field(default_factory=dict)
 
 
-class Grid(Settings):
+class Grid(Table):
     """Contestants x frames, at one scale, with the measures to take in each cell."""
 
     name: Name
     scale: str
     frames: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     measures: Annotated[list[str], Field(min_length=1)]
-    contestants: list[str] = []  # labels; none: all
+    contestants: list[str] = Field(default_factory=list)  # labels; none: all
     batch: Annotated[int, Field(ge=1)] = 1
     num_classes: Annotated[int, Field(ge=1)] = 400
     task: Literal["temporal", "motion", "spatial", "long"] | None = None  # of the embedded data set
     time_limit_seconds: Annotated[float, Field(gt=0)] = 600
-    seeds: list[Annotated[int, Field(ge=0)]] = []  # a cell each; none: the settings' one seed
-    settings: dict[str, dict[str, Any]] = {}  # measure -> its settings
+    # A cell each; none: the settings' one seed.
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)  # measure -> its settings
     data: str | None = None  # folder of an indexed data set, in place of a task
     # The data set that `data` must be an index of; without `data` the user names the folder.
     data_set: Name | None = None
     # Recipe key -> values: each contestant once with every combination, see recipe_search.py.
-    search: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    search: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
 
     @field_validator("frames", "measures", "contestants", "seeds")
     @classmethod
@@ -69,7 +62,7 @@ def with_contestants(text: str, names: list[str]) -> str:
     )
 
 
-class Suite(Settings):
+class Suite(Table):
     """A named list of contestants and the grids to put them through.
 
     `fast.<grid>` holds keys of that grid for a short run: settings are merged, everything else is
@@ -81,7 +74,8 @@ class Suite(Settings):
     summary: str = ""
     contestants: Annotated[list[Contestant], Field(min_length=1)]
     grids: Annotated[list[Grid], Field(min_length=1)]
-    fast: dict[str, dict[str, Any]] = {}  # grid -> what is otherwise in a fast run
+    # grid -> what is otherwise in a fast run
+    fast: dict[str, dict[str, Any]] = Field(default_factory=dict)
     as_fast: bool = False  # not for files: the text of a fast run begins with it
 
 
@@ -103,7 +97,7 @@ def parse_suite(text: str, where: str) -> Suite:
     try:
         suite = Suite.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"{where}: {_first_problem(error)}") from error
+        raise UserError(f"{where}: {problem(error, data, _fields)}") from error
     for kind, names in (
         ("contestant label", [c.label for c in suite.contestants]),
         ("grid name", [g.name for g in suite.grids]),
@@ -114,7 +108,7 @@ def parse_suite(text: str, where: str) -> Suite:
     for grid in suite.fast:
         if grid not in [g.name for g in suite.grids]:
             raise UserError(
-                f"{where}: fast.{unknown_name('grid', grid, [g.name for g in suite.grids])}"
+                f"{where}: fast: {unknown_name('grid', grid, [g.name for g in suite.grids])}"
             )
     fast = _hurried(suite, where) if suite.fast else None
     return fast or suite if suite.as_fast else suite
@@ -130,57 +124,30 @@ def _hurried(suite: Suite, where: str) -> Suite:
     grids = []
     for grid in suite.grids:
         changes = dict(suite.fast.get(grid.name, {}))
-        if changes.pop("skip", False):
+        skip = changes.pop("skip", False)
+        if not isinstance(skip, bool):
+            raise UserError(f"{where}: fast.{grid.name}: skip: must be true or false, got {skip!r}")
+        if skip:
             continue
-        settings = {**grid.settings}
-        for measure, values in changes.get("settings", {}).items():
-            settings[measure] = {**settings.get(measure, {}), **values}
+        data = {**grid.model_dump(), **changes}
         try:
-            grids.append(
-                Grid.model_validate({**grid.model_dump(), **changes, "settings": settings})
-            )
+            changed = Grid.model_validate(data)
         except ValidationError as error:
-            raise UserError(f"{where}: fast.{grid.name}.{_first_problem(error, Grid)}") from error
+            what = problem(error, data, lambda _: Grid.model_fields)
+            raise UserError(f"{where}: fast.{grid.name}: {what}") from error
+        settings = {**grid.settings}
+        for measure, values in changed.settings.items():
+            settings[measure] = {**settings.get(measure, {}), **values}
+        grids.append(changed.model_copy(update={"settings": settings}))
     if not grids:
         raise UserError(f"{where}: fast skips every grid; leave one")
     name, title = f"{suite.name}{FAST}", f"{suite.title} (fast)"
     return suite.model_copy(update={"name": name, "title": title, "grids": grids})
 
 
-_MODELS: dict[str, type[Settings]] = {"contestants": Contestant, "grids": Grid}
+_TABLES: dict[str, type[Table]] = {"contestants": Contestant, "grids": Grid}
 
 
-def _first_problem(error: ValidationError, root: type[Settings] = Suite) -> str:
-    """One line for the first problem: where it is, and the near name of an unknown key."""
-    problems = error.errors()
-    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
-    problem = (unknown or problems)[0]  # a misspelt key is also a missing one: name the cause
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        owner = _MODELS.get(str(problem["loc"][0]), root) if len(problem["loc"]) > 1 else root
-        key = str(problem["loc"][-1])
-        return f"{where}: {unknown_name('key', key, owner.model_fields)}"
-    return f"{where}: {problem['msg']} (got {problem['input']!r})"[:300]
-
-
-DOTS = 1000  # in a line; what the parser takes for a dotted key grows with the square of its parts
-
-
-def text_of(path: Path) -> str:
-    """The text of a file; raises UserError if it is missing or not text."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-
-
-def parse(text: str, where: object) -> dict[str, Any]:
-    """The table in a TOML text; `where` names it in the UserError."""
-    if any(line.count(".") > DOTS for line in text.splitlines()):
-        raise UserError(f"{where}: not valid TOML: more than {DOTS} dots in a line; break it")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise UserError(f"{where}: not valid TOML: nested too deeply") from None
-    except ValueError as error:  # also raised for a number of thousands of digits
-        raise UserError(f"{where}: not valid TOML: {error}") from error
+def _fields(loc: Loc) -> Iterable[str]:
+    """The keys that are known where an unknown one was."""
+    return (_TABLES.get(str(loc[0]), Suite) if len(loc) > 1 else Suite).model_fields

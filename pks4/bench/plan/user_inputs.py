@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pks4.bench.contestants import catalogue
-from pks4.bench.plan.suite import Grid, Settings, Suite
+from pks4.bench.plan.settings import Settings
+from pks4.bench.plan.suite import Grid, Suite
 from pks4.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from pks4.bench import units
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 from pks4.bench.records import run_file
 from pks4.bench.records.record import Provenance
 from pks4.bench.records.run_file import RunFile

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 from pks4.bench.records.record import SCHEMA_VERSION, Measurement, Provenance, Record, RunHeader
 
 SHARED = ("run", *Provenance.model_fields)  # of a record, in its `provenance` line

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from pks4.bench.plan.cell import Cell
+from pks4.bench.plan.settings import Settings
 from pks4.bench.plan.shard import Part
-from pks4.bench.plan.suite import Settings
 from pks4.bench.plan.user_inputs import UserInputs
 from pks4.errors import TRY_AGAIN
 

@@ -25,7 +25,7 @@ try:
 except ImportError:  # not on Windows; there two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 from pks4.bench.records.lines import Shared
 from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, without_retried
 from pks4.errors import UserError, unknown_of_many

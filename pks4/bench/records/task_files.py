@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pks4.bench.plan.cell import Cell
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 from pks4.bench.records import run_file
 from pks4.bench.records.record import Record
 from pks4.bench.records.run_file import RunFile

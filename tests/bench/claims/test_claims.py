@@ -274,14 +274,23 @@ BAD = {
     'title = "T"\nsource = "S"': "claims: is missing; add it",
     HEAD.format(more='sais = "x"') + TESTS["bound"]: "unknown key 'sais'; did you mean 'says'?",
     HEAD.format(more="") + 'kind = "rato"': "unknown kind 'rato'; did you mean 'ratio'?",
-    HEAD.format(more=""): "claims.0.tests.0: has no kind; there are: structure",
+    HEAD.format(more=""): "claim 'one', test 'test': has no kind; there are: structure",
     HEAD.format(more="") + TESTS["bound"].replace("contestant", "contestent"): (
-        "claims.0.tests.0.contestent: unknown key 'contestent'; did you mean 'contestant'?"
+        "claim 'one', test 'test': unknown key 'contestent'; did you mean 'contestant'?"
     ),
     HEAD.format(more="") + TESTS["recipe"].replace("times", "tims"): "did you mean 'times'?",
     HEAD.format(more="") + TESTS["bound"] + "\nat_least = 1.0": "give at_most or at_least",
     HEAD.format(more="") + TESTS["ratio"].replace("1.5", "9.5"): "both cannot hold",
-    HEAD.format(more="") + TESTS["growth"].replace("1.1", '"a"'): "at_most: Input should be",
+    HEAD.format(more="") + TESTS["growth"].replace("1.1", '"a"'): "at_most: must be a number",
+    HEAD.format(more="") + TESTS["growth"].replace("1.1", '"1.1"'): (
+        "claim 'one', test 'test', at_most: must be a number, got '1.1'"
+    ),
+    HEAD.format(more="") + TESTS["bound"] + '\njudged = "no"': "judged: must be true or false",
+    HEAD.format(more="") + TESTS["recipe"].replace("= 20", '= "20"'): (
+        "claim 'one', test 'test', over no. 1, times: must be a number, got '20'"
+    ),
+    HEAD.format(more="") + TESTS["recipe"].replace("[5.0, 20.0]", "[5.0]"): "must be a list of 2",
+    HEAD.format(more="").replace('id = "one"', ""): "claim no. 1, id: is missing; add it",
 }
 
 

@@ -99,6 +99,8 @@ def test_a_total_over_views_is_held_against_one_view(tmp_path):
         ("published", "many", "must be a number above 0, got 'many'"),
         ("published", "nan", "must be a number above 0"),
         ("half_unit", "-1", "must be a number above 0"),
+        ("frames", "1_6", "must be a whole number above 0, got '1_6'"),
+        ("half_unit", " 5", "must be a number above 0, got ' 5'"),
         ("views", "", "must be a whole number above 0"),
         ("source_url", "javascript:x", "must begin with https://"),
     ],

@@ -258,13 +258,16 @@ UNCOMMITTED = {"scan", "sees"}  # measures of which no run is committed yet
 
 
 @pytest.mark.slow
-def test_a_measure_names_every_metric_that_committed_runs_hold_of_it():
+def test_a_measure_names_every_metric_and_unit_that_committed_runs_hold_of_it():
     folder = Path(__file__).parents[3] / "results" / "reference"
-    held: dict[str, set[str]] = {}
+    held: dict[str, set[tuple[str, str]]] = {}
     for path in run_file.runs(folder):
         for r in run_file.read(path).records:
             if r.status == "ok":
-                held.setdefault(r.measure, set()).add(r.metric)
-    named = {m.name: set(m.facts["METRICS"]) for m in catalogue.measures().values()}
+                held.setdefault(r.measure, set()).add((r.metric, r.unit))
+    named = {
+        m.name: {(metric, unit) for metric, (unit, _) in m.facts["METRICS"].items()}
+        for m in catalogue.measures().values()
+    }
     assert named.keys() - held.keys() <= UNCOMMITTED
     assert [name for name, metrics in held.items() if metrics - named[name]] == []

@@ -55,9 +55,11 @@ def test_the_plain_suite_does_not_see_it():
 @pytest.mark.parametrize(
     ("fast", "said"),
     [
-        ("[fast.slwo]\nskip = true", "two.toml: fast.unknown grid 'slwo'; did you mean 'slow'"),
-        ("[fast.slow]\nframe = [1]", "fast.slow.frame: unknown key 'frame'; did you mean 'frames'"),
-        ("[fast.slow]\nframes = []", "fast.slow.frames: List should have at least 1"),
+        ("[fast.slwo]\nskip = true", "two.toml: fast: unknown grid 'slwo'; did you mean 'slow'"),
+        ("[fast.slow]\nframe = [1]", "fast.slow: unknown key 'frame'; did you mean 'frames'"),
+        ("[fast.slow]\nframes = []", "fast.slow: frames: must be a list of 1 or more"),
+        ('[fast.slow]\nskip = "no"', "fast.slow: skip: must be true or false, got 'no'"),
+        ("[fast.slow]\nsettings = 3", "fast.slow: settings: must be a table, got 3"),
     ],
 )
 def test_a_mistake_is_named_even_if_the_run_is_not_fast(fast, said):

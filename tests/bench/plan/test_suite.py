@@ -68,7 +68,7 @@ def test_without_seeds_ids_and_settings_stay_as_they_are(suite_file):
     ("seeds", "more", "said"),
     [
         ("seeds = [1, 1]", "", "named twice"),
-        ("seeds = [-1]", "", r"grids\.0\.seeds\.0"),
+        ("seeds = [-1]", "", "grid 'cost', seeds no. 1: must be 0 or more, got -1"),
         ("seed = [1]", "", "did you mean 'seeds'"),
         ("seeds = [1]", "[grids.settings.accuracy]\nseed = 2", "both name a seed; drop one"),
     ],
@@ -99,7 +99,7 @@ def test_a_recipe_with_a_seed_beside_the_grids_seeds_is_refused(suite_file):
         ('model = "pks4"', 'modle = "pks4"', "did you mean 'model'"),
         ('model = "pks4"', 'model = "psk4"', "did you mean 'pks4'"),
         ('"saved_bytes"]', '"saved_byte"]', "did you mean 'saved_bytes'"),
-        ("frames = [2]", "frames = [0]", "frames.0"),
+        ("frames = [2]", "frames = [0]", "grid 'cost', frames no. 1: must be 1 or more, got 0"),
         ("frames = [2]", "frames = [2, 2]", "named twice"),
         ("frames = [2]", "frames = []", "frames"),
         ("state = 2", "sate = 2", "did you mean 'state'"),
@@ -115,6 +115,14 @@ def test_a_recipe_with_a_seed_beside_the_grids_seeds_is_refused(suite_file):
         ("num_classes = 5", "num_clases = 5", "did you mean 'num_classes'"),
         ("[[grids]]", '[[grids]]\ncontestants = ["our"]', "did you mean 'ours'"),
         ('title = "Test"', "title = ", "not valid TOML"),
+        ("num_classes = 5", 'num_classes = "5"', "'cost', num_classes: must be a whole number"),
+        ("frames = [2]", "frames = [2, true]", "frames no. 2: must be a whole number, got True"),
+        ("[[grids]]", "[[grids]]\nbatch = 2.0", "batch: must be a whole number, got 2.0"),
+        ("[[grids]]", '[[grids]]\ntime_limit_seconds = "9"', "must be a number, got '9'"),
+        ("[[grids]]", "[[grids]]\ntime_limit_seconds = inf", "must be a finite number"),
+        ("[[grids]]", "[[grids]]\nsettings.macs = 3", "settings, macs: must be a table, got 3"),
+        ('model = "pks4"', 'modle = "pks4"', "contestant 'ours': unknown key 'modle'"),
+        ('label = "ours"', "", "contestant no. 2, label: is missing; add it"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(suite_file, old, new, said):

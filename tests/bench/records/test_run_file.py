@@ -162,7 +162,7 @@ APPENDER = """
 import sys
 from pathlib import Path
 from pks4.bench.records import run_file
-from pks4.bench.plan.suite import Settings
+from pks4.bench.plan.settings import Settings
 
 class Line(Settings):
     text: str

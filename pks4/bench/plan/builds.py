@@ -1,0 +1,37 @@
+"""Whether the models of a plan can be built, on meta, before any cell starts.
+
+Each contestant is built once for its scale and options, without weights; one that takes only
+certain numbers of frames is built for each number of them. That takes about a tenth of a second
+each, and seconds for the first of those on transformers, which are imported.
+"""
+
+import json
+from collections.abc import Iterable
+
+from pks4.bench.contestants import catalogue
+from pks4.bench.contestants.build import build
+from pks4.bench.plan.cell import Cell
+from pks4.errors import UserError
+
+
+def check_builds(cells: Iterable[Cell], where: str) -> None:
+    """Raise UserError, one line, for the first contestant that refuses its options.
+
+    `where` is the suite's file. What fails for another reason, such as a package that is missing or
+    a model that cannot be on meta, is a record of its cells.
+    """
+    models = catalogue.models()
+    built = set()
+    for cell in cells:
+        entry = models[cell.model]
+        frames = 0 if entry.frames_step(cell.options) == 1 else cell.frames
+        case = (cell.model, json.dumps(cell.options, sort_keys=True, default=str), frames)
+        if case in built:
+            continue
+        built.add(case)
+        try:
+            build(entry, cell.options, frames=cell.frames, num_classes=cell.num_classes)
+        except UserError as error:
+            raise UserError(f"{where}: contestant {cell.label!r}: {error}") from error
+        except Exception:
+            continue
