@@ -24,6 +24,7 @@ from pks4.commands.results.explain import explain
 from pks4.commands.results.history import history
 from pks4.commands.results.merge import merge
 from pks4.commands.results.report import report
+from pks4.commands.results.withdraw import withdraw
 from pks4.commands.run import run
 from pks4.commands.search import search
 from pks4.commands.show import show_app
@@ -42,8 +43,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 app.command("list")(list_)
 for command in (
-    run, status, plan, budget, report, explain, fit, compare, accept, claims, merge, history,
-    search, doctor,
+    run, status, plan, budget, report, explain, fit, compare, accept, withdraw, claims, merge,
+    history, search, doctor,
 ):  # fmt: skip
     app.command()(command)
 

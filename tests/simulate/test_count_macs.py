@@ -1,5 +1,8 @@
 """Counters: the silent traps of counting, each sprung on purpose."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -39,6 +42,16 @@ class Attention(nn.Module):
 
     def forward(self, x):
         return F.scaled_dot_product_attention(x, x, x)
+
+
+def test_a_process_that_imports_only_the_counters_can_count():
+    code = (
+        "import torch; from pks4.simulate.count_macs import count_on_meta; "
+        "layer = torch.nn.Linear(3, 4, device='meta'); "
+        "print(count_on_meta(layer, torch.empty(2, 3, device='meta'), backward=False))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "24", done.stderr
 
 
 def test_public_counters_may_miss_fused_attention_on_a_cpu_and_ours_do_not():

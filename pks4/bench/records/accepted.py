@@ -1,8 +1,9 @@
 """Accepted runs: the run that later runs of a suite on a kind of machine are compared with.
 
 `accepted.jsonl` is a ledger with one acceptance a line: which run, by whom, when and why. Lines are
-only appended; the last one of a suite and an environment class counts. The runs are in
-`reference/`, compressed, and never change: the ledger has a hash of each.
+only appended; the last one of a suite and an environment class counts. A run that turns out wrong
+is withdrawn, in a line of its own, and counts no more. The runs are in `reference/`, compressed,
+and never change: the ledger has a hash of each.
 
 An environment class is what whole runs must share to be compared: the system, the name of the CPU,
 its cores, a GPU if there is one, and the version of PyTorch. Exact numbers need only PyTorch and
@@ -17,7 +18,9 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
 
 from pks4.bench import units
 from pks4.bench.plan.settings import Settings
@@ -25,7 +28,7 @@ from pks4.bench.records import run_file
 from pks4.bench.records.record import Provenance
 from pks4.bench.records.run_file import RunFile
 from pks4.bench.records.same_case import LIBRARIES, MACHINE
-from pks4.errors import UserError
+from pks4.errors import UserError, unknown_name
 
 LEDGER = "accepted.jsonl"
 
@@ -45,6 +48,22 @@ class Acceptance(Settings):
     replaces: str | None  # the accepted run before
 
 
+class Withdrawal(Settings):
+    """A line of the ledger: an accepted run that is wrong, and why."""
+
+    type: Literal["withdrawn"] = "withdrawn"
+    schema_version: Literal[1] = 1
+    suite: str
+    run: str
+    who: str
+    when: str
+    reason: str
+
+
+class _Entry(RootModel[Annotated[Acceptance | Withdrawal, Field(discriminator="type")]]):
+    """A line of the ledger."""
+
+
 def environment_class(source: Provenance) -> str:
     """Machine and PyTorch in one line, such as `Linux x86_64, AMD EPYC, 2 cores, torch 2.15.0`."""
     facts = {name: source.environment.get(name) for name in MACHINE}
@@ -54,8 +73,25 @@ def environment_class(source: Provenance) -> str:
 
 
 def ledger(results: Path) -> tuple[list[Acceptance], list[str]]:
-    """All acceptances in order, and what could not be read; none where there is no ledger."""
-    return run_file.entries(results / LEDGER, Acceptance)
+    """The acceptances that stand, in order, and what could not be read; none without a ledger."""
+    lines, torn = _lines(results)
+    known: list[Acceptance] = []
+    for line in lines:
+        if isinstance(line, Acceptance):
+            known.append(line)
+        else:
+            known = [entry for entry in known if entry.run != line.run]
+    return known, torn
+
+
+def withdrawals(suite: str, results: Path) -> list[Withdrawal]:
+    """The runs of a suite that were withdrawn, in order."""
+    return [w for w in _lines(results)[0] if isinstance(w, Withdrawal) and w.suite == suite]
+
+
+def _lines(results: Path) -> tuple[list[Acceptance | Withdrawal], list[str]]:
+    lines, torn = run_file.entries(results / LEDGER, _Entry)
+    return [line.root for line in lines], torn
 
 
 def gaps(run: RunFile) -> list[str]:
@@ -73,8 +109,7 @@ def accept(
     Raises UserError without a reason, for a run that is not whole or that nobody could repeat, and
     for a run with `gaps` unless `with_gaps`.
     """
-    if not reason.strip():
-        raise UserError('--reason is empty; say why the numbers may change: --reason "…"')
+    reason = _stated(reason, "the numbers may change")
     _check_sound(run)
     known, _ = ledger(results)
     where = environment_class(run.header)
@@ -96,13 +131,26 @@ def accept(
         run=run.header.run,
         sha256=digest,
         who=who or _who(),
-        when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        reason=" ".join(reason.split()),
+        when=_now(),
+        reason=reason,
         replaces=before.run if before else None,
     )
-    writer = run_file.Writer(results / LEDGER)
-    writer.append(entry)
-    writer.close()
+    _append(entry, results)
+    return entry
+
+
+def withdraw(run: str, reason: str, results: Path, who: str = "") -> Withdrawal:
+    """Take back every acceptance of a run, in a new line; its file and its lines stay.
+
+    The acceptance before it counts again, if there is one. Raises UserError without a reason, and
+    for a run that is not accepted.
+    """
+    reason = _stated(reason, "its numbers are wrong")
+    names = {entry.run: entry.suite for entry in ledger(results)[0]}
+    if run not in names:
+        raise UserError(f"{results / LEDGER}: {unknown_name('accepted run', run, names)}")
+    entry = Withdrawal(suite=names[run], run=run, who=who or _who(), when=_now(), reason=reason)
+    _append(entry, results)
     return entry
 
 
@@ -129,6 +177,8 @@ def reference(run: RunFile, results: Path) -> tuple[RunFile, str]:
         near = [a for a in of_suite if a.environment_class.endswith(torch)]
         if not near:
             there = "; ".join(sorted({a.environment_class for a in of_suite})) or "none"
+            gone = [f"; {w.run} was withdrawn: {w.reason}" for w in withdrawals(suite, results)]
+            there += "".join(gone[-1:])
             raise UserError(
                 f"no reference run of {suite!r} for {where}; there are: {there}. "
                 'Make one: pks4-bench accept RUN --reason "…"'
@@ -184,6 +234,23 @@ def _keep(content: bytes, path: Path) -> None:
     except FileExistsError:
         if run_file.content(path) != content:
             raise UserError(f"{path}: is there with other content; it is not overwritten") from None
+
+
+def _append(entry: Acceptance | Withdrawal, results: Path) -> None:
+    writer = run_file.Writer(results / LEDGER)
+    writer.append(entry)
+    writer.close()
+
+
+def _stated(reason: str, what: str) -> str:
+    """The reason in one line; raises UserError if there is none."""
+    if not reason.strip():
+        raise UserError(f'--reason is empty; say why {what}: --reason "…"')
+    return " ".join(reason.split())
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _who() -> str:

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 try:
     import fcntl
 except ImportError:  # not on Windows; there two writers are not kept apart
@@ -30,7 +32,7 @@ from pks4.bench.records.lines import Shared
 from pks4.bench.records.record import SCHEMA_VERSION, Record, RunHeader, without_retried
 from pks4.errors import UserError, unknown_of_many
 
-Line = TypeVar("Line", bound=Settings)
+Line = TypeVar("Line", bound=BaseModel)
 ENDINGS = (".jsonl", ".jsonl.gz")  # of the files of runs
 PATIENCE = 0.2  # seconds to wait for a lock; `is_held` holds one for less
 

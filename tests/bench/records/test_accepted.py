@@ -126,6 +126,37 @@ def test_the_same_run_is_not_accepted_twice(results):
         accepted(made("one"), results)
 
 
+def test_a_run_that_is_withdrawn_is_no_reference_and_the_one_before_counts_again(results):
+    accepted(made("one"), results)
+    accepted(made("two", saved=1200), results)
+    before = (results / records_accepted.LEDGER).read_bytes()
+    records_accepted.withdraw("two", "its image\nmodels guess", results, who="A B")
+    assert (results / records_accepted.LEDGER).read_bytes().startswith(before)
+    assert records_accepted.reference(made("head"), results)[0].header.run == "one"
+    records_accepted.withdraw("one", "it is old", results)
+    with pytest.raises(UserError, match="there are: none; one was withdrawn: it is old"):
+        records_accepted.reference(made("head"), results)
+    assert [w.reason for w in records_accepted.withdrawals("made", results)] == [
+        "its image models guess", "it is old"
+    ]  # fmt: skip
+    assert (results / "reference" / "two.jsonl.gz").exists()
+
+
+def test_a_run_that_was_withdrawn_may_be_accepted_again(results):
+    accepted(made("one"), results)
+    records_accepted.withdraw("one", "too early", results)
+    accepted(made("one"), results)
+    assert records_accepted.reference(made("head"), results)[0].header.run == "one"
+
+
+def test_only_an_accepted_run_is_withdrawn_and_only_with_a_reason(results):
+    accepted(made("one"), results)
+    with pytest.raises(UserError, match="unknown accepted run 'on'"):
+        records_accepted.withdraw("on", "because", results)
+    with pytest.raises(UserError, match="--reason is empty; say why its numbers are wrong"):
+        records_accepted.withdraw("one", " ", results)
+
+
 def test_evidence_is_not_overwritten(results):
     accepted(made("one"), results)
     with pytest.raises(UserError, match="it is not overwritten"):
