@@ -30,6 +30,11 @@ Shape = tuple[int, int, int]  # h, w, d
 COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, Attention)  # layers whose MACs count
 
 
+_PROBED: dict[
+    tuple, tuple[Shape, Shape, int]
+] = {}  # timm's name, cut, image size -> what was found
+
+
 def build_vit(
     *,
     width: int = 768,
@@ -220,11 +225,14 @@ class PerFrameBackbone(nn.Module):
         if name in ("vit", "vit_clip"):
             shape = (*self.net.patch_embed.grid_size, self.net.embed_dim)
             return shape, shape, vit_macs(self.net, 1)
-        *outputs, macs = probe(self.net, self.cut, self.image_size)
-        for raw in outputs:
-            self._check_grid(name, raw)
-        insertion, top = (tuple(self._split(raw, 1)[0].shape[2:]) for raw in outputs)
-        return insertion, top, macs
+        key = (name, self.cut, self.image_size)
+        if key not in _PROBED:  # whatever its weights
+            *outputs, macs = probe(self.net, self.cut, self.image_size)
+            for raw in outputs:
+                self._check_grid(name, raw)
+            insertion, top = (tuple(self._split(raw, 1)[0].shape[2:]) for raw in outputs)
+            _PROBED[key] = insertion, top, macs
+        return _PROBED[key]
 
     def _check_grid(self, name: str, raw: Tensor) -> None:
         """Raise ValueError unless features form a grid."""

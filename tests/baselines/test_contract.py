@@ -98,9 +98,9 @@ def assert_simulated_bytes_are_real(name, options, frames, dtype):
         assert saved_bytes(fake, video, "flash_cpu") == real
 
 
-@every_run
-def test_simulated_bytes_equal_those_of_a_real_run(name, options, frames):
-    assert_simulated_bytes_are_real(name, options, frames, "float32")
+@every_variant
+def test_simulated_bytes_equal_those_of_a_real_run(name, options):
+    assert_simulated_bytes_are_real(name, options, usual_frames(name, options), "float32")
 
 
 @pytest.mark.parametrize(("name", "options", "frames"), first_of_each(RUNS))
@@ -117,9 +117,8 @@ def test_a_number_of_frames_that_it_cannot_take_is_refused_in_one_line(
         tiny(name, options, frames, device=device)
 
 
-@every_variant
-def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
-    frames = usual_frames(name, options)
+@pytest.mark.parametrize(("name", "options", "frames"), first_of_each(RUNS))
+def test_a_real_run_under_fvcore_counts_the_same_macs(name, options, frames):
     settings = {**macs.SETTINGS, "check_frames": frames}
     forward, train, _ = macs.measure(inputs(name, options, frames, settings))
     agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
