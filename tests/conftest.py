@@ -18,6 +18,11 @@ def pytest_configure(config):
     skips.register(config)
 
 
+def pytest_xdist_auto_num_workers():
+    """One worker more than cores: tests of processes wait for most of their time."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+
+
 def pytest_collection_modifyitems(items):
     """Files with slow tests come first, so that no worker begins a long one when others end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

@@ -27,7 +27,7 @@ contestants = ["floor"]
 measures = ["time"]
 settings.time = { processes = 1, rounds = 3, sample_ms = 1 }
 """
-EPOCHS = 250  # enough that the training is still at work when it is told to stop
+EPOCHS = 100  # enough that the training is still at work when it is told to stop
 STARTS = "Starting with JobEnvironment"  # what submitit prints
 CHECKPOINT = "*.partial/learn*/accuracy/training.pt"
 SLURM = ("--executor", "slurm", "--no-report")
