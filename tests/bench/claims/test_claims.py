@@ -332,7 +332,7 @@ def test_the_pages_own_claim_is_judged(tmp_path):
     path.write_text(PAGE.split("```toml\n")[1].split("```")[0])
     (claim,) = claims.read_claims(path).claims
     run = records_run_file.read(
-        ROOT / "results" / "reference" / "scaling-20261125-062902-b572371.jsonl.gz"
+        ROOT / "results" / "reference" / "scaling-20261129-084120-bd4019d.jsonl.gz"
     )
     assert judge.judge(claim, [run]).verdict == "supported"
 
