@@ -16,6 +16,7 @@ from tests.factories.models import (
     REFUSED,
     RUNS,
     clip,
+    core_variant,
     every_run,
     every_variant,
     first_of_each,
@@ -117,8 +118,9 @@ def test_a_number_of_frames_that_it_cannot_take_is_refused_in_one_line(
         tiny(name, options, frames, device=device)
 
 
-@pytest.mark.parametrize(("name", "options", "frames"), first_of_each(RUNS))
-def test_a_real_run_under_fvcore_counts_the_same_macs(name, options, frames):
+@core_variant
+def test_a_real_run_under_fvcore_counts_the_same_macs(name, options):
+    frames = usual_frames(name, options)
     settings = {**macs.SETTINGS, "check_frames": frames}
     forward, train, _ = macs.measure(inputs(name, options, frames, settings))
     agreed = ["torch on meta", "closed form", f"fvcore at {frames} frames"]
@@ -152,7 +154,7 @@ def test_official_names_round_trip_exactly(name, options):
     assert all(torch.equal(again[k], theirs[k]) for k in theirs)
 
 
-@every_variant
+@core_variant
 def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, options):
     frames = usual_frames(name, options)
     model = tiny(name, options, frames)

@@ -89,6 +89,11 @@ def first_of_each(params):
 
 
 RUNS = list(_runs())
+# For what depends on the operators of a model, not on each of its options: PKS4 in all of its
+# variants, any other contestant in its first.
+CORE = [*first_of_each(VARIANTS), *(p for p in VARIANTS if p.values[0] == "pks4")]
+CORE = list({param.id: param for param in CORE}.values())
+core_variant = pytest.mark.parametrize(("name", "options"), CORE)
 REFUSED = [
     pytest.param(*param.values, frames, id=f"{param.id}-{frames}")
     for param in VARIANTS

@@ -13,7 +13,7 @@ from pks4.simulate.targets import TARGETS, on_target
 from tests.factories.models import (
     VARIANTS,
     clip,
-    every_variant,
+    core_variant,
     first_of_each,
     tiny,
     usual_frames,
@@ -63,7 +63,7 @@ def assert_kept_as_on_fake_cuda(name, options, name_of_target):
         assert saved_bytes(model, there, target.kernel).by_class == want
 
 
-@every_variant
+@core_variant
 def test_kept_bytes_under_autocast_equal_those_of_fake_cuda(name, options):
     assert_kept_as_on_fake_cuda(name, options, "cuda-bf16")
 
