@@ -17,14 +17,13 @@ from pks4.commands.fit import fit
 from pks4.commands.list import list_
 from pks4.commands.parts.terminal import escaped, note, visible
 from pks4.commands.plan import plan
-from pks4.commands.results.accept import accept
+from pks4.commands.results.accept import accept, withdraw
 from pks4.commands.results.claims import claims
 from pks4.commands.results.compare import compare
 from pks4.commands.results.explain import explain
 from pks4.commands.results.history import history
 from pks4.commands.results.merge import merge
 from pks4.commands.results.report import report
-from pks4.commands.results.withdraw import withdraw
 from pks4.commands.run import run
 from pks4.commands.search import search
 from pks4.commands.show import show_app

@@ -67,11 +67,12 @@ def run(
     wait: executor_options.Wait = True,
 ) -> None:
     """Run a suite: plan, prepare data, measure every cell, write the report."""
-    from pks4.bench.plan.builds import check_builds
     from pks4.bench.plan.plan import plan as plan_cells
     from pks4.bench.plan.shard import Shard
+    from pks4.bench.process.child import Children
     from pks4.bench.records import run_file
     from pks4.bench.run import run as runner
+    from pks4.bench.run.build_check import check_in_child
     from pks4.commands.parts.progress import Watch, prepare_data
     from pks4.simulate.targets import check_device
 
@@ -85,13 +86,13 @@ def run(
     if device:
         check_device(device, here=executor is None)
     inputs = UserInputs.parse(parsed, data, weights or [], device)
-    where = str(suite_file(suite))
+    where, children = str(suite_file(suite)), Children()
     try:
         if resume:
             session = runner.resume(parsed, text, folder, inputs, part)
-            check_builds(session.cells(), where)
+            check_in_child(session.cells(), where, children)
         else:
-            check_builds(plan_cells(parsed, inputs), where)
+            check_in_child(plan_cells(parsed, inputs), where, children)
             session = runner.start(parsed, text, folder, inputs, part)
         tell_notes(session.notes)
         note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
@@ -101,7 +102,7 @@ def run(
         prepare_data(session.cells(), note)
         if executor is None:
             with Watch(session, note) as watch:
-                runner.execute(session, jobs or cores(), watch, limit)
+                runner.execute(session, jobs or cores(), watch, limit, children)
         else:
             executor_options.send(session.path, executor, resources, limit, wait)
     except KeyboardInterrupt:
@@ -110,6 +111,8 @@ def run(
         note.print(f"interrupted; what was measured is kept in {folder}. Go on with: "
                    f"{escaped(again)}", soft_wrap=True)  # fmt: skip
         sys.exit(130)
+    finally:
+        children.close()
     if not wait:
         print(session.path)
         return

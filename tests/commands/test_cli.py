@@ -32,6 +32,19 @@ def test_help_and_list_import_no_torch():
         assert done.stdout.splitlines()[-1] == "heavy []", done.stderr
 
 
+@pytest.mark.slow
+def test_a_run_builds_and_measures_in_children_and_imports_no_torch(suite_file, tmp_path):
+    text = suite_file().read_text().replace('"params", "macs", "saved_bytes"', '"params"')
+    words = ["run", str(suite_file(text=text)), "--out", str(tmp_path), "--no-report"]
+    code = (
+        "import sys; from pks4.cli import app\n"
+        f"try: app({words!r})\nexcept SystemExit as end: print(end.code)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr
+
+
 @pytest.mark.parametrize("what", ["suites", "models", "measures", "runs"])
 def test_list_prints_json(what):
     assert isinstance(json.loads(invoke("list", what, "--json").stdout), list)

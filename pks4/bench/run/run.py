@@ -17,6 +17,7 @@ from pks4.bench.plan.shard import Shard
 from pks4.bench.plan.suite import Suite, parse_suite
 from pks4.bench.plan.user_inputs import NO_INPUTS, UserInputs, inputs_of_old_run
 from pks4.bench.process import device_lock
+from pks4.bench.process.child import Children
 from pks4.bench.records import environment, run_file, same_case
 from pks4.bench.records.record import RunHeader, stamp
 from pks4.bench.records.run_file import RunFile
@@ -166,14 +167,21 @@ def _read_if_sound(path: Path) -> RunFile | None:
         return None
 
 
-def execute(session: Session, jobs: int, listen: Listener, memory_limit: int | None = None) -> None:
+def execute(
+    session: Session,
+    jobs: int,
+    listen: Listener,
+    memory_limit: int | None = None,
+    children: Children | None = None,
+) -> None:
     """Run all that is left; returns when every measure has its records.
 
     `memory_limit`: bytes that a cell which computes may take, see `pks4.bench.run.memory_limit`.
+    `children`: those of the caller, whose fork server goes on; it ends with the run.
     """
     together = [c for c in session.cells() if not c.alone]
     alone = [c for c in session.cells() if c.alone]
-    pool = WorkerPool(session, listen, memory_limit)
+    pool = WorkerPool(session, listen, memory_limit, children or Children())
     try:
         with ThreadPoolExecutor(max(1, jobs)) as threads:
             try:

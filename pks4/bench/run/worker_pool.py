@@ -30,11 +30,13 @@ Listener = Callable[[Cell, dict[str, Any]], None]
 class WorkerPool:
     """The children of a session, and the only writer of its file."""
 
-    def __init__(self, session: "Session", listen: Listener, memory_limit: int | None) -> None:
+    def __init__(
+        self, session: "Session", listen: Listener, memory_limit: int | None, children: Children
+    ) -> None:
         self.session, self.listen, self.memory_limit = session, listen, memory_limit
         self.writer = run_file.Writer(session.path, patience=session.patience)
         self.lock = threading.Lock()
-        self.children = Children()
+        self.children = children
         self.sources: dict[str, Provenance] = {}
         self.source = environment.provenance()  # warm children have the code as it is now
         # A measure may have been cut between its records: those that are there stay as they are.

@@ -1,4 +1,4 @@
-"""`pks4-bench accept`: make a run the one that later runs of its suite are compared with."""
+"""`pks4-bench accept` and `withdraw`: which run later runs of a suite are compared with."""
 
 from typing import Annotated
 
@@ -29,3 +29,16 @@ def accept(
     replaced = f", in place of {entry.replaces}" if entry.replaces else ""
     say(f"{entry.run}: reference of {entry.suite!r} for {entry.environment_class}{replaced}")
     note.print(f"commit {results_folder() / accepting.LEDGER} and the run in results/reference")
+
+
+def withdraw(
+    run: Annotated[str, typer.Argument(help="The name of an accepted run.")],
+    reason: Annotated[str, typer.Option(help="Why its numbers are wrong.")],
+    who: Annotated[str, typer.Option(help="Who says so; default: as git knows you.")] = "",
+) -> None:
+    """Take back the acceptance of a run; what was accepted before it counts again."""
+    from pks4.bench.records import accepted as accepting
+
+    entry = accepting.withdraw(run, reason, results_folder(), who)
+    say(f"{entry.run}: no longer a reference of {entry.suite!r}")
+    note.print(f"commit {results_folder() / accepting.LEDGER}; the run's file stays")

@@ -29,6 +29,7 @@ def with_options(suite_file, options):
     ],
 )
 @pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.usefixtures("one_fork_server")
 def test_an_option_that_a_contestant_refuses_is_one_line(
     suite_file, tmp_path, command, options, said
 ):
