@@ -14,7 +14,7 @@ from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from pks4.method.video import PKS4Video
+    from pks4.models.slot import SlotModel
 
 RUNS = True  # computes on this machine
 METRICS = {  # name -> unit, direction
@@ -67,7 +67,7 @@ def _difference(backbone: str, frames: int, options: dict) -> tuple[float, str]:
     from pks4.method.video import plug_in
 
     torch.manual_seed(0)
-    model: PKS4Video = plug_in(backbone, CLASSES, **options).eval()
+    model: SlotModel = plug_in(backbone, CLASSES, **options).eval()
     h, w = model.backbone.image_size
     video = torch.randn(1, frames, 3, h, w)
     with torch.no_grad():
