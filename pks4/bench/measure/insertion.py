@@ -36,10 +36,13 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
 
     from pks4.method.options import Options
 
-    if inputs.cell.model != "pks4":
-        raise UserError(f"model {inputs.cell.model!r} is no module to insert; only pks4 is")
-    known = {"insert_after", *(field.name for field in fields(Options))}
-    options = {k: v for k, v in inputs.cell.options.items() if k in known}
+    module = inputs.module()
+    if inputs.cell.model != "pks4" and module is None:
+        raise UserError(
+            f"model {inputs.cell.model!r} is no module to insert; pks4 is, and those of --module"
+        )
+    known = {"insert_after", *(field.name for field in fields(Options) if module is None)}
+    options = {k: v for k, v in inputs.cell.options.items() if k in known} | {"module": module}
     differences, places, names = {}, {}, inputs.settings["backbones"]
     for number, name in enumerate(names, 1):
         differences[name], places[name] = _difference(name, inputs.cell.frames, options)
