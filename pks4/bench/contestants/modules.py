@@ -1,9 +1,9 @@
 """Users' own modules in PKS4's place: found in their files, and held to the contract on a CPU.
 
 The contract: `Module(dim)` makes it from a channel count alone; features (b, t, h, w, dim) go in,
-and features of the same shape and dtype come out; it has parameters. If it has `step` and
-`initial_state`, it takes one frame after another with the result of the whole clip. The check takes
-milliseconds, at the tiny scale.
+and features of the same shape and dtype come out, for one frame too; it has parameters. If it has
+`step` and `initial_state`, it takes one frame after another with the result of the whole clip. The
+check takes milliseconds, at the tiny scale.
 """
 
 from collections.abc import Iterator
@@ -110,14 +110,22 @@ def _checked(path: Path, cls: Any, shape: tuple[int, ...]) -> bool:
         if not any(True for _ in module.parameters()):
             raise UserError(f"{name} has no parameters, so nothing of it would be trained")
         x = torch.randn(shape)
-        with _told(f"{name} on features {shape}"):
-            y = module(x)
-        given, wanted = (_kind(y), _kind(x))
-        if given != wanted:
-            raise UserError(f"{name}: must give features as it takes them, {wanted}; gave {given}")
+        _, y = (_mixed(name, module, features) for features in (x[:, :1], x))
         if hasattr(module, "step"):
             _check_stream(name, module, x)
         return bool(torch.allclose(x, y, rtol=0, atol=TOLERANCE * float(x.abs().max())))
+
+
+def _mixed(name: str, module: Any, x: Any) -> Any:
+    """What the module gives; UserError if it fails, or if shape, dtype or its input change."""
+    given = x.clone()
+    with _told(f"{name} on features {tuple(x.shape)}"):
+        y = module(given)
+    if not given.equal(x):
+        raise UserError(f"{name}: changes the features that it is given in place; copy them first")
+    if _kind(y) != _kind(x):
+        raise UserError(f"{name}: must give features as it takes them, {_kind(x)}; gave {_kind(y)}")
+    return y
 
 
 def _kind(y: Any) -> str:
