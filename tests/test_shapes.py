@@ -12,7 +12,7 @@ from jaxtyping import install_import_hook
 
 ROOMS = [
     "pks4.scan.api", "pks4.method.correlation", "pks4.method.prior", "pks4.method.module",
-    "pks4.method.video",
+    "pks4.method.video", "pks4.models.slot",
 ]  # fmt: skip
 install_import_hook(ROOMS, "beartype.beartype")
 import torch

@@ -14,6 +14,7 @@ from pks4.commands.parts.terminal import (
     Fast,
     OfShard,
     Own,
+    OwnModule,
     Weights,
     note,
     print_table,
@@ -40,6 +41,7 @@ Readers = Annotated[
 def budget(
     suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
     model: Own = None,
+    module: OwnModule = None,
     fast: Fast = False,
     data: Data = None,
     weights: Weights = None,
@@ -58,7 +60,7 @@ def budget(
     from pks4.commands.parts.progress import bar
 
     part = Shard.parse(shard) if shard else None
-    parsed, _ = suite_named(suite, model or [], fast)
+    parsed, _ = suite_named(suite, model or [], fast, module or [])
     inputs = UserInputs.parse(parsed, data, weights or [])
     cells = plan(parsed, inputs.model_copy(update={"on_paper": True}))
     cells = part.of(cells) if part else cells

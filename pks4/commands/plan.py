@@ -15,9 +15,11 @@ from pks4.commands.parts.terminal import (
     Fast,
     OfShard,
     Own,
+    OwnModule,
     Weights,
     note,
     print_table,
+    tell_notes,
 )
 from pks4.errors import UserError
 
@@ -34,6 +36,7 @@ Readers = Annotated[Path | None, typer.Option(hidden=True)]
 def plan(
     suite: Annotated[str, typer.Argument(help="A suite's name or a TOML file.")],
     model: Own = None,
+    module: OwnModule = None,
     fast: Fast = False,
     data: Data = None,
     weights: Weights = None,
@@ -69,7 +72,7 @@ def plan(
         "tflops": tflops, "utilisation": utilisation, "clip_mb": clip_mb, "readers": readers,
     }  # fmt: skip
     if cost:
-        budget(suite, model, fast, data, weights, shard, **of_cost, as_json=as_json)
+        budget(suite, model, module, fast, data, weights, shard, **of_cost, as_json=as_json)
         return
     for name, value in of_cost.items():
         if value is not None:
@@ -80,11 +83,12 @@ def plan(
     if points or run:
         raise UserError("--points and --run go with --power; add it, or leave them out")
     part = Shard.parse(shard) if shard else None
-    parsed, _ = suite_named(suite, model or [], fast)
+    parsed, _ = suite_named(suite, model or [], fast, module or [])
     cells = plan_cells(parsed, UserInputs.parse(parsed, data, weights or []))
     cells = part.of(cells) if part else cells
     with note.status("building each contestant on meta"):
-        check_builds(cells, str(suite_file(suite)))
+        notes = check_builds(cells, str(suite_file(suite)))
+    tell_notes(notes)
     if as_json:
         print(json.dumps([c.model_dump() for c in cells], indent=1))
         return

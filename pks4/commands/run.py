@@ -21,6 +21,7 @@ from pks4.commands.parts.terminal import (
     Fast,
     OfShard,
     Own,
+    OwnModule,
     Weights,
     escaped,
     note,
@@ -46,6 +47,7 @@ def run(
         bool | None, typer.Option(help="Write the report when done; default: not of a shard.")
     ] = None,
     model: Own = None,
+    module: OwnModule = None,
     fast: Fast = False,
     memory_limit: Annotated[
         str, typer.Option(help="For a cell that computes, such as 8GB; more is a failure.")
@@ -81,7 +83,7 @@ def run(
     )
     limit = bytes_of(memory_limit) if memory_limit else None
     part = Shard.parse(shard) if shard else None
-    parsed, text = suite_named(suite, model or [], fast)
+    parsed, text = suite_named(suite, model or [], fast, module or [])
     folder = out or runs_folder()
     if device:
         check_device(device, here=executor is None)
@@ -90,11 +92,11 @@ def run(
     try:
         if resume:
             session = runner.resume(parsed, text, folder, inputs, part)
-            check_in_child(session.cells(), where, children)
+            notes = check_in_child(session.cells(), where, children)
         else:
-            check_in_child(plan_cells(parsed, inputs), where, children)
+            notes = check_in_child(plan_cells(parsed, inputs), where, children)
             session = runner.start(parsed, text, folder, inputs, part)
-        tell_notes(session.notes)
+        tell_notes([*notes, *session.notes])
         note.print(f"run [bold]{escaped(session.header.run)}[/]: {len(session.cells())} of "
                    f"{len(session.header.cells)} cells to do")  # fmt: skip
         if executor is None:

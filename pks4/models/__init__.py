@@ -1,6 +1,7 @@
 """Parts that PKS4 and the rivals in baselines/ share.
 
 backbone              the per-frame 2D backbone that every contestant starts from
+slot                  a video model with a slot for any module along time, where PKS4 stands
 timm_blocks           a timm backbone as a list of stages, so a module can sit between two
 attention             fused attention or eager attention, by name
 training_options      `checkpoint` and `trained_blocks`, options of every contestant

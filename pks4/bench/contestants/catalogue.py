@@ -4,6 +4,7 @@ A file is its own registration: name = file stem, summary = first docstring line
 constants that are literals. They are read from the syntax tree, so that listing costs no torch.
 Models come from `baselines/` and `pks4/method/video.py` (as `pks4`), then from the entry-point
 group `pks4.models`; suites from `suites/`. In an installed wheel both lie under `pks4/_shipped/`.
+A user's own module that stands where PKS4 stands is a model too, see `modules.py`.
 """
 
 import ast
@@ -11,17 +12,19 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from pks4.errors import UserError, unknown_name
 
 PACKAGE = Path(__file__).resolve().parents[2]
 ADDED = "PKS4_MODEL_FILES"  # environment variable, so that child processes know a user's files
+MODULES = "PKS4_MODULE_FILES"  # the same for users' modules: FILE:CLASS, one a line
 CLAIMS = "claims.toml"
+PKS4_FILE = PACKAGE / "method" / "video.py"
 # Options that every model takes, see `pks4.models.training_options`.
 COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
 PLAIN_SCALES = {
@@ -42,14 +45,24 @@ class Entry:
     defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
     common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # those that `build` does not take
     text: str = ""  # the docstring below the summary
+    module: str = ""  # a class of the file, to stand where PKS4 stands; none: a whole model
 
     def frames_step(self, options: dict[str, Any]) -> int:
         """The number of frames with these options is a multiple of this."""
         return options.get("tubelet", self.facts.get("FRAMES_STEP", 1))
 
-    def load(self) -> ModuleType:
-        """Import the file (and torch with it)."""
-        return _load(self.path)
+    def load(self) -> ModuleType | SimpleNamespace:
+        """What has `build`: the file, imported (and torch with it), or PKS4's place for a class."""
+        if not self.module:
+            return imported(self.path)
+        from pks4.models.slot import with_module
+
+        place = {k: v for k, v in self.defaults.items() if k not in self.common}
+        return SimpleNamespace(build=partial(with_module, self.module_class(), **place))
+
+    def module_class(self) -> Any:
+        """The class that stands where PKS4 stands."""
+        return getattr(imported(self.path), self.module)
 
 
 def root() -> Path:
@@ -67,17 +80,50 @@ def is_checkout() -> bool:
 
 def models() -> dict[str, Entry]:
     """All contestants by name."""
-    files = {"pks4": PACKAGE / "method" / "video.py"}
+    files = {"pks4": PKS4_FILE}
     files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
     for point in entry_points(group="pks4.models"):
         files.setdefault(point.name, _origin(point))
     files |= {path.stem: path for path in added_models()}
-    return {name: _read(name, path) for name, path in files.items()}
+    entries = {name: _read(name, path) for name, path in files.items()}
+    return entries | {name: _in_place_of_pks4(name, path) for path, name in added_modules()}
 
 
 def added_models() -> list[Path]:
     """The users' own files that `add_model` took into the catalogue."""
     return [Path(path) for path in os.environ.get(ADDED, "").split(os.pathsep) if path]
+
+
+def added_modules() -> list[tuple[Path, str]]:
+    """The users' own modules, each a file and a class in it."""
+    lines = [line.rpartition(":") for line in os.environ.get(MODULES, "").splitlines()]
+    return [(Path(file), name) for file, _, name in lines]
+
+
+def add_module(path: Path, name: str) -> None:
+    """Add a class of a user's file to the catalogue of this process, under its own name."""
+    os.environ[MODULES] = os.environ.get(MODULES, "") + f"{path}:{name}\n"
+
+
+def options_of_the_place() -> dict[str, Any]:
+    """The options that say where PKS4 stands and on which backbone, with their defaults."""
+    ours = _read("pks4", PKS4_FILE)
+    return {k: v for k, v in ours.defaults.items() if k not in ours.common}
+
+
+def _in_place_of_pks4(name: str, path: Path) -> Entry:
+    """A class of a user's file as a contestant: PKS4's backbone, place, scales and image twin."""
+    ours, file, place = _read("pks4", PKS4_FILE), _read(name, path), options_of_the_place()
+    facts = {fact: ours.facts[fact] for fact in ("IMAGE_TWIN", "PLACE", "TRAINED", "STAGES")}
+    facts["SCALES"] = {
+        scale: {k: v for k, v in sizes.items() if k in place}
+        for scale, sizes in ours.facts["SCALES"].items()
+    }
+    options = ("frames", "num_classes", *place, *COMMON_OPTIONS)
+    return Entry(
+        name, path, file.summary, facts, options, place | COMMON_OPTIONS, text=file.text,
+        module=name,
+    )  # fmt: skip
 
 
 def add_model(path: Path) -> Entry:
@@ -193,7 +239,8 @@ def _defaults(taken: ast.arguments) -> dict[str, Any]:
     return literals
 
 
-def _load(path: Path) -> ModuleType:
+def imported(path: Path) -> ModuleType:
+    """A file, imported once."""
     if path.is_relative_to(PACKAGE) and "_shipped" not in path.parts:
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         return importlib.import_module(".".join(parts))

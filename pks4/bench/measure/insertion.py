@@ -14,7 +14,7 @@ from pks4.bench.records.record import Reading
 from pks4.errors import UserError
 
 if TYPE_CHECKING:
-    from pks4.method.video import PKS4Video
+    from pks4.models.slot import SlotModel
 
 RUNS = True  # computes on this machine
 METRICS = {  # name -> unit, direction
@@ -36,10 +36,13 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
 
     from pks4.method.options import Options
 
-    if inputs.cell.model != "pks4":
-        raise UserError(f"model {inputs.cell.model!r} is no module to insert; only pks4 is")
-    known = {"insert_after", *(field.name for field in fields(Options))}
-    options = {k: v for k, v in inputs.cell.options.items() if k in known}
+    module = inputs.module()
+    if inputs.cell.model != "pks4" and module is None:
+        raise UserError(
+            f"model {inputs.cell.model!r} is no module to insert; pks4 is, and those of --module"
+        )
+    known = {"insert_after", *(field.name for field in fields(Options) if module is None)}
+    options = {k: v for k, v in inputs.cell.options.items() if k in known} | {"module": module}
     differences, places, names = {}, {}, inputs.settings["backbones"]
     for number, name in enumerate(names, 1):
         differences[name], places[name] = _difference(name, inputs.cell.frames, options)
@@ -67,7 +70,7 @@ def _difference(backbone: str, frames: int, options: dict) -> tuple[float, str]:
     from pks4.method.video import plug_in
 
     torch.manual_seed(0)
-    model: PKS4Video = plug_in(backbone, CLASSES, **options).eval()
+    model: SlotModel = plug_in(backbone, CLASSES, **options).eval()
     h, w = model.backbone.image_size
     video = torch.randn(1, frames, 3, h, w)
     with torch.no_grad():

@@ -8,7 +8,8 @@ Both are numbers of values (unit "1") and exact. They are counted on meta tensor
 made, and they do not depend on the seed. Rule: a parameter that several layers share counts once;
 buffers, such as the statistics of a batch norm, are no parameters. The number of classes is the
 grid's `num_classes`, so totals compare with a paper's only at the same number. `place` of the
-evidence says where the temporal module stands, if the model says so.
+evidence says where the temporal module stands, if the model says so. The detail of a module of
+--module has its file, its class and whether it starts as the identity.
 """
 
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
     evidence = {"how": "counted", "rule": "unique parameters", "device": "meta"}
     if hasattr(model, "place"):
         evidence["place"] = model.place
-    reading = partial(Reading, unit="1", kind="exact", evidence=evidence)
+    facts = inputs.module_facts()
+    detail = {"module": facts} if facts else {}
+    reading = partial(Reading, unit="1", kind="exact", evidence=evidence, detail=detail)
     yield reading(metric="params_total", value=sum(p.numel() for p in parameters))
     yield reading(metric="params_trainable", value=sum(p.numel() for p in trained))

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pks4.bench.contestants.build import draw_zeros
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.measure.parts.interleaved import sample_rounds
 from pks4.bench.records.record import Reading
@@ -80,17 +81,11 @@ def measure(inputs: MeasureInput) -> Iterator[Reading]:
 
 def _opened(model: "nn.Module", name: str) -> "nn.Module":
     """The model with weights that are all 0 drawn from a normal; UserError if it cannot stream."""
-    import torch
-
     if not (hasattr(model, "step") and hasattr(model, "initial_state")):
         raise UserError(
             f"model {name!r} takes whole clips: it has no step(frame, state), so it cannot stream"
         )
-    chance = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if not weight.any():
-                weight.normal_(0, 0.1, generator=chance)
+    draw_zeros(model)
     return model
 
 

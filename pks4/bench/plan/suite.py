@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from pks4.bench.contestants import catalogue
 from pks4.bench.plan.settings import Loc, Name, Table, parse, problem, text_of
 from pks4.errors import UserError, unknown_name
 
@@ -23,6 +24,8 @@ class Contestant(Table):
     # Over the accuracy measure's settings, for this contestant: keys, or FILE/TABLE of
     # suites/recipes, such as "published/timesformer".
     recipe: dict[str, Any] | str = Field(default_factory=dict)
+    # "pks4": it takes part where a PKS4 does, with the recipe and the place of the first of them.
+    beside: Literal["pks4"] | None = None
 
 
 class Grid(Table):
@@ -54,11 +57,12 @@ class Grid(Table):
         return values
 
 
-def with_contestants(text: str, names: list[str]) -> str:
-    """A suite's text with these models as contestants too, each under its own name."""
+def with_contestants(text: str, models: list[str], modules: list[str]) -> str:
+    """A suite's text with these models and modules as contestants too, under their own names."""
+    added = [(name, "") for name in models] + [(name, 'beside = "pks4"\n') for name in modules]
     return text + "".join(
-        f'\n[[contestants]]\nlabel = "{name}"\ntitle = "{name}"\nmodel = "{name}"\n'
-        for name in names
+        f'\n[[contestants]]\nlabel = "{name}"\ntitle = "{name}"\nmodel = "{name}"\n{more}'
+        for name, more in added
     )
 
 
@@ -111,7 +115,35 @@ def parse_suite(text: str, where: str) -> Suite:
                 f"{where}: fast: {unknown_name('grid', grid, [g.name for g in suite.grids])}"
             )
     fast = _hurried(suite, where) if suite.fast else None
-    return fast or suite if suite.as_fast else suite
+    return _beside_pks4(fast or suite if suite.as_fast else suite, where)
+
+
+def _beside_pks4(suite: Suite, where: str) -> Suite:
+    """The suite with each contestant that stands beside PKS4 in its grids, as its first one is."""
+    added = [c for c in suite.contestants if c.beside]
+    if not added:
+        return suite
+    ours = [c for c in suite.contestants if c.model == added[0].beside]
+    if not ours:
+        raise UserError(
+            f"{where}: no contestant is of model 'pks4', so {added[0].label!r} has no place to "
+            "stand in; take another suite"
+        )
+    first, place = ours[0], catalogue.options_of_the_place()
+    shared = {k: v for k, v in first.options.items() if k in place}
+
+    def placed(one: Contestant) -> Contestant:
+        options = {**shared, **one.options}
+        return one.model_copy(update={"options": options, "recipe": one.recipe or first.recipe})
+
+    def joined(grid: Grid) -> Grid:
+        labels = dict.fromkeys([*grid.contestants, *(c.label for c in added)])
+        return grid.model_copy(update={"contestants": [*labels]})
+
+    contestants = [placed(c) if c.beside else c for c in suite.contestants]
+    with_ours = {c.label for c in ours}
+    grids = [joined(g) if with_ours & {*g.contestants} else g for g in suite.grids]
+    return suite.model_copy(update={"contestants": contestants, "grids": grids})
 
 
 def fast_text(text: str) -> str:

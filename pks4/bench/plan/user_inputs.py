@@ -63,18 +63,19 @@ class UserInputs(Settings):
         )
 
     def with_hashes(self) -> "UserInputs":
-        """These inputs with a hash of each file that they name, and of the files of --model.
+        """These inputs with a hash of each file that they name, and of those of --model, --module.
 
-        The modules that a model's file imports from its folder count too. A file that is not there
-        any more has no hash.
+        What such a file imports from its folder counts too. A file that is not there any more has
+        no hash.
         """
         from pks4.data.integrity import file_sha256
 
         files = {f"--weights {twin}": path for twin, path in self.weights.items()}
-        for path in catalogue.added_models():
-            files |= {f"--model {path.name}": path} | {
-                f"--model {path.name}, its module {other.name}": other
-                for other in _imported_from_folder(path)
+        code = {f"--model {path.name}": path for path in catalogue.added_models()}
+        code |= {f"--module {path.name}:{name}": path for path, name in catalogue.added_modules()}
+        for option, path in code.items():
+            files |= {option: path} | {
+                f"{option}, its module {other.name}": other for other in _imported_from_folder(path)
             }
         if self.data:
             from pks4.data.index_folder import INDEX

@@ -4,21 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pks4.bench.contestants import catalogue
+from pks4.bench.contestants import catalogue, modules
 from pks4.errors import UserError
 
 
-def suite_named(name: str, own_models: Sequence[Path] = (), fast: bool = False) -> tuple[Any, str]:
+def suite_named(
+    name: str,
+    own_models: Sequence[Path] = (),
+    fast: bool = False,
+    own_modules: Sequence[str] = (),
+) -> tuple[Any, str]:
     """A suite by name, or from a file that ends in .toml, with its text.
 
-    `own_models`, the user's files, become contestants. `fast`: as the table `fast` says.
+    `own_models`, the user's files, become contestants, and so do `own_modules`, FILE[:CLASS],
+    beside PKS4. `fast`: as the table `fast` says.
     """
     from pks4.bench.plan.suite import fast_text, parse_suite, read_suite, with_contestants
 
     path = suite_file(name)
     suite, text = read_suite(path)
-    if own_models:
-        text = with_contestants(text, [catalogue.add_model(p).name for p in own_models])
+    text = with_contestants(
+        text,
+        [catalogue.add_model(p).name for p in own_models],
+        [modules.add(one).name for one in own_modules],
+    )
     if fast and not suite.fast:
         quick = [n for n, p in catalogue.suites().items() if read_suite(p)[0].fast]
         raise UserError(f"{path}: has no table [fast]; --fast works for: {', '.join(quick)}")

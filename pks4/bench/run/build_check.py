@@ -9,24 +9,29 @@ from pks4.bench.process.child import Children
 from pks4.errors import UserError
 
 
-def check_in_child(cells: Iterable[Cell], where: str, children: Children) -> None:
-    """Raise UserError, one line, for the first contestant that refuses its options.
+def check_in_child(cells: Iterable[Cell], where: str, children: Children) -> list[str]:
+    """What `check_builds` returns. Raises UserError as it does.
 
-    `where` is the suite's file. A child that dies says nothing: its cells will.
+    A child that dies says nothing: its cells will.
     """
     job = {"cells": [cell.model_dump() for cell in cells], "where": where}
     with children.start("pks4.bench.run.build_check", job) as worker:
+        notes = []
         for event in worker.events():
-            raise UserError(event["refused"])
+            if event["event"] == "refused":
+                raise UserError(event["text"])
+            notes.append(event["text"])
+    return notes
 
 
 def main() -> None:
-    """In the child: check the cells of the job, and send what is refused."""
+    """In the child: check the cells of the job, and send the notes, or what is refused."""
     job, send = child.receive()
     try:
-        check_builds(map(Cell.model_validate, job["cells"]), job["where"])
+        for text in check_builds(map(Cell.model_validate, job["cells"]), job["where"]):
+            send(event="note", text=text)
     except UserError as error:
-        send(refused=str(error))
+        send(event="refused", text=str(error))
 
 
 if __name__ == "__main__":

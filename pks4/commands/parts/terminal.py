@@ -38,6 +38,15 @@ Own = Annotated[
         "it joins every grid that takes all contestants. Repeat for more.",
     ),
 ]
+OwnModule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--module",
+        metavar="FILE[:CLASS]",
+        help="A Python file of your own with a module, features (b, t, h, w, d) to the same shape; "
+        "it stands where PKS4 stands, in every grid with PKS4. Repeat for more.",
+    ),
+]
 Fast = Annotated[bool, typer.Option("--fast", help="The suite's short form, as its file says.")]
 OfShard = Annotated[
     str | None,

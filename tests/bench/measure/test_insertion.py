@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pks4.bench.contestants import catalogue, modules
 from pks4.bench.measure import insertion
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.plan import plan
@@ -48,3 +49,17 @@ def test_a_module_that_does_something_is_seen(monkeypatch):
 def test_another_model_is_no_module_to_insert():
     with pytest.raises(UserError, match="is no module to insert"):
         list(insertion.measure(inputs("frame_mean")))
+
+
+def test_a_module_of_the_users_own_is_inserted_too(tmp_path, monkeypatch):
+    monkeypatch.setenv(catalogue.MODULES, "")
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n\n\nclass Norm(nn.LayerNorm):\n    pass\n\n\n"
+        "class Silent(Norm):\n    def forward(self, x):\n        return x + 0 * self.weight\n"
+    )
+    for name in ("Norm", "Silent"):
+        modules.add(f"{path}:{name}")
+    found = {name: next(insertion.measure(inputs(name))) for name in ("Norm", "Silent")}
+    assert found["Silent"].value == 0 < found["Norm"].value
+    assert found["Silent"].detail["places"] == {"resnet18": "after block 2 of 4"}

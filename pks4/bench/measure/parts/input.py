@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pks4.bench.contestants import build as building
-from pks4.bench.contestants import catalogue
+from pks4.bench.contestants import catalogue, modules
 from pks4.bench.plan.cell import Cell
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ class MeasureInput:
     def stages(self) -> dict[str, tuple[str, ...]] | None:
         """`STAGES` of the contestant's file: stage -> parts of module names; None if not stated."""
         return self._entry().facts.get("STAGES")
+
+    def module(self) -> Any:
+        """The class of the user's own that stands where PKS4 stands; None for any other model."""
+        entry = self._entry()
+        return entry.module_class() if entry.module else None
+
+    def module_facts(self) -> dict[str, Any]:
+        """File, hash and class of that module, and whether it starts as the identity; or empty."""
+        entry = self._entry()
+        return modules.facts(entry) if entry.module else {}
 
     def asked_attention(self) -> str | None:
         """The option `attention`, given or default; None for a contestant without it."""
