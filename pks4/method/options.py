@@ -29,7 +29,7 @@ class Options:
     state: int = 16  # n, as in Mamba (arXiv 2312.00752)
     expand: float = 0.5  # width of the scanned stream / d; small, since the backbone mixes space
     rank: int | None = None  # of delta's projection; None: ceil(d / 16), as in Mamba
-    heads: int = 4  # of a mixer that has heads
+    mixer_heads: int = 4  # of a mixer that has heads
     kernel: int = 4  # frames that a convolution reads, as Mamba's
     # causal: one scanner, forward in time, which can stream; bidirectional: the sum of a forward
     # and a backward scanner (Vision Mamba, VideoMamba); halves: each scans half of the channels
@@ -70,7 +70,7 @@ class Options:
             raise ValueError(
                 f"modulation={self.modulation!r} is of B and C, which mixer {self.mixer!r} lacks"
             )
-        whole = ("state", "heads", "kernel", "prior_channels", "correlation_channels")
+        whole = ("state", "mixer_heads", "kernel", "prior_channels", "correlation_channels")
         at_least_one(**{name: getattr(self, name) for name in (*whole, "radius", "dilation")})
         at_least_one(rank=1 if self.rank is None else self.rank)
         if not (isinstance(self.expand, int | float) and 0 < self.expand < float("inf")):
@@ -99,7 +99,7 @@ class Options:
             d=d,
             state=self.state,
             rank=self.rank or -(-dim // 16),
-            heads=self.heads,
+            heads=self.mixer_heads,
             kernel=self.kernel,
             reverse=reverse,
             scan_backend=self.scan_backend,

@@ -63,7 +63,7 @@ MORE_OPTIONS = (  # the fields of Options, a literal that the catalogue reads wi
     "state",
     "expand",
     "rank",
-    "heads",
+    "mixer_heads",
     "kernel",
     "direction",
     "modulation",

@@ -240,7 +240,7 @@ def test_its_closed_form_is_what_a_counter_counts(name, channels):
 @every_mixer
 def test_in_pks4_it_starts_as_the_identity_and_streams_where_it_is_causal(name):
     torch.manual_seed(0)
-    module = PKS4(16, mixer=name, expand=1.0, state=4, heads=2, radius=1)
+    module = PKS4(16, mixer=name, expand=1.0, state=4, mixer_heads=2, radius=1)
     x = torch.randn(2, 5, 3, 4, 16)
     assert torch.equal(module(x), x)
     for p in module.parameters():
