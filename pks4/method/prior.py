@@ -147,15 +147,18 @@ class KinematicPriorEncoder(nn.Module):
 
     def _soft_argmax(self, volume: Float[Tensor, "p h w k"]) -> Float[Tensor, "p h w 3"]:
         h, w = volume.shape[1:3]
-        grid = on_grid(h, w, self.radius, self.dilation, volume.device)
+        grid = on_grid(h, w, self.radius, self.dilation, volume.device).flatten(0, 1)
+        # Sites are one dimension here. With two, PyTorch 2.14's compiler takes the four for those of
+        # an image, and the code that it writes for amax writes beyond the end of its result.
+        volume = volume.flatten(1, 2)  # (p, sites, k)
         scaled = volume * self.log_temperature.exp()
         weights = torch.softmax(scaled.masked_fill(~grid, float("-inf")), -1)
         offsets = torch.tensor(
             window_offsets(self.radius, self.dilation), dtype=volume.dtype, device=volume.device
         )
-        expected = weights @ (offsets / (self.radius * self.dilation))  # (p, h, w, 2)
+        expected = weights @ (offsets / (self.radius * self.dilation))  # (p, sites, 2)
         best = volume.masked_fill(~grid, -1.0).amax(-1, keepdim=True)  # a cosine
-        return torch.cat([expected, best], -1)
+        return torch.cat([expected, best], -1).unflatten(1, (h, w))
 
     def _boundary(
         self, frames: Float[Tensor, "*lead h w r"], references: Float[Tensor, "*lead h w r"]

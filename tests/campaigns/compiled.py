@@ -2,10 +2,10 @@
 
     python -m tests.campaigns.compiled [--only NAME …] [--json]
 
-PKS4 with every mixer, and every contestant in its first variant, at tiny scale: `torch.compile` with
-the default backend, which writes and compiles C++, against eager, forward and backward. Each is in
-a process of its own, since code that the compiler wrote may crash it. Printed: one line a model with
-the largest difference of outputs and of gradients, as shares of the largest value.
+PKS4 with every mixer, and every contestant in its first variant, at tiny scale: `torch.compile`
+with the default backend, which writes and compiles C++, against eager, forward and backward. Each
+is in a process of its own, since code that the compiler wrote may crash it. Printed: one line a
+model with the largest difference of outputs and of gradients, as shares of the largest value.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tests.factories.models import CORE, clip, first_of_each, shake, tiny, usual_frames
 
-TOLERANCE = 1e-4  # of float32 sums in another order
+TOLERANCE = 1e-3  # float32 sums in another order, weights that are larger than usual
 LIMIT_SECONDS = 600
 ONE = "--one"
 

@@ -1,9 +1,12 @@
 """The PKS4 module: identity at insertion, causal, independent sites, priors at work, streaming."""
 
+import shutil
+
 import pytest
 import torch
 
 from pks4.method.module import PKS4, Options
+from tests.campaigns import compiled
 
 DIRECTIONS = ["causal", "bidirectional", "halves"]
 every_direction = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -228,10 +231,17 @@ def test_a_frame_that_does_not_fit_the_state_is_named():
 def test_it_compiles_as_one_graph(direction, checkpoint):
     torch._dynamo.reset()
     module, x = awake(direction=direction, checkpoint=checkpoint), features()
-    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
-    for one, other in zip(gradients(compiled, x), gradients(module, x), strict=True):
+    traced = torch.compile(module, backend="aot_eager", fullgraph=True)
+    for one, other in zip(gradients(traced, x), gradients(module, x), strict=True):
         torch.testing.assert_close(one, other)
-    torch.testing.assert_close(compiled(x), module(x))
+    torch.testing.assert_close(traced(x), module(x))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+def test_under_the_real_compiler_it_gives_what_it_gives_without():
+    """Once the compiler's code wrote beyond a buffer; the process died of a signal."""
+    assert "wrong" not in compiled.tried("pks4/s6")
 
 
 @pytest.mark.slow
