@@ -148,8 +148,8 @@ class KinematicPriorEncoder(nn.Module):
     def _soft_argmax(self, volume: Float[Tensor, "p h w k"]) -> Float[Tensor, "p h w 3"]:
         h, w = volume.shape[1:3]
         grid = on_grid(h, w, self.radius, self.dilation, volume.device).flatten(0, 1)
-        # Sites are one dimension here. With two, PyTorch 2.14's compiler takes all four for those of
-        # an image, and the code that it writes for amax writes beyond the end of its result.
+        # Sites are one dimension here. With two, PyTorch 2.14's compiler takes the tensor for an
+        # image, and the code that it writes for amax writes beyond the end of its result.
         volume = volume.flatten(1, 2)  # (p, sites, k)
         scaled = volume * self.log_temperature.exp()
         weights = torch.softmax(scaled.masked_fill(~grid, float("-inf")), -1)
