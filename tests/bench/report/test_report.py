@@ -292,7 +292,7 @@ def judged_claim(verdict="supported", evidence=("run:cost/pks4/t8:saved_bytes",)
     claim = claims_file.Claim(
         id="lean", title=title, says="s", scale="tiny", supported_when="it is",
         contradicted_when="it is not", measured_by=["pks4-bench run scaling"],
-        caveats=("A frozen backbone only.",), tests=[test],
+        caveats=["A frozen backbone only."], tests=[test],
     )  # fmt: skip
     found = judge.Found(verdict=verdict, effect="0.5 at T = 8", evidence=evidence)
     return judge.Judged(claim=claim, verdict=verdict, tests=((test, found),))
