@@ -30,9 +30,8 @@ Shape = tuple[int, int, int]  # h, w, d
 COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, Attention)  # layers whose MACs count
 
 
-_PROBED: dict[
-    tuple, tuple[Shape, Shape, int]
-] = {}  # timm's name, cut, image size -> what was found
+# What `probe` found for a timm name, a cut and an image size; weights do not matter.
+_PROBED: dict[tuple, tuple[Shape, Shape, int]] = {}
 
 
 def build_vit(
@@ -226,7 +225,7 @@ class PerFrameBackbone(nn.Module):
             shape = (*self.net.patch_embed.grid_size, self.net.embed_dim)
             return shape, shape, vit_macs(self.net, 1)
         key = (name, self.cut, self.image_size)
-        if key not in _PROBED:  # whatever its weights
+        if key not in _PROBED:
             *outputs, macs = probe(self.net, self.cut, self.image_size)
             for raw in outputs:
                 self._check_grid(name, raw)

@@ -1,7 +1,6 @@
 """The command line: data on stdout, one clear line for a mistake, fast help."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -16,33 +15,22 @@ from pks4.commands.parts.terminal import print_table
 from pks4.errors import UserError
 from pks4.weights.official import official_state_dict
 from tests.factories.runs import made, written
-from tests.tools.commands import invoke
+from tests.tools.commands import imported_by, invoke
 
 
 @pytest.mark.slow
 def test_help_and_list_import_no_torch():
     for args in (["--help"], ["list", "models"], ["list", "suites"]):
-        code = (
-            "import sys; from pks4.cli import app\n"
-            f"try: app({args!r})\nexcept SystemExit: pass\n"
-            "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
-            "print('heavy', sorted(heavy))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.stdout.splitlines()[-1] == "heavy []", done.stderr
+        assert imported_by(*args)[1] == []
 
 
 @pytest.mark.slow
 def test_a_run_builds_and_measures_in_children_and_imports_no_torch(suite_file, tmp_path):
     text = suite_file().read_text().replace('"params", "macs", "saved_bytes"', '"params"')
     words = ["run", str(suite_file(text=text)), "--out", str(tmp_path), "--no-report"]
-    code = (
-        "import sys; from pks4.cli import app\n"
-        f"try: app({words!r})\nexcept SystemExit as end: print(end.code)\n"
-        "print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr
+    code, heavy = imported_by(*words)
+    assert code == 0
+    assert "torch" not in heavy
 
 
 @pytest.mark.parametrize("what", ["suites", "models", "measures", "runs"])

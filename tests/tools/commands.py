@@ -1,5 +1,6 @@
 """pks4-bench in this process and as a process, how tests wait for it, and who hears of a run."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -30,6 +31,20 @@ def done(process, code=0):
     out, err = process.communicate(timeout=240)
     assert process.returncode == code, err
     return out.strip(), err
+
+
+def imported_by(*args):
+    """A command's exit code, and which slow packages it imported, in a process of its own."""
+    code = (
+        "import json, sys; from pks4.cli import app\n"
+        "ended = 0\n"
+        "try: app(sys.argv[1:])\nexcept SystemExit as end: ended = end.code\n"
+        "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+        "print(json.dumps([ended, sorted(heavy)]))"
+    )
+    words = [sys.executable, "-c", code, *map(str, args)]
+    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return json.loads(out.splitlines()[-1])
 
 
 def wait_for_records(folder, count, process):

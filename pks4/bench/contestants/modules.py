@@ -33,7 +33,7 @@ def add(text: str) -> Entry:
         raise UserError(
             f"--module {text}: is no Python file with a module, FILE.py or FILE.py:CLASS"
         )
-    with _told(f"{path}: cannot be imported"):
+    with _one_line(f"{path}: cannot be imported"):
         every, public = _classes(path)
     if not name and len(public) != 1:
         found = f"several modules: {', '.join(public)}" if public else "no public nn.Module"
@@ -89,8 +89,8 @@ def facts(entry: Entry) -> dict[str, Any]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Whatever the user's code raises, as one line that begins with `what`."""
+def _one_line(what: str) -> Iterator[None]:
+    """Turn what the user's code raises into one line that begins with `what`."""
     try:
         yield
     except Exception as error:
@@ -105,7 +105,7 @@ def _checked(path: Path, cls: Any, shape: tuple[int, ...]) -> bool:
     name = f"{path}: {cls.__name__}"
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        with _told(f"{name}({shape[-1]}), made from a channel count alone"):
+        with _one_line(f"{name}({shape[-1]}), made from a channel count alone"):
             module = cls(shape[-1]).eval()
         if not any(True for _ in module.parameters()):
             raise UserError(f"{name} has no parameters, so nothing of it would be trained")
@@ -119,7 +119,7 @@ def _checked(path: Path, cls: Any, shape: tuple[int, ...]) -> bool:
 def _mixed(name: str, module: Any, x: Any) -> Any:
     """What the module gives; UserError if it fails, or if shape, dtype or its input change."""
     given = x.clone()
-    with _told(f"{name} on features {tuple(x.shape)}"):
+    with _one_line(f"{name} on features {tuple(x.shape)}"):
         y = module(given)
     if not given.equal(x):
         raise UserError(f"{name}: changes the features that it is given in place; copy them first")
@@ -138,7 +138,7 @@ def _check_stream(name: str, module: Any, x: Any) -> None:
     draw_zeros(module)
     b, _, h, w, _ = x.shape
     try:
-        with _told(f"{name}.initial_state({b}, {h}, {w})"):
+        with _one_line(f"{name}.initial_state({b}, {h}, {w})"):
             state = module.initial_state(b, h, w)
     except UserError as error:
         if isinstance(error.__cause__, ValueError):
@@ -151,7 +151,7 @@ def _check_stream(name: str, module: Any, x: Any) -> None:
             "ones; remove step, or make forward causal"
         )
     for t, frame in enumerate(x.unbind(1)):
-        with _told(f"{name}.step at frame {t + 1}"):
+        with _one_line(f"{name}.step at frame {t + 1}"):
             y, state = module.step(frame, state)
         if _kind(y) != _kind(frame) or not _near(y, whole[:, t]):
             raise UserError(

@@ -115,11 +115,11 @@ def parse_suite(text: str, where: str) -> Suite:
                 f"{where}: fast: {unknown_name('grid', grid, [g.name for g in suite.grids])}"
             )
     fast = _hurried(suite, where) if suite.fast else None
-    return _beside_pks4(fast or suite if suite.as_fast else suite, where)
+    return _with_pks4(fast or suite if suite.as_fast else suite, where)
 
 
-def _beside_pks4(suite: Suite, where: str) -> Suite:
-    """The suite with each contestant that stands beside PKS4 in its grids, as its first one is."""
+def _with_pks4(suite: Suite, where: str) -> Suite:
+    """Add each `beside` contestant to the grids that have a PKS4, with the first PKS4's place."""
     added = [c for c in suite.contestants if c.beside]
     if not added:
         return suite

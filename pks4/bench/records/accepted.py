@@ -25,7 +25,7 @@ from pydantic import Field, RootModel
 from pks4.bench import units
 from pks4.bench.plan.settings import Settings
 from pks4.bench.records import run_file
-from pks4.bench.records.record import Provenance
+from pks4.bench.records.record import Provenance, stamp
 from pks4.bench.records.run_file import RunFile
 from pks4.bench.records.same_case import LIBRARIES, MACHINE
 from pks4.errors import UserError, unknown_name
@@ -131,7 +131,7 @@ def accept(
         run=run.header.run,
         sha256=digest,
         who=who or _who(),
-        when=_now(),
+        when=stamp(datetime.now(UTC)),
         reason=reason,
         replaces=before.run if before else None,
     )
@@ -149,7 +149,9 @@ def withdraw(run: str, reason: str, results: Path, who: str = "") -> Withdrawal:
     names = {entry.run: entry.suite for entry in ledger(results)[0]}
     if run not in names:
         raise UserError(f"{results / LEDGER}: {unknown_name('accepted run', run, names)}")
-    entry = Withdrawal(suite=names[run], run=run, who=who or _who(), when=_now(), reason=reason)
+    entry = Withdrawal(
+        suite=names[run], run=run, who=who or _who(), when=stamp(datetime.now(UTC)), reason=reason
+    )
     _append(entry, results)
     return entry
 
@@ -247,10 +249,6 @@ def _stated(reason: str, what: str) -> str:
     if not reason.strip():
         raise UserError(f'--reason is empty; say why {what}: --reason "…"')
     return " ".join(reason.split())
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _who() -> str:

@@ -17,7 +17,7 @@ def suite_named(
     """A suite by name, or from a file that ends in .toml, with its text.
 
     `own_models`, the user's files, become contestants, and so do `own_modules`, FILE[:CLASS],
-    beside PKS4. `fast`: as the table `fast` says.
+    in every grid with PKS4. `fast`: as the table `fast` says.
     """
     from pks4.bench.plan.suite import fast_text, parse_suite, read_suite, with_contestants
 

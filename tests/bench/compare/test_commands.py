@@ -1,8 +1,6 @@
 """`compare` and `accept` as commands: exit codes, output that hostile text cannot break."""
 
 import json
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -20,6 +18,7 @@ from pks4.commands.results import accept as accept_command
 from pks4.commands.results import compare as compare_command
 from pks4.errors import UserError
 from tests.factories.runs import COST, failed, made, run_file, written
+from tests.tools.commands import imported_by
 
 
 @pytest.fixture(autouse=True)
@@ -294,10 +293,4 @@ def test_a_measure_that_fails_in_one_round_has_failed():
 @pytest.mark.slow
 def test_compare_needs_no_torch(files):
     base, head = files(made(), made("head-1"))
-    code = (
-        "import sys; from pks4.cli import app\n"
-        f"try: app(['compare', {str(base)!r}, {str(head)!r}])\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'timm', 'pandas', 'matplotlib'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert imported_by("compare", base, head)[1] == []

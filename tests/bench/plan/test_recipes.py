@@ -115,24 +115,24 @@ def test_a_search_has_each_contestant_with_every_value_and_the_best_is_written(
     assert len(table["tried"]) == 2
 
 
-@cache
-def accepted_search(name):
-    """Choices of an accepted run of lr_search: label -> what was chosen."""
-    found = run_file.read(run_file.find_run(name, [catalogue.root() / "results" / "reference"]))
-    return recipe_search.choose(found)
-
-
 SEARCH = "lr_search-20261129-031639-d48de8b"
 
 
+@cache
+def accepted_search():
+    """Choices of the accepted run of lr_search: label -> what was chosen."""
+    found = run_file.read(run_file.find_run(SEARCH, [catalogue.root() / "results" / "reference"]))
+    return recipe_search.choose(found)
+
+
 def test_a_choice_at_an_end_of_what_was_tried_is_told():
-    found = accepted_search(SEARCH)
+    found = accepted_search()
     assert found["pks4_top"]["at_end"] == ["learning_rate"]
     assert not found["pks4"]["at_end"]
 
 
 def test_where_all_was_guessing_the_loss_decides():
-    found = accepted_search(SEARCH)
+    found = accepted_search()
     guessed = {label for label, one in found.items() if one["guessing"]}
     assert guessed == {"frame_mean_frozen", "timesformer_joint", "video_mamba"}
     # 0.01 has the best top-1, 0.078 of 360 clips in 18 classes; 0.001 has the lowest loss.
@@ -141,7 +141,7 @@ def test_where_all_was_guessing_the_loss_decides():
 
 def test_the_committed_recipes_are_what_the_accepted_search_chose():
     text = (recipes.folder() / "lr_search.toml").read_text()
-    assert text == recipe_search.as_toml(accepted_search(SEARCH), SEARCH)
+    assert text == recipe_search.as_toml(accepted_search(), SEARCH)
 
 
 def test_a_run_without_a_search_has_nothing_to_choose(suite_file, tmp_path):
