@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def data_make(
-    task: Annotated[str, typer.Argument(help="temporal, motion, spatial or long.")],
+    task: Annotated[str, typer.Argument(help="temporal, motion, shapes, spatial or long.")],
     size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
     frames: Annotated[
         int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")
@@ -98,13 +98,14 @@ def formats_help() -> str:
 PROBE_COUNTS = {  # clips of each split
     "temporal": {"train": 1800, "test": 1800},
     "motion": {"train": 1200, "test": 1200},
+    "shapes": {"train": 1200, "test": 1200},
     "spatial": {"train": 1200, "test": 600},
     "long": {"train": 480, "test": 360},
 }
 
 
 def data_probe(
-    task: Annotated[str, typer.Argument(help="temporal, motion, spatial or long.")],
+    task: Annotated[str, typer.Argument(help="temporal, motion, shapes, spatial or long.")],
     size: Annotated[int, typer.Option(help="Side of a frame in pixels.")] = 64,
     frames: Annotated[
         int | None, typer.Option(help="Frames of a clip; else 16, long: 512.")

@@ -12,7 +12,8 @@ from torchvision.transforms import v2
 from pks4.errors import UserError
 from pks4.train.recipe import Recipe
 
-NEVER_FLIPPED = ("temporal", "motion", "long")  # a flip would swap left and right but not the label
+# a flip would swap left and right but not the label
+NEVER_FLIPPED = ("temporal", "motion", "shapes", "long")
 
 
 def seed_of(*parts: int) -> int:

@@ -38,7 +38,8 @@ class Grid(Table):
     contestants: list[str] = Field(default_factory=list)  # labels; none: all
     batch: Annotated[int, Field(ge=1)] = 1
     num_classes: Annotated[int, Field(ge=1)] = 400
-    task: Literal["temporal", "motion", "spatial", "long"] | None = None  # of the embedded data set
+    # of the embedded data set
+    task: Literal["temporal", "motion", "shapes", "spatial", "long"] | None = None
     time_limit_seconds: Annotated[float, Field(gt=0)] = 600
     # A cell each; none: the settings' one seed.
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)

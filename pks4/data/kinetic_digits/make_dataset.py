@@ -39,6 +39,7 @@ from pks4.errors import unknown_name
 DEFAULT_COUNTS = {
     "temporal": {"train": 3600, "val": 360, "test": 1080},
     "motion": {"train": 3600, "val": 360, "test": 1080},
+    "shapes": {"train": 3600, "val": 360, "test": 1080},
     "spatial": {"train": 3600, "val": 360, "test": 1080},
     "long": {"train": 600, "val": 120, "test": 360},  # of 512 frames each
 }

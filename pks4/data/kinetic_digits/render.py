@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from pks4.data.kinetic_digits import shapes
 from pks4.data.kinetic_digits.long_task import wander
 from pks4.data.kinetic_digits.sprites import backgrounds, sprite_indices, sprites
 from pks4.data.kinetic_digits.tasks import GENERATOR_VERSION, class_names
@@ -39,11 +40,11 @@ DIM = (0.35, 0.65)  # brightness of the background, below that of the sprite
 
 
 class Clip(NamedTuple):
-    """Frames (t, h, w, 3) uint8 RGB, the label, and the sprite's index in `load_digits`."""
+    """Frames (t, h, w, 3) uint8 RGB, the label, and the digit's index in `load_digits`, if any."""
 
     frames: NDArray[np.uint8]
     label: int
-    sprite: int
+    sprite: int | None
 
 
 def render(task: str, split: str, index: int, *, size: int, frames: int, seed: int) -> Clip:
@@ -51,6 +52,11 @@ def render(task: str, split: str, index: int, *, size: int, frames: int, seed: i
     names = class_names(task)
     label = index % len(names)
     rng = clip_rng(seed, task, split, index, label)
+    if task == "shapes":
+        path = trajectory(names[label], frames, rng)
+        wide = size + 2 * shapes.margin(size)
+        video = compose(_textured, shapes.shape(rng), path, wide, rng)
+        return Clip(shapes.shaken(video, size, rng), label, None)
     pool = sprite_indices(split, label if task == "spatial" else None)
     sprite = int(rng.choice(pool))
     marked = None
@@ -61,11 +67,17 @@ def render(task: str, split: str, index: int, *, size: int, frames: int, seed: i
     else:
         path = trajectory(names[label], frames, rng)
     digit = sprites()[0][sprite]
-    return Clip(compose(split, digit, path, size, rng, marked), label, sprite)
+    return Clip(compose(photographed(split), digit, path, size, rng, marked), label, sprite)
+
+
+# (size, frames, rng) -> a canvas, and the corner of each frame in it, (t, 2)
+Background = Callable[
+    [int, int, np.random.Generator], tuple[NDArray[np.float32], NDArray[np.int64]]
+]
 
 
 def compose(
-    split: str,
+    background: Background,
     digit: NDArray[np.float32],
     path: Trajectory,
     size: int,
@@ -77,7 +89,7 @@ def compose(
     In the frames where `marked` (t,) is true, the digit has another colour.
     """
     frames = len(path.x)
-    canvas, offsets = _background(split, size, frames, rng)
+    canvas, offsets = background(size, frames, rng)
     discs = [_disc(size, frames, rng) for _ in range(2)]
     colour = np.tile(rng.uniform(215, 255, size=3), (frames, 1))
     if marked is not None:
@@ -102,17 +114,40 @@ def clip_rng(seed: int, task: str, split: str, index: int, label: int) -> np.ran
     return np.random.default_rng(np.random.SeedSequence(entropy))
 
 
-def _background(
-    split: str, size: int, frames: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """A part of a photograph, and the corner of each frame in it, (t, 2): a pan along a line."""
+def photographed(split: str) -> Background:
+    """A background that cuts a part of one of the split's photographs."""
     photographs = backgrounds(split)
-    photograph = photographs[rng.integers(len(photographs))]
-    side = rng.uniform(*CROP_PIXELS)
-    top, left = rng.uniform(0, np.subtract(photograph.shape[:2], side))
-    margin = int(np.ceil(PAN_SIZE * size))
-    steps = np.linspace(0, side - 1, size + margin)
-    canvas = _bilinear(photograph, top + steps, left + steps) * np.float32(rng.uniform(*DIM))
+
+    def draw(
+        size: int, frames: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        photograph = photographs[rng.integers(len(photographs))]
+        side = rng.uniform(*CROP_PIXELS)
+        top, left = rng.uniform(0, np.subtract(photograph.shape[:2], side))
+        steps = np.linspace(0, side - 1, size + _pan_margin(size))
+        canvas = _bilinear(photograph, top + steps, left + steps)
+        return _panned(canvas, size, frames, rng)
+
+    return draw
+
+
+def _textured(
+    size: int, frames: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The background of task `shapes`."""
+    return _panned(shapes.texture(size + _pan_margin(size), rng), size, frames, rng)
+
+
+def _pan_margin(size: int) -> int:
+    return int(np.ceil(PAN_SIZE * size))
+
+
+def _panned(
+    canvas: NDArray[np.float32], size: int, frames: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The canvas, dimmed, and the corner of each frame in it, (t, 2): a pan along a line."""
+    margin = _pan_margin(size)
+    canvas = canvas * np.float32(rng.uniform(*DIM))
     pan = rng.uniform(-margin / 2, margin / 2, size=2)
     tau = np.linspace(-1, 1, frames)[:, None]  # symmetric about 0: the reversed pan is -pan
     return canvas, np.rint(margin / 2 + tau * pan).astype(int)

@@ -41,4 +41,5 @@ def _still(split: str, index: int, size: int, seed: int) -> tuple[np.ndarray, np
     place = drift(1, rng)
     opacity = np.zeros((1, size, size, 3), dtype=np.float32)
     render.draw_sprite(opacity, sprite, place, np.ones(3))
-    return render.compose(split, sprite, place, size, rng)[0], opacity[0, ..., 0]
+    image = render.compose(render.photographed(split), sprite, place, size, rng)[0]
+    return image, opacity[0, ..., 0]

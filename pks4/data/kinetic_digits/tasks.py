@@ -15,13 +15,16 @@ classes, and of kind `order` if only the order of the displacements does:
 
 Task `motion`, 8 classes: the pairs of kind `motion` alone, which a short training learns.
 
+Task `shapes`, the classes of `motion` in another look: textured shapes, textures, a camera that
+shakes (see shapes.py). It asks whether a ranking of models holds on other data.
+
 Task `spatial`, 10 classes: the digit; its motion is a nuisance.
 
 Task `long`, 12 classes: an ordered pair of different directions, each shown in eight marked frames,
 the first near the start and the second near the end of a clip (see long_task.py). One direction
 alone gives at most 1/3 (`HALF_CLIP_BOUND`): compare the 12-way accuracy with that.
 
-Never flip `temporal`, `motion` and `long` horizontally: left and right, rotate_cw and rotate_ccw
+Never flip any but `spatial` horizontally: left and right, rotate_cw and rotate_ccw
 would swap.
 """
 
@@ -59,14 +62,16 @@ HALF_CLIP_BOUND = 1 / 3  # of `long`: one known direction leaves three classes
 _CLASSES: dict[str, tuple[str, ...]] = {
     "temporal": (*(name for pair in PAIRS for name in pair[:2]), *OSCILLATIONS),
     "motion": tuple(name for pair in PAIRS if pair.kind == "motion" for name in pair[:2]),
+    "shapes": tuple(name for pair in PAIRS if pair.kind == "motion" for name in pair[:2]),
     "spatial": tuple(f"digit{digit}" for digit in range(10)),
     "long": tuple(f"{a}_{b}" for a in DIRECTIONS for b in DIRECTIONS if a != b),
 }
 TASKS = tuple(_CLASSES)
-DEFAULT_FRAMES = {"temporal": 16, "motion": 16, "spatial": 16, "long": 512}
+DEFAULT_FRAMES = {"temporal": 16, "motion": 16, "shapes": 16, "spatial": 16, "long": 512}
 MIN_FRAMES = {
     "temporal": 2,
     "motion": 2,
+    "shapes": 2,
     "spatial": 2,
     "long": 32,
 }  # fewer have no meaning

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pks4.data.kinetic_digits import render as render_module
+from pks4.data.kinetic_digits import shapes
 from pks4.data.kinetic_digits.encode import encode, frames_sha256, rgb_to_yuv420
 from pks4.data.kinetic_digits.render import render
 from pks4.data.kinetic_digits.sprites import backgrounds, sprite_indices, sprites
@@ -13,6 +14,7 @@ MEANS_OF_VERSION = {
     1: {
         "temporal": [119.740, 66.196, 40.767],
         "motion": [40.565, 35.260, 33.970],
+        "shapes": [79.891, 82.66, 83.031],
         "spatial": [54.258, 45.448, 41.103],
         "long": [64.371, 60.713, 59.645],
     },
@@ -21,6 +23,10 @@ MEANS_OF_VERSION = {
 
 def clip(task="temporal", split="train", index=0, size=64, frames=8, seed=0):
     return render(task, split, index, size=size, frames=frames, seed=seed)
+
+
+def rng():
+    return np.random.default_rng(0)
 
 
 def test_a_clip_is_the_same_every_time():
@@ -50,6 +56,23 @@ def test_blocks_make_no_difference(monkeypatch):
     monkeypatch.setattr(render_module, "BLOCK", 7)
     for task, frames in zip(("temporal", "long"), whole, strict=True):
         assert np.array_equal(clip(task, frames=70).frames, frames)
+
+
+def test_a_clip_of_shapes_shows_no_digit_and_its_camera_shakes():
+    one = clip("shapes", frames=4)
+    assert one.sprite is None
+    chance, wide = rng(), np.arange(68 * 68).reshape(1, 68, 68, 1).repeat(9, 0)
+    still = shapes.shaken(wide, 64, chance)
+    assert still.shape == (9, 64, 64, 1)
+    assert len({int(frame[0, 0, 0]) for frame in still}) > 1
+    assert not np.array_equal(shapes.shape(chance), shapes.shape(chance))
+
+
+def test_shapes_differ_when_they_are_turned():
+    """Otherwise rotation would not be seen."""
+    one = shapes.shape(rng())
+    for turned in (np.rot90(one, k) for k in (1, 2, 3)):
+        assert np.abs(one - turned).mean() > 0.05
 
 
 def test_labels_go_round_the_classes():

@@ -119,11 +119,11 @@ def test_the_package_imports_nothing_heavy():
 
 
 def test_tasks_are_named():
-    assert TASKS == ("temporal", "motion", "spatial", "long")
+    assert TASKS == ("temporal", "motion", "shapes", "spatial", "long")
 
 
 def test_motion_has_the_motion_pairs_of_temporal():
     assert class_names("motion") == class_names("temporal")[:8]
-    assert pairs_of("motion") == PAIRS[:4]
+    assert pairs_of("motion") == pairs_of("shapes") == PAIRS[:4]
     assert pairs_of("temporal") == PAIRS
     assert pairs_of("spatial") == ()
