@@ -21,6 +21,7 @@ from pks4.bench.report.figures import (
     costs,
     curves,
     effects,
+    factorial,
     headline,
     stages,
     trade,
@@ -37,7 +38,7 @@ from pks4.errors import UserError
 
 MARKER = ".pks4-report"
 PAGE = "report.html"
-_FIGURES = (trade, costs, stages, effects, accuracy, curves)
+_FIGURES = (factorial, trade, costs, stages, effects, accuracy, curves)
 
 
 def write(run_path: Path, out_dir: Path, results: Path | None = None) -> Path:

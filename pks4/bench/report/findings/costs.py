@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from pks4.bench import units
 from pks4.bench.report.findings.accuracy import accuracy, convergence
+from pks4.bench.report.findings.factorial import scan_or_priors
 from pks4.bench.report.findings.sentences import (
     Finding,
     Rows,
@@ -36,8 +37,12 @@ TUNED_SHARE = 0.5  # from this share of trained parameters on, a backbone counts
 
 
 def build(view: View) -> list[Finding]:
-    """Every finding that the records allow: coverage, costs, time, accuracy, convergence."""
-    topics: list[tuple[str, Iterable[Finding]]] = [("Coverage", [_coverage(view)])]
+    """Every finding that the records allow: coverage, costs, time, accuracy, convergence.
+
+    The answer of a factorial comes first.
+    """
+    topics: list[tuple[str, Iterable[Finding]]] = [("Scan or priors", scan_or_priors(view))]
+    topics.append(("Coverage", [_coverage(view)]))
     for setting in view.cost_settings:
         topics += [
             (topic, part(view, setting)) for topic, parts in _COSTS.items() for part in parts

@@ -151,19 +151,11 @@ def _difference(view: View, setting: Setting, one: Difference) -> TableRow:
         "seeds": words(one.seeds),
         "share": value_of(one.row, _percent(one.row)),
         "reference_share": value_of(one.ours, _percent(one.ours)),
-        **_points("difference", one, one.row),
+        **columns.point_cells("difference", one, one.row),
         "p": TableCell(one.p, p),
         "word": words(one.verdict, tone=one.verdict),
         "method": words(one.method),
     }
-
-
-def _points(key: str, difference: Difference, row: Row) -> TableRow:
-    """The cells of a difference of shares with its interval, in percentage points."""
-    ends = difference.interval
-    text = bracketed(units.points(difference.value), units.point_interval(ends) if ends else None)
-    cell = TableCell(difference.value, text, source=row)
-    return columns.interval_cells(cell, key, ends)
 
 
 _COSTS: dict[str, tuple[Callable[[Curve, int], float], str, str]] = {
@@ -312,7 +304,7 @@ def _gain(view: View, first: Row, last: Row) -> TableRow:
     if found is None:
         return {k: TableCell() for k in ("gain", "low", "high", "between", "seeds", "method")}
     return {
-        **_points("gain", found, last),
+        **columns.point_cells("gain", found, last),
         "between": words(f"{first.frames} to {last.frames}"),
         "seeds": words(found.seeds),
         "method": words(found.method),

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from pks4.bench import units
+from pks4.bench.stats.intervals import Estimate
 from pks4.bench.table import Column, TableCell, TableRow, value_of, words
 from pks4.bench.view.rows import Row, Series, Setting
 from pks4.bench.view.view import View
@@ -123,6 +125,13 @@ def interval_cells(
     """The cells of `interval_columns`."""
     low, high = ends or (None, None)
     return {key: cell, f"{prefix}low": words(low), f"{prefix}high": words(high)}
+
+
+def point_cells(key: str, difference: Estimate, row: Row) -> TableRow:
+    """The cells of a difference of shares with its interval, in percentage points."""
+    ends = difference.interval
+    text = bracketed(units.points(difference.value), units.point_interval(ends) if ends else None)
+    return interval_cells(TableCell(difference.value, text, source=row), key, ends)
 
 
 def bracketed(text: str, ends: str | None) -> str:

@@ -9,6 +9,7 @@ from pks4.bench.report.tables import columns
 from pks4.bench.report.tables.accuracy import accuracy, accuracy_frames, convergence, differences
 from pks4.bench.report.tables.columns import Place
 from pks4.bench.report.tables.evidence import evidence, failures
+from pks4.bench.report.tables.factorial import factorials
 from pks4.bench.report.tables.memory import fitting, kept, step_memory
 from pks4.bench.report.tables.published import percent, published
 from pks4.bench.report.tables.ranking import rankings
@@ -30,14 +31,14 @@ _COST = (
 _KEYS = [column.key for column in _COST]
 _ONLY_WITH_ROWS = (
     "kept", "step_memory", "fit", "plain_counter", "growth", "published", "accuracy_differences",
-    "accuracy_frames", "convergence", "sees", "scan", "streaming", "rankings",
+    "accuracy_frames", "convergence", "sees", "scan", "streaming", "rankings", "factorial",
 )  # fmt: skip
 
 
 def build(view: View) -> list[Table]:
     """Every table of the report, in its order; some only where they have something to say."""
     costs = (headline, fitting, cost, kept, step_memory, plain_counter, published, structures)
-    trained = (accuracy, differences, rankings, accuracy_frames, convergence, sees)
+    trained = (factorials, accuracy, differences, rankings, accuracy_frames, convergence, sees)
     measured = (timing, time_growth, scans, *trained, streaming)
     tables = [make(view) for make in (*costs, *measured, failures, evidence)]
     return [one for one in tables if one.rows or one.name not in _ONLY_WITH_ROWS]
