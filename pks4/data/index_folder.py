@@ -16,6 +16,7 @@ from pks4.data.manifest import Entry, leaves_folder, read_manifest
 from pks4.errors import unknown_name
 
 INDEX = "index.json"
+BAD = "bad.csv"
 
 
 class Indexed(BaseModel):

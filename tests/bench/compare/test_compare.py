@@ -7,6 +7,7 @@ import pytest
 
 from pks4.bench.compare.cases import changes
 from pks4.bench.compare.compare import accepted, compare
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.stats import clips as clip_stats
 from pks4.bench.stats import paired_times
 from pks4.errors import UserError
@@ -332,3 +333,20 @@ def test_pairing_of_processes_takes_out_what_both_arms_share():
         for paired in (True, False)
     ]
     assert widths[0] < 0.001 < 0.1 < widths[1]
+
+
+def test_another_file_of_the_user_is_told():
+    base, head = (
+        replace(run, header=run.header.model_copy(update={"inputs": UserInputs(hashes=hashes)}))
+        for run, hashes in (
+            (made("a"), {"--model mine.py": "1", "--data": "3"}),
+            (made("b"), {"--model mine.py": "2", "--weights vit": "4", "--data": "3"}),
+        )
+    )
+    notes = compare(base, head).notes
+    assert "the file of --model mine.py is not the same in BASE and HEAD" in notes
+    assert "BASE keeps no hash of the file of --weights vit" in notes
+    assert not any("--data" in note or "hash" in note for note in compare(base, base).notes)
+    assert "HEAD keeps no hash of the file of --model mine.py, --data" in (
+        compare(base, made("c")).notes
+    )

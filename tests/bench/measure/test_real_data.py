@@ -154,7 +154,7 @@ def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, 
     assert found["training_macs"].detail["clips"] == 2 * 19
     assert not inputs_of_old_run(session.header.cells).weights
     named = UserInputs(data=index.root).with_hashes()
-    assert list(named.hashes) == ["--data"]
+    assert list(named.hashes) == ["--data", "--data, its train.csv", "--data, its val.csv"]
     assert run_file.read(session.path).header.inputs == named
     resumes_only_with_the_same_inputs(suite, index, tmp_path)
     forget_inputs(session.path)

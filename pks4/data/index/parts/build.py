@@ -24,7 +24,7 @@ from pks4.data.index.parts.listing import (
     check_trained,
 )
 from pks4.data.index.parts.splits import Shares
-from pks4.data.index_folder import INDEX, Indexed
+from pks4.data.index_folder import BAD, INDEX, Indexed
 from pks4.data.manifest import manifest_text
 from pks4.data.readers import count_frames, images, reader_for
 from pks4.data.readers.packets import index, opened
@@ -89,7 +89,7 @@ def build(
     located = _locate(listing, files)
     clips = _open_all(located, videos, out / OPENED, exact, workers, progress)
     bad = [item for item in clips if item.error]
-    write_whole(out / "bad.csv", _bad_text(bad).encode())
+    write_whole(out / BAD, _bad_text(bad).encode())
     if len(bad) > max_bad * len(clips):
         raise _too_many(bad, len(clips), max_bad, out)
     counts = _write_manifests(clips, listing, format_.SPLITS, out)
@@ -213,7 +213,7 @@ def _too_many(bad: list[LocatedClip], total: int, max_bad: float, out: Path) -> 
     shown = "; ".join(str(item.error) for item in bad[:_SHOWN])
     return BadClipsError(
         f"{len(bad)} of {total} clips cannot be used, more than {max_bad:.3g} of them "
-        f"(all in {out / 'bad.csv'}): {shown}; restore them, or raise --max-bad",
+        f"(all in {out / BAD}): {shown}; restore them, or raise --max-bad",
         [item.error for item in bad if item.error],
     )
 
@@ -230,7 +230,7 @@ def _write_manifests(clips: list[LocatedClip], listing: Listing, required: tuple
             for item in clips if item.clip.split == split and not item.error
         ]  # fmt: skip
         if not rows:
-            raise DataError(f"{out}: no usable clip in split {split!r}; see {out / 'bad.csv'}")
+            raise DataError(f"{out}: no usable clip in split {split!r}; see {out / BAD}")
         write_whole(out / f"{split}.csv", manifest_text(rows).encode())
         counts[split] = len(rows)
     return counts
