@@ -35,7 +35,11 @@ def read(asked: Asked) -> Listing:
         raise ManifestError(f"{annotations}: fold {fold} of breakfast; give 1 to 4")
     tested = range(13 * fold - 10, 13 * fold + 3)
     clips = []
-    for path in visible(annotations, "**/*"):
+    videos = asked.videos
+    found = visible(annotations, "**/*")
+    if annotations == videos.root:
+        found = [videos.root / path for path in videos]  # through links too
+    for path in found:
         if path.suffix.lower() not in _SUFFIXES:
             continue
         stem = path.relative_to(annotations).with_suffix("").as_posix()

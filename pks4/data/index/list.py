@@ -17,7 +17,6 @@ from pks4.data.index.parts.files import SUFFIXES, without_suffix
 from pks4.data.index.parts.listing import Asked, Clip, Listing
 from pks4.data.index.parts.splits import split_named
 from pks4.data.index.parts.text import csv_rows, lines, named_lines, visible
-from pks4.data.manifest import leaves_folder
 
 DATASETS = {"list": 0}
 SPLITS = ("train",)
@@ -132,6 +131,8 @@ def _clip(asked: Asked, source: Path, row: _Row, listed: str | None) -> Clip:
 
 def _below(root: Path, row: _Row) -> str:
     """The path from the folder of videos. Raises ManifestError for one that leads out of it."""
+    from pks4.data.manifest import leaves_folder  # not at import: it loads readers
+
     path = Path(row.path)
     for top in (root, root.resolve()):
         if path.is_absolute() and path.is_relative_to(top):

@@ -335,18 +335,16 @@ def test_pairing_of_processes_takes_out_what_both_arms_share():
     assert widths[0] < 0.001 < 0.1 < widths[1]
 
 
+def with_files(run, **hashes):
+    """The run with hashes of the user's files in its header."""
+    inputs = UserInputs(hashes=hashes)
+    return replace(run, header=run.header.model_copy(update={"inputs": inputs}))
+
+
 def test_another_file_of_the_user_is_told():
-    base, head = (
-        replace(run, header=run.header.model_copy(update={"inputs": UserInputs(hashes=hashes)}))
-        for run, hashes in (
-            (made("a"), {"--model mine.py": "1", "--data": "3"}),
-            (made("b"), {"--model mine.py": "2", "--weights vit": "4", "--data": "3"}),
-        )
-    )
+    base, head = with_files(made("a"), model="1", data="3"), with_files(made("b"), model="2", w="4")
     notes = compare(base, head).notes
-    assert "the file of --model mine.py is not the same in BASE and HEAD" in notes
-    assert "BASE keeps no hash of the file of --weights vit" in notes
-    assert not any("--data" in note or "hash" in note for note in compare(base, base).notes)
-    assert "HEAD keeps no hash of the file of --model mine.py, --data" in (
-        compare(base, made("c")).notes
-    )
+    assert "the file of model is not the same in BASE and HEAD" in notes
+    assert "BASE keeps no hash of the file of w" in notes
+    assert "HEAD keeps no hash of the file of data" in notes
+    assert not any("file" in note for note in compare(base, base).notes)

@@ -139,6 +139,14 @@ def test_links_within_the_tree_are_followed_and_loops_end(tmp_path):
     assert done.left_out == ()
 
 
+def test_breakfast_is_found_through_links_too(tmp_path):
+    names = [f"P{k:02d}_cam01_P{k:02d}_tea" for k in (3, 20)]
+    videos(tmp_path / "v", [f"{names[0]}.avi", f".store/{names[1]}.avi"])
+    (tmp_path / "v/linked").symlink_to(".store")
+    done = build("breakfast", None, tmp_path / "v", tmp_path / "out")
+    assert done.counts == {"test": 1, "train": 1}
+
+
 def test_a_folder_of_videos_may_be_a_link_itself(tmp_path):
     TREES["coin"](tmp_path)
     (tmp_path / "v").rename(tmp_path / "elsewhere")

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -240,3 +242,13 @@ def test_help_teaches_both_forms():
     text = " ".join(CliRunner().invoke(app, ["data", "index", "--help"]).output.split())
     for word in ("folders:", "list:", "--split", "--group", "path,label[,split]"):
         assert word in text
+
+
+@pytest.mark.slow
+def test_the_formats_load_no_reader():
+    """`pks4-bench --help` lists them, and stays quick."""
+    code = (
+        "import sys; from pks4.data.index import formats; list(formats()); "
+        "sys.exit(bool({'av', 'numpy', 'PIL', 'torch'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from pks4.data.errors import DataError
-from pks4.data.readers.images import is_picture
 
 SUFFIXES = (
     ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp",
@@ -41,7 +40,9 @@ class VideoFiles:
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise DataError(f"{root}: no such folder of videos; correct --videos")
-        self.root = root
+        from pks4.data.readers.images import is_picture  # not at import: it loads readers
+
+        self.root, self._is_picture = root, is_picture
         self.outside: list[PurePosixPath] = []
         self._top = root.resolve()
         self._real: dict[PurePosixPath, Path] = {}  # of what is reached through a link
@@ -96,17 +97,17 @@ class VideoFiles:
         has_videos = has_pictures = False
         for entry in _entries(real):
             is_link = entry.is_symlink()
-            if not is_link and not entry.is_dir() and is_picture(entry.name):
+            if not is_link and self._is_picture(entry.name) and not entry.is_dir():
                 has_pictures = True
                 continue
             path = below / entry.name
             target = Path(os.path.realpath(entry.path)) if is_link else real / entry.name
-            if not target.is_relative_to(self._top):
+            if is_link and not target.is_relative_to(self._top):
                 self.outside.append(path)
-            elif target.is_dir():
+            elif target.is_dir() if is_link else entry.is_dir():
                 if target not in way:
                     yield from self._walk(path, target, (*way, target), linked or is_link)
-            elif _SUFFIX.search(entry.name) and target.is_file():
+            elif _SUFFIX.search(entry.name) and (target if is_link else entry).is_file():
                 has_videos = True
                 if linked or is_link:
                     self._real[path] = target
