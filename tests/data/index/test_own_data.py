@@ -167,6 +167,8 @@ def test_a_path_is_from_the_root_and_never_a_file_of_that_name_below(tmp_path):
     done = listed(tmp_path, max_bad=0.5)
     assert splits(done)["train"] == ["a/1.mp4"]
     assert done.bad == {"train": 1}
+    line = (tmp_path / "out/bad.csv").read_text().splitlines()[1]
+    assert f"no such video in {tmp_path}/v; restore it, or correct {tmp_path}/list.txt:3" in line
 
 
 def test_clips_of_one_group_stay_together(tmp_path):

@@ -125,7 +125,7 @@ def _locate(listing: Listing, files: VideoFiles) -> list[LocatedClip]:
             )
         if paths:
             taken[real] = clip.where
-        missing = f"no file of this name in {files.root}; restore it or remove its annotation"
+        missing = f"no such video in {files.root}; restore it, or correct {clip.where}"
         error = None if paths else VideoError(path, "missing", missing)
         located.append(LocatedClip(clip=clip, path=path, error=error))
     return located
