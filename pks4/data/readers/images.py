@@ -42,7 +42,7 @@ def pictures(folder: Path | str) -> list[Path]:
     found = sorted(filter(None, map(_NUMBERED.fullmatch, _names(folder))), key=_number)
     if not found:
         message = "no numbered picture (00001.jpg, img_00001.jpg) in this folder; restore it"
-        raise VideoError(folder, "no_frames", message)
+        raise VideoError(folder, "open", message)
     first = found[0]
     start = _number(first)
     if start > 1:

@@ -91,7 +91,7 @@ def no_picture(folder):
         (double, "inexact", r"has a number that another picture has too"),
         (other_kind, "inexact", r"flow_00001\.jpg .* of two kinds"),
         (other_size, "decode", r"the frame size changes"),
-        (no_picture, "no_frames", r"no numbered picture"),
+        (no_picture, "open", r"no numbered picture"),
     ],
 )
 def test_a_fault_is_refused_by_its_name(tmp_path, damage, kind, line):
