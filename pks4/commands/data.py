@@ -2,7 +2,7 @@
 
 make     render kinetic digits into the cache
 probe    whether a task leaks: classifiers that see too little of a clip
-index    manifests of a user's data set from its official annotations
+index    manifests of a user's data set, from official annotations, folders or lists
 readers  installed video readers and their speed
 pretrain the image models that contestants start from
 """
@@ -50,17 +50,33 @@ def data_make(
 
 
 def data_index(
-    name: Annotated[str, typer.Argument(help="The data set; see below.")],
-    annotations: Annotated[Path, typer.Option(help="Folder of the official annotations.")],
-    videos: Annotated[Path, typer.Option(help="Folder of the videos.")],
+    name: Annotated[
+        str, typer.Argument(help="The data set, or 'folders' or 'list' for your own; see below.")
+    ],
+    videos: Annotated[Path, typer.Option(help="Folder of the videos, or of folders of frames.")],
     out: Annotated[Path, typer.Option(help="Where the index goes.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of the lists; for 'list' a file too. Else --videos.")
+    ] = None,
     fold: Annotated[int, typer.Option(min=1, help="Fold, if the data set has several.")] = 1,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Your own data: percents of train/val/test, 80/10/10, by hash of path."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="'list': column whose clips stay together in --split."),
+    ] = None,
     exact: Annotated[bool, typer.Option(help="Decode every frame to count; slow.")] = False,
     max_bad: Annotated[float, typer.Option(help="Share of bad clips to go on with.")] = 0.01,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open every video of a data set and write its manifests; exit code 1 if too many are bad."""
+    """Open every video of a data set and write its manifests; exit code 1 if too many are bad.
+
+    Clips are videos or folders of numbered pictures. Lists may name another suffix than the file
+    has. Links are followed inside --videos. Test lists without labels are left out and told.
+    """
     from pks4.commands.parts.progress import bar
     from pks4.data.errors import BadClipsError
     from pks4.data.index.parts.build import build
@@ -68,18 +84,21 @@ def data_index(
     try:
         with bar(note, f"opening {name}") as update:
             index = build(
-                name, annotations, videos, out, fold=fold, exact=exact, max_bad=max_bad,
-                workers=workers, progress=update,
+                name, annotations, videos, out, fold=fold, split=split, group=group, exact=exact,
+                max_bad=max_bad, workers=workers, progress=update,
             )  # fmt: skip
     except BadClipsError as error:
         note.print(f"error: {escaped(error)}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
+    for left_out in index.left_out:
+        note.print(f"left out: {left_out}", soft_wrap=True, highlight=False, markup=False)
     if as_json:
         print(index.text(), end="")
         return
-    bad = sum(index.bad.values())
+    bad, full = sum(index.bad.values()), index.published_classes
     note.print(
-        f"{len(index.classes)} classes (the full data set has {index.published_classes}), "
+        f"{len(index.classes)} classes"
+        + (f" (the full data set has {full})" if full != len(index.classes) else "") + ", "
         + ", ".join(f"{count} {split}" for split, count in index.counts.items())
         + f", {bad} bad" + (f" (see {out / 'bad.csv'})" if bad else ""),
         soft_wrap=True, highlight=False, markup=False,
@@ -88,11 +107,13 @@ def data_index(
 
 
 def formats_help() -> str:
-    """The annotation files of each data set, for the end of `--help`."""
+    """What each data set needs, for the end of `--help`; data of one's own first."""
     from pks4.data.index import formats
 
-    lines = [f"{', '.join(format_.DATASETS)}: {format_.EXPECTS}." for format_ in formats()]
-    return "\n\n".join(lines)
+    own_first = sorted(formats(), key=lambda format_: any(format_.DATASETS.values()))
+    lines = [f"{', '.join(format_.DATASETS)}: {format_.EXPECTS}." for format_ in own_first]
+    example = "pks4-bench data index folders --videos clips --split 80/10/10 --out my-index"
+    return "\n\n".join([f"For example: {example}", *lines])
 
 
 PROBE_COUNTS = {  # clips of each split

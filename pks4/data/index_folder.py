@@ -16,6 +16,7 @@ from pks4.data.manifest import Entry, leaves_folder, read_manifest
 from pks4.errors import unknown_name
 
 INDEX = "index.json"
+BAD = "bad.csv"
 
 
 class Indexed(BaseModel):
@@ -25,6 +26,8 @@ class Indexed(BaseModel):
     `no_flip` names the classes that a mirror turns into others.  `counts` are the usable clips of
     each split, `bad` the clips left out of each.  `counted_by` says how num_frames was counted: by
     packets of the container, or by decoded frames.  `annotations_sha256` is over classes and clips.
+    `split_by` says how clips were split that had no split; `left_out`, which lists, links and
+    folders were not used.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +44,8 @@ class Indexed(BaseModel):
     counted_by: str
     annotations_sha256: str
     reader: dict[str, str]
+    split_by: str | None = None
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, root: Path | str) -> "Indexed":

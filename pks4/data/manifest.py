@@ -67,7 +67,7 @@ def read_manifest(
         cells = dict(zip(header, row, strict=True))
         entry = _entry(where, cells, folder or path.parent, allow_outside)
         _check_label(where, entry, names, mapped=classes is not None)
-        if check_files and not _is_file(entry.path):
+        if check_files and not _is_there(entry):
             raise ManifestError(
                 f"{where}: no such file {shortened(cells['path'])!r}; restore it, remove the line, "
                 "or make the data set again"
@@ -164,9 +164,10 @@ def leaves_folder(text: str) -> bool:
     return any(path.anchor or ".." in path.parts for path in paths)
 
 
-def _is_file(path: Path) -> bool:
+def _is_there(entry: Entry) -> bool:
+    """Whether the clip's file exists, or its folder of pictures, which has no hash of a file."""
     try:
-        return path.is_file()
+        return entry.path.is_file() or (not entry.file_sha256 and entry.path.is_dir())
     except OSError:  # a name that is too long for a file
         return False
 

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from pks4.scan.arguments import check_sequences, check_sites
 from pks4.scan.backends import resolve
+from pks4.scan.custom_op import Inputs, working_dtype
 from pks4.scan.mamba_ssm import scan_mamba
 from pks4.scan.numba_scan import scan_numba
 from pks4.scan.recompute import scan_recompute
@@ -42,9 +44,9 @@ def scan_sites(
     """Run one selective scan along time at every site.
 
     Args:
-        u, delta: (b, t, s, d), of one dtype. delta is the value before softplus, unless
-            delta_softplus is False.
-        A: (d, n), negative.
+        u, delta: (b, t, s, d), of one dtype: float16, bfloat16, float32 or float64. delta is the
+            value before softplus, unless delta_softplus is False.
+        A: (d, n), negative. A, D and delta_bias may be of any of these dtypes.
         B, C: (b, t, s, n), of u's dtype.
         D: (d,) or None for zeros. delta_bias: (d,) or None, added to delta before softplus.
         reverse: scan from the last frame to the first.
@@ -53,23 +55,20 @@ def scan_sites(
         backend: "auto" or a name in `BACKENDS`.
 
     Returns y (b, t, s, d) in u's dtype; with return_last_state also the state (b, s, d, n), through
-    which no gradient flows. The state has float32 or more precision.
+    which no gradient flows. The state has float32 or more precision. b, s and d may be 0.
 
     Source: Mamba's selective scan (arXiv 2312.00752), in the layout of a per-frame backbone.
 
-    Raises ValueError for shapes, dtypes or devices that do not fit, for t = 0, with check_finite
-    for a delta that is not finite, and for a backend that is unknown or cannot run.
+    Raises ValueError for shapes, dtypes or devices that do not fit, for t = 0 or n = 0, with
+    check_finite for a delta that is not finite, and for a backend that is unknown or cannot run.
     """
-    _check(u, delta, A, B, C, D, delta_bias)
+    inputs = Inputs(u, delta, A, B, C, D, delta_bias)
+    check_sites(inputs._asdict())
     if check_finite and not bool(torch.isfinite(delta).all()):
         raise ValueError("scan_sites: delta is not finite (NaN or infinity)")
     name = resolve(backend, u.device.type, u.dtype)
-    inputs = (u, delta, A, B, C, D, delta_bias)
-    if name == "reference":
-        y, last = scan_sites_reference(*inputs, delta_softplus, reverse)
-    else:
-        y, last, _ = OPERATORS[name](*inputs, delta_softplus, reverse, return_last_state)
-    return (y, last.detach()) if return_last_state else y
+    y, last = _run(name, inputs, delta_softplus, reverse, return_last_state)
+    return (y, last) if return_last_state else y
 
 
 def selective_scan(
@@ -89,12 +88,14 @@ def selective_scan(
     """mamba-ssm's `selective_scan_fn`: same arguments, shapes and result, any backend.
 
     Args:
-        u, delta: (b, d, l). A: (d, n). D, delta_bias: (d,) or None.
-        B, C: (b, n, l), or (b, g, n, l) for g groups of d / g channels.
-        z: (b, d, l) or None; a gate, y * silu(z).
+        u, delta: (b, d, l), of one dtype: float16, bfloat16, float32 or float64.
+        A: (d, n). D, delta_bias: (d,) or None. Each may be of any of these dtypes.
+        B, C: (b, n, l), or (b, g, n, l) for g groups of d / g channels, of u's dtype.
+        z: (b, d, l) or None, of u's dtype; a gate, y * silu(z).
 
-    Returns y (b, d, l); with return_last_state also the state (b, d, n), through which no gradient
-    flows, as in mamba-ssm.
+    Returns y (b, d, l) in u's dtype; with return_last_state also the state (b, d, n), through which
+    no gradient flows, as in mamba-ssm. b and d may be 0. The gated y is rounded once, after the
+    gate, as mamba-ssm's kernel does; so with z the scan runs in float32 or more.
 
     Deviations: A must be real, and B and C depend on the input; a constant B or C of shape (d, n)
     raises ValueError.
@@ -103,88 +104,41 @@ def selective_scan(
 
     Raises ValueError as `scan_sites` does.
     """
-    B, C = (_grouped(name, x) for name, x in (("B", B), ("C", C)))
-    _check_sequences(u, delta, A, B, C, D, z, delta_bias)
-    d, groups = u.shape[1], B.shape[1]
-    results = []
+    inputs = Inputs(u, delta, A, B, C, D, delta_bias)
+    groups = check_sequences({**inputs._asdict(), "z": z})
+    name, dtype, d = resolve(backend, u.device.type, u.dtype), u.dtype, u.shape[1]
+    if z is not None:
+        wide = working_dtype(u)
+        u, delta, B, C, z = (x.to(wide) for x in (u, delta, B, C, z))
+    B, C = (x if x.ndim == 4 else x[:, None] for x in (B, C))
+    ys, lasts = [], []
     for i in range(groups):
         group = slice(i * d // groups, (i + 1) * d // groups)
-        results.append(
-            scan_sites(
-                *(_as_one_site(x) for x in (u[:, group], delta[:, group])),
-                A[group],
-                *(_as_one_site(x[:, i]) for x in (B, C)),
-                *(x if x is None else x[group] for x in (D, delta_bias)),
-                delta_softplus=delta_softplus,
-                return_last_state=return_last_state,
-                backend=backend,
-            )
+        of_group = Inputs(
+            *(_as_one_site(x) for x in (u[:, group], delta[:, group])),
+            A[group],
+            *(_as_one_site(x[:, i]) for x in (B, C)),
+            *(x if x is None else x[group] for x in (D, delta_bias)),
         )
-    ys, lasts = zip(*results, strict=True) if return_last_state else (results, ())
+        y, last = _run(name, of_group, delta_softplus, False, return_last_state)
+        ys.append(y)
+        lasts.append(last)
     y = torch.cat(ys, -1)[:, :, 0].transpose(1, 2)  # (b, d, l)
-    y = y if z is None else y * F.silu(z)
+    y = y if z is None else (y * F.silu(z)).to(dtype)
     return (y, torch.cat(lasts, 2)[:, 0]) if return_last_state else y
+
+
+def _run(
+    name: str, inputs: Inputs, softplus: bool, reverse: bool, return_last_state: bool
+) -> tuple[Tensor, Tensor]:
+    """y (b, t, s, d), and the state if it is asked for, by the backend of this name."""
+    if name == "reference":
+        y, last = scan_sites_reference(*inputs, softplus, reverse)
+    else:
+        y, last, _ = OPERATORS[name](*inputs, softplus, reverse, return_last_state)
+    return y, last.detach()
 
 
 def _as_one_site(x: Tensor) -> Tensor:
     """(b, d, l) -> (b, l, 1, d): time first, a single site."""
     return x.transpose(1, 2)[:, :, None]
-
-
-def _grouped(name: str, x: Tensor) -> Tensor:
-    if x.ndim not in (3, 4):
-        raise ValueError(
-            f"selective_scan: {name} must be (b, n, l) or (b, g, n, l), got {tuple(x.shape)}"
-        )
-    return x[:, None] if x.ndim == 3 else x
-
-
-def _check_sequences(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
-    bias: Tensor | None,
-) -> None:  # fmt: skip
-    """Check each shape as a whole: a group takes a slice, which would hide what is too long."""
-    if u.ndim != 3:
-        raise ValueError(f"selective_scan: u must be (b, d, l), got {tuple(u.shape)}")
-    if A.ndim != 2:
-        raise ValueError(f"selective_scan: A must be (d, n), got {tuple(A.shape)}")
-    (b, d, length), n, groups = u.shape, A.shape[1], B.shape[1]
-    if not groups or d % groups or C.shape[1] != groups:
-        raise ValueError(
-            f"selective_scan: d = {d} channels do not fit {groups} groups of B, {C.shape[1]} of C"
-        )
-    per_group = (b, groups, n, length)
-    shapes = {"delta": (delta, (b, d, length)), "A": (A, (d, n)), "B": (B, per_group)}
-    shapes |= {"C": (C, per_group), "D": (D, (d,)), "z": (z, (b, d, length))}
-    for name, (x, shape) in {**shapes, "delta_bias": (bias, (d,))}.items():
-        if x is not None and tuple(x.shape) != shape:
-            raise ValueError(f"selective_scan: {name} must be {shape}, got {tuple(x.shape)}")
-    if z is not None and (z.device, z.dtype) != (u.device, u.dtype):
-        raise ValueError(
-            f"selective_scan: z is {z.dtype} on {z.device}, u {u.dtype} on {u.device}; cast z"
-        )
-
-
-def _check(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None
-) -> None:
-    if u.ndim != 4:
-        raise ValueError(f"scan_sites: u must be (b, t, s, d), got {tuple(u.shape)}")
-    if u.shape[1] == 0:
-        raise ValueError("scan_sites: u has no frames (t = 0)")
-    if A.ndim != 2 or A.is_complex():
-        raise ValueError(f"scan_sites: A must be (d, n) and real, got {tuple(A.shape)}, {A.dtype}")
-    b, t, s, d = u.shape
-    n = A.shape[1]
-    same_as_u = {"delta": (delta, d), "B": (B, n), "C": (C, n)}
-    expected = {name: (x, (b, t, s, last)) for name, (x, last) in same_as_u.items()}
-    expected |= {"A": (A, (d, n)), "D": (D, (d,)), "delta_bias": (bias, (d,))}
-    for name, (x, shape) in expected.items():
-        if x is None:
-            continue
-        if tuple(x.shape) != shape:
-            raise ValueError(f"scan_sites: {name} must be {shape}, got {tuple(x.shape)}")
-        if x.device != u.device:
-            raise ValueError(f"scan_sites: {name} is on {x.device}, u on {u.device}")
-        if name in same_as_u and x.dtype != u.dtype:
-            raise ValueError(f"scan_sites: {name} is {x.dtype}, u {u.dtype}; cast one of them")

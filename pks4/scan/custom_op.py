@@ -3,7 +3,7 @@
 A backend gives two plain functions on tensors. `scan_operator` registers them as
 `pks4::scan_<name>` and `pks4::scan_<name>_backward` with fake kernels. So shapes run on meta,
 `torch.compile` and `torch.export` see one opaque call, and autograd keeps only the inputs and the
-tensor `kept` of the backend.
+tensor `kept` of the backend. A scan of no clips, sites or channels does not reach the backend.
 
 Letters as in `pks4`: u and delta (b, t, s, d), A (d, n), B and C (b, t, s, n), D and delta_bias
 (d,) or None.
@@ -97,9 +97,14 @@ def scan_operator(
         reverse: bool,
         last_state: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = Inputs(u, delta, A, B, C, D, delta_bias)
+        inputs, flags = (
+            Inputs(u, delta, A, B, C, D, delta_bias),
+            Flags(softplus, reverse, last_state),
+        )
+        if not u.numel():
+            return nothing(inputs, flags)
         with without_autocast(u):
-            return forward(inputs, Flags(softplus, reverse, last_state))
+            return forward(inputs, flags)
 
     @torch.library.custom_op(f"pks4::scan_{name}_backward", mutates_args=())
     def scan_backward(
@@ -116,14 +121,19 @@ def scan_operator(
         reverse: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         inputs = Inputs(u, delta, A, B, C, D, delta_bias)
+        if not u.numel():
+            return tuple(gradient_like(x, u).zero_() for x in inputs)
         with without_autocast(u):
             return tuple(backward(g, kept, inputs, Flags(softplus, reverse)))
 
-    @scan.register_fake
-    def _(*args):
-        inputs, flags = Inputs(*args[:7]), Flags(*args[7:])
+    def nothing(inputs: Inputs, flags: Flags) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs without values: of no clips, sites or channels, and of fake tensors."""
         y = torch.empty_like(inputs.u, memory_format=torch.contiguous_format)
         return y, empty_state(inputs, flags), kept(inputs) if kept else y.new_empty(0)
+
+    @scan.register_fake
+    def _(*args):
+        return nothing(Inputs(*args[:7]), Flags(*args[7:]))
 
     @scan_backward.register_fake
     def _(g, kept, *args):

@@ -90,13 +90,12 @@ def _forward(inputs: Inputs, flags: Flags) -> tuple[Tensor, Tensor, Tensor]:
     y = torch.empty_like(inputs.u, memory_format=torch.contiguous_format)
     last = empty_state(inputs, flags)
     tensors, pitches = _arguments(inputs)
-    if b * s:
-        with _on(y.device):
-            triton_kernels.forward[b * s, blocks](
-                *tensors, y, last, *pitches, t, s, d, n,
-                SOFTPLUS=flags.softplus, REVERSE=flags.reverse, LAST=flags.last_state,
-                D_BLOCK=d_block, N_BLOCK=n_block,
-            )  # fmt: skip
+    with _on(y.device):
+        triton_kernels.forward[b * s, blocks](
+            *tensors, y, last, *pitches, t, s, d, n,
+            SOFTPLUS=flags.softplus, REVERSE=flags.reverse, LAST=flags.last_state,
+            D_BLOCK=d_block, N_BLOCK=n_block,
+        )  # fmt: skip
     return y, last, y.new_empty(0)
 
 
@@ -112,8 +111,6 @@ def _backward(g: Tensor, kept: Tensor, inputs: Inputs, flags: Flags) -> tuple[Te
     grads = Inputs(*(gradient_like(x, inputs.u) for x in inputs))
     shares = [room[name] for name in ("dA", "dB", "dC", "dD", "dbias")]
     tensors, pitches = _arguments(inputs)
-    if not b * s:
-        return tuple(x.zero_() for x in grads)
     with _on(g.device):
         triton_kernels.backward[room["states"].shape[:2]](
             g, *tensors, *pitches, grads.u, grads.delta, *shares, room["states"],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 FRAMES = 5
 CLASSES = ("archery", "surfing water")
@@ -25,6 +26,14 @@ def video(path: Path) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def pictures(folder: Path, name: str = "{:05d}.jpg", start: int = 1) -> Path:
+    """A clip of five small frames, frame k of grey level 40 k, as numbered pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(FRAMES):
+        Image.new("RGB", (32, 24), (40 * k,) * 3).save(folder / name.format(k + start))
+    return folder
 
 
 def videos(folder: Path, names: list[str]) -> None:
@@ -111,7 +120,27 @@ def coin(root: Path) -> None:
     videos(root / "v", ["0/k1.mp4", "1/k2.mp4", "1/k3.mp4"])
 
 
+def twentybn(root: Path, name: str, classes: tuple[str, str]) -> None:
+    """Jester and Something-Something V1; the test list holds folders alone."""
+    write(root / f"a/{name}-labels.csv", "".join(f"{c}\n" for c in classes))
+    write(root / f"a/{name}-train.csv", f"1;{classes[0]}\n20;{classes[1]}\n")
+    write(root / f"a/{name}-validation.csv", f"3;{classes[0]}\n")
+    write(root / f"a/{name}-test.csv", "4\n")
+    for video in ("1", "20", "3", "4"):
+        pictures(root / "v" / video)
+
+
+def jester(root: Path) -> None:
+    twentybn(root, "jester-v1", ("Stop Sign", "Turning Hand Clockwise"))
+
+
+def ssv1(root: Path) -> None:
+    sided = "Pushing [something] from left to right"
+    twentybn(root, "something-something-v1", ("Holding [something]", sided))
+
+
 TREES = {
+    "jester": jester, "ssv1": ssv1,
     "kinetics400": kinetics, "kinetics600": kinetics, "kinetics700": kinetics, "ssv2": ssv2,
     "ucf101": ucf101, "hmdb51": hmdb51, "diving48": diving48, "breakfast": breakfast, "coin": coin,
 }  # fmt: skip

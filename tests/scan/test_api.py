@@ -55,44 +55,12 @@ def test_selective_scan_refuses_what_it_does_not_do():
     u, A, B = torch.zeros(1, 4, 5), -torch.ones(4, 2), torch.zeros(1, 2, 5)
     with pytest.raises(ValueError, match=r"B must be \(b, n, l\) or \(b, g, n, l\)"):
         selective_scan(u, u, A, A, B)
-    with pytest.raises(ValueError, match="3 groups of B"):
+    with pytest.raises(ValueError, match="B must have groups g that divide d = 4, got g = 3"):
         selective_scan(u, u, A, B[:, None].expand(1, 3, 2, 5), B[:, None].expand(1, 3, 2, 5))
     with pytest.raises(ValueError, match=r"u must be \(b, d, l\)"):
         selective_scan(u[0], u, A, B, B)
     with pytest.raises(ValueError, match="real"):
         selective_scan(u, u, A.cfloat(), B, B)
-
-
-LONGER = {
-    "delta": (1, 8, 6),
-    "A": (10, 2),
-    "B": (1, 3, 5),
-    "C": (1, 2, 1),
-    "D": (9,),
-    "z": (1, 1, 5),
-}
-SHORTER = {
-    "delta": (1, 1, 5),
-    "A": (6, 2),
-    "B": (2, 2, 5),
-    "C": (1, 1, 5),
-    "D": (1,),
-    "z": (1, 8, 1),
-}
-
-
-@pytest.mark.parametrize("shapes", [LONGER, SHORTER], ids=["longer", "shorter"])
-@pytest.mark.parametrize("name", [*LONGER, "delta_bias"])
-@pytest.mark.parametrize("backend", HERE)
-def test_selective_scan_refuses_each_shape_that_does_not_fit(backend, name, shapes):
-    """A of 10 rows for 8 channels was once cut to 8 without a word."""
-    x = {"u": torch.ones(1, 8, 5), "delta": torch.ones(1, 8, 5), "A": -torch.ones(8, 2)}
-    x |= {"B": torch.ones(1, 2, 5), "C": torch.ones(1, 2, 5), "D": torch.ones(8)}
-    x |= {"z": torch.ones(1, 8, 5), "delta_bias": torch.ones(8)}
-    selective_scan(**x, backend=backend)
-    x[name] = torch.ones(shapes.get(name, shapes["D"]))
-    with pytest.raises(ValueError, match=rf"selective_scan: {name} must be \("):
-        selective_scan(**x, backend=backend)
 
 
 # names
@@ -123,20 +91,8 @@ def test_a_named_backend_that_cannot_run_raises_with_the_remedy():
         scan_sites(*x, backend="recomputed")
 
 
-def test_bad_input_is_refused_in_one_line():
-    u, delta, A, B, C, D, _ = inputs(1, 2, 3, 4, 2)
-    with pytest.raises(ValueError, match="B must be"):
-        scan_sites(u, delta, A, B[..., :1], C)
-    with pytest.raises(ValueError, match="D must be"):
-        scan_sites(u, delta, A, B, C, D[:2])
-    with pytest.raises(ValueError, match="t = 0"):
-        scan_sites(u[:, :0], delta[:, :0], A, B[:, :0], C[:, :0])
-    with pytest.raises(ValueError, match=r"must be \(b, t, s, d\)"):
-        scan_sites(u[0], delta, A, B, C)
-    with pytest.raises(ValueError, match=r"C is torch.float32, u torch.float64; cast"):
-        scan_sites(u, delta, A, B, C.float())
-    with pytest.raises(ValueError, match="A is on meta, u on cpu"):
-        scan_sites(u, delta, A.to("meta"), B, C)
+def test_a_delta_that_is_not_finite_is_found_if_asked_for():
+    u, delta, A, B, C, *_ = inputs(1, 2, 3, 4, 2)
     with torch.no_grad():
         delta[0, 1, 2, 3] = float("inf")
     with pytest.raises(ValueError, match="delta is not finite"):

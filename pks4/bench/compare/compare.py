@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pks4.bench import units
 from pks4.bench.compare.cases import Case, Change, Side, cases, changes
+from pks4.bench.plan import user_files
 from pks4.bench.records import same_case
 from pks4.bench.records.record import Record
 from pks4.bench.records.run_file import RunFile
@@ -124,12 +125,23 @@ class _Judge:
         self.headers = {"BASE": base.header, "HEAD": head.header}
 
     def notes(self) -> list[str]:
-        """What to know of the code on both sides."""
+        """What to know of the code and of the user's files on both sides."""
         changed = [name for name, header in self.headers.items() if header.dirty]
         notes = [f"{name} was made on code with changes beyond its commit" for name in changed]
         commits = {header.commit for header in self.headers.values()}
         if len(commits) == 1 and None not in commits and not changed:
             notes.append("BASE and HEAD are of the same commit")
+        return notes + self._notes_on_files()
+
+    def _notes_on_files(self) -> list[str]:
+        hashes = [h.inputs.hashes if h.inputs else {} for h in self.headers.values()]
+        notes = [
+            f"the file of {name} is not the same in BASE and HEAD"
+            for name in user_files.differing(*hashes)
+        ]
+        for side, own, other in zip(self.headers, hashes, hashes[::-1], strict=True):
+            if absent := [name for name in other if name not in own]:
+                notes.append(f"{side} keeps no hash of the file of {', '.join(absent)}")
         return notes
 
     def entry(self, case: Case) -> Entry:

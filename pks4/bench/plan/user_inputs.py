@@ -5,7 +5,6 @@ setting `image_weights = "given"` asks for a file for the contestant's image twi
 takes them as --data FOLDER and --weights TWIN=FILE, and the device as --device.
 """
 
-import ast
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pks4.bench.contestants import catalogue
+from pks4.bench.plan import user_files
 from pks4.bench.plan.settings import Settings
 from pks4.bench.plan.suite import Grid, Suite
 from pks4.errors import UserError, unknown_name
@@ -63,25 +63,8 @@ class UserInputs(Settings):
         )
 
     def with_hashes(self) -> "UserInputs":
-        """These inputs with a hash of each file that they name, and of those of --model, --module.
-
-        What such a file imports from its folder counts too. A file that is not there any more has
-        no hash.
-        """
-        from pks4.data.integrity import file_sha256
-
-        files = {f"--weights {twin}": path for twin, path in self.weights.items()}
-        code = {f"--model {path.name}": path for path in catalogue.added_models()}
-        code |= {f"--module {path.name}:{name}": path for path, name in catalogue.added_modules()}
-        for option, path in code.items():
-            files |= {option: path} | {
-                f"{option}, its module {other.name}": other for other in _imported_from_folder(path)
-            }
-        if self.data:
-            from pks4.data.index_folder import INDEX
-
-            files["--data"] = self.data / INDEX
-        hashes = {name: file_sha256(path) for name, path in files.items() if path.is_file()}
+        """These inputs with the hashes of `user_files`."""
+        hashes = user_files.hashes(self.weights, self.data)
         return self.model_copy(update={"hashes": hashes})
 
     def changed_file(self) -> str | None:
@@ -138,24 +121,6 @@ def with_weights(
         f"contestant {label!r} starts from image weights of yours: add --weights {twin}=FILE, "
         "or set image_weights"
     )
-
-
-def _imported_from_folder(path: Path) -> list[Path]:
-    """The modules next to a Python file that it imports, directly or through one another."""
-    waiting, found = [path], dict[Path, None]()
-    while waiting:
-        try:
-            tree = ast.parse(waiting.pop().read_text(encoding="utf-8"))
-        except (OSError, SyntaxError, UnicodeDecodeError):
-            continue  # gone or broken: its own hash says so
-        names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        for name in sorted(names):
-            module = path.parent / f"{name.split('.')[0]}.py"
-            if module.is_file() and module not in (path, *found):
-                found[module] = None
-                waiting.append(module)
-    return list(found)
 
 
 def _asks(grid: Grid) -> bool:

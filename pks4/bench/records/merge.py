@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pks4.bench import units
+from pks4.bench.plan import user_files
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.shard import Part
 from pks4.bench.records.record import Record, RunHeader, without_retried
@@ -34,16 +35,20 @@ def merge(runs: Sequence[RunFile], path: Path) -> tuple[RunFile, list[str]]:
             raise UserError(f"{cell.id}: is planned differently in two of the runs; merge neither")
     hashes: dict[str, str] = {}
     for inputs in (header.inputs for header in headers if header.inputs):
-        for name, value in inputs.hashes.items():
-            if hashes.setdefault(name, value) != value:
-                raise UserError(f"runs with different files of {name} do not merge")
+        if differ := user_files.differing(hashes, inputs.hashes):
+            raise UserError(f"runs with different files of {differ[0]} do not merge")
+        hashes |= inputs.hashes
     part, notes = _joined(headers)
     if plans := [header.part.plan for header in headers if header.part]:
         cells = {name: cells[name] for name in [*plans[0], *cells] if name in cells}
     kept, differing = _first_of_each(without_retried([r for run in runs for r in run.records]))
+    given = headers[0].inputs
     header = headers[0].model_copy(
-        update={"run": path.stem, "cells": list(cells.values()), "part": part}
-    )
+        update={
+            "run": path.stem, "cells": list(cells.values()), "part": part,
+            "inputs": given and given.model_copy(update={"hashes": hashes}),
+        }
+    )  # fmt: skip
     writer = Writer(path, new=True)
     writer.append(header, *kept)
     writer.close()

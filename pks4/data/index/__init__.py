@@ -1,24 +1,24 @@
-"""Official annotation formats of real data sets, each read into one listing of clips.
+"""Annotation formats, official ones and plain ones, each read into one listing of clips.
 
 Every file of this folder is a format and registers itself: `DATASETS` maps the names of its data
-sets to their published number of classes, `SPLITS` names the splits that must not be empty,
-`EXPECTS` describes the files, and
+sets to their published number of classes (0: data of one's own, of any number), `SPLITS` names the
+splits that must not be empty, `EXPECTS` describes the files, and
 
-    read(annotations, fold) -> Listing
+    read(asked) -> Listing
 
 reads the annotations without opening a video.  An invalid line raises ManifestError with file:line
-or file:key.  `parts/` holds the helpers: text (annotation files), listing (their clips), files (the
-user's videos by name), build (from a listing to the manifests of an index).
+or file:key.  `parts/` holds the helpers: text (annotation files), listing (their clips), splits (of
+data without any), files (the user's videos by name), build (from a listing to the manifests of an
+index).
 """
 
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from pks4.data.errors import DataError
-from pks4.data.index.parts.listing import Listing
+from pks4.data.index.parts.listing import Asked, Listing
 from pks4.errors import unknown_name
 
 
@@ -29,7 +29,7 @@ class Format(Protocol):
     SPLITS: tuple[str, ...]
     EXPECTS: str
 
-    def read(self, annotations: Path, fold: int) -> Listing: ...
+    def read(self, asked: Asked) -> Listing: ...
 
 
 def formats() -> Iterator[Format]:

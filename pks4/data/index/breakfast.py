@@ -7,10 +7,11 @@ of files with the same names (the label files `P03_cam01_P03_cereals.txt`).  The
 """
 
 import re
-from pathlib import Path
 
 from pks4.data.errors import ManifestError
-from pks4.data.index.parts.listing import Clip, Listing
+from pks4.data.index.parts.files import SUFFIXES
+from pks4.data.index.parts.listing import Asked, Clip, Listing
+from pks4.data.index.parts.text import visible
 
 DATASETS = {"breakfast": 10}
 SPLITS = ("train", "test")
@@ -23,17 +24,24 @@ CLASSES = (
     "scrambledegg", "tea",
 )  # fmt: skip
 _NAME = re.compile(r"P(\d\d)_(?:cam|webcam|stereo)\d\d_P\1_([a-z]+)")
-_SUFFIXES = (".avi", ".mp4", ".mkv", ".txt")
+_SUFFIXES = (*SUFFIXES, ".txt")
 _FOLDERS = re.compile(r"P(\d\d)/(?:cam\d\d|webcam\d\d|stereo)/P\1_([a-z]+)(?:_ch[01])?$")
 
 
-def read(annotations: Path, fold: int) -> Listing:
+def read(asked: Asked) -> Listing:
     """All files named as in the data set; any other video or label file is an error."""
+    annotations, fold = asked.annotations, asked.fold
     if not 1 <= fold <= 4:
         raise ManifestError(f"{annotations}: fold {fold} of breakfast; give 1 to 4")
     tested = range(13 * fold - 10, 13 * fold + 3)
     clips = []
-    for path in sorted(p for p in annotations.rglob("*") if p.suffix.lower() in _SUFFIXES):
+    videos = asked.videos
+    found = visible(annotations, "**/*")
+    if annotations == videos.root:
+        found = [videos.root / path for path in videos]  # through links too
+    for path in found:
+        if path.suffix.lower() not in _SUFFIXES:
+            continue
         stem = path.relative_to(annotations).with_suffix("").as_posix()
         match = _NAME.fullmatch(path.stem) or _FOLDERS.search(stem)
         if match is None:

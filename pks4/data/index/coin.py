@@ -4,10 +4,8 @@ COIN.json holds {"database": {<video id>: {"subset": "training" or "testing", "c
 The segments of steps within a video are not read.
 """
 
-from pathlib import Path
-
 from pks4.data.errors import ManifestError
-from pks4.data.index.parts.listing import Clip, Listing, safe_name
+from pks4.data.index.parts.listing import Asked, Clip, Listing, safe_name
 from pks4.data.index.parts.text import first_existing, json_field, read_json
 
 DATASETS = {"coin": 180}
@@ -16,9 +14,9 @@ EXPECTS = "a folder with COIN.json; videos <id>.mp4, in any folders"
 _SPLITS = {"training": "train", "testing": "test"}
 
 
-def read(annotations: Path, fold: int) -> Listing:
+def read(asked: Asked) -> Listing:
     """Every video of the database; the classes are those of the training videos, sorted."""
-    path = first_existing(annotations, "COIN.json")
+    path = first_existing(asked.annotations, "COIN.json")
     database = json_field(f"{path}:database", read_json(path, dict), "database", dict)
     clips = []
     for video, item in database.items():

@@ -1,10 +1,9 @@
 """HMDB51: one list a class and fold; 1 marks training, 2 test, 0 neither."""
 
-from pathlib import Path
-
 from pks4.data.errors import ManifestError
-from pks4.data.index.parts.listing import Clip, Listing, safe_name
-from pks4.data.index.parts.text import word_lines
+from pks4.data.index.parts.files import without_suffix
+from pks4.data.index.parts.listing import Asked, Clip, Listing, safe_name
+from pks4.data.index.parts.text import named_lines, visible
 
 DATASETS = {"hmdb51": 51}
 SPLITS = ("train", "test")
@@ -15,16 +14,17 @@ EXPECTS = (
 _SPLITS = {"1": "train", "2": "test"}
 
 
-def read(annotations: Path, fold: int) -> Listing:
+def read(asked: Asked) -> Listing:
     """The lists of one fold, without clips of mark 0, as published."""
-    end = f"_test_split{fold}.txt"
+    end = f"_test_split{asked.fold}.txt"
     clips, classes = [], []
-    for path in sorted(annotations.glob(f"*{end}")):
+    for path in visible(asked.annotations, f"*{end}"):
         classes.append(path.name.removesuffix(end))
-        for where, (name, mark) in word_lines(path, 2):
+        for where, name, words in named_lines(path):
+            mark = words[0] if words else ""
             if mark not in {"0", "1", "2"}:
                 raise ManifestError(f"{where}: mark {mark!r}; it must be 0, 1 or 2")
-            stem = safe_name(where, name).removesuffix(".avi")
+            stem = without_suffix(safe_name(where, name))
             if mark != "0":
                 clips.append(Clip(where=where, split=_SPLITS[mark], class_name=classes[-1],
                                   stems=(f"{classes[-1]}/{stem}", stem)))  # fmt: skip

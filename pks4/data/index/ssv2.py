@@ -5,11 +5,8 @@ The class of a clip is its template without the brackets around the placeholders
 The official test set has no labels and is not read.
 """
 
-import re
-from pathlib import Path
-
 from pks4.data.errors import ManifestError
-from pks4.data.index.parts.listing import Clip, Listing, safe_name
+from pks4.data.index.parts.listing import Asked, Clip, Listing, naming_a_side, safe_name
 from pks4.data.index.parts.text import first_existing, json_field, read_json, whole_number
 
 DATASETS = {"ssv2": 174}
@@ -18,9 +15,9 @@ EXPECTS = "a folder with labels.json, train.json, validation.json; videos <id>.w
 _LONG = "something-something-v2-"
 
 
-def read(annotations: Path, fold: int) -> Listing:
+def read(asked: Asked) -> Listing:
     """Train and validation, labelled by labels.json."""
-    path = first_existing(annotations, "labels.json", f"{_LONG}labels.json")
+    path = first_existing(asked.annotations, "labels.json", f"{_LONG}labels.json")
     labels = {
         name: whole_number(f"{path}:{name}", "label", str(label))
         for name, label in read_json(path, dict).items()
@@ -30,11 +27,14 @@ def read(annotations: Path, fold: int) -> Listing:
     classes = tuple(sorted(labels, key=labels.__getitem__))
     clips = []
     for split, name in (("train", "train.json"), ("val", "validation.json")):
-        source = first_existing(annotations, name, f"{_LONG}{name}")
+        source = first_existing(asked.annotations, name, f"{_LONG}{name}")
         for position, item in enumerate(read_json(source, list)):
             where = f"{source}:[{position}]"
             video = safe_name(where, str(json_field(where, item, "id", (str, int))))
             template = json_field(where, item, "template").replace("[", "").replace("]", "")
             clips.append(Clip(where=where, split=split, class_name=template, stems=(video,)))
-    sided = tuple(name for name in classes if re.search(r"\b(left|right)\b", name, re.IGNORECASE))
-    return Listing(clips=tuple(clips), classes=classes, no_flip=sided)
+    tests = (asked.annotations / name for name in ("test.json", f"{_LONG}test.json"))
+    return Listing(
+        clips=tuple(clips), classes=classes, no_flip=naming_a_side(classes),
+        left_out=tuple(f"{path} has no labels" for path in tests if path.is_file()),
+    )  # fmt: skip

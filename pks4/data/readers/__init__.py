@@ -1,6 +1,6 @@
 """Video readers with one interface: exactly the requested frames, or a VideoError.
 
-A reader is a file of this folder, imported by name on first use, with three functions:
+A reader is a file of this folder, imported on first use, with three functions:
 
     read_frames(path, indices, num_frames=None) -> uint8 array (t, h, w, 3), RGB
     count_frames(path) -> int
@@ -12,7 +12,8 @@ frames of some kinds of files; the reader refuses them with a VideoError of kind
 by slightly different arithmetic, so their pixels differ by a few grey levels: compare results only
 between records with the same reader.  No reader ever returns fewer, other or substituted frames.
 
-`packets` reads the packet index that all three use; `reader_speed` times them.
+A clip may be a folder of numbered pictures. It is read by `images`, whatever reader is chosen for
+files. `packets` reads the packet index that the others use; `reader_speed` times them.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from pks4.data.errors import DataError, VideoError
 from pks4.errors import unknown_name
 
-READERS = ("pyav", "decord", "torchcodec")
+READERS = ("pyav", "decord", "torchcodec")  # of files, for a user to choose from
 
 __all__ = [
     "READERS", "Reader", "VideoError", "count_frames", "open_reader", "read_frames", "reader_info",
@@ -49,7 +50,13 @@ def open_reader(name: str) -> Reader:
     """The reader called `name`.  Raises DataError, with a near name, for an unknown one."""
     if name not in READERS:
         raise DataError(unknown_name("reader", name, READERS))
-    return cast(Reader, import_module(f"pks4.data.readers.{name}"))
+    return _imported(name)
+
+
+def reader_for(path: Path | str, reader: str) -> Reader:
+    """`images` for a folder, else the reader called `reader`."""
+    chosen = open_reader(reader)
+    return _imported("images") if Path(path).is_dir() else chosen
 
 
 def read_frames(
@@ -68,14 +75,18 @@ def read_frames(
     numbers = [int(index) for index in indices]
     if not numbers or min(numbers) < 0:
         raise DataError(f"indices are {numbers}; give at least one, counting from 0")
-    return open_reader(reader).read_frames(path, numbers, num_frames)
+    return reader_for(path, reader).read_frames(path, numbers, num_frames)
 
 
 def count_frames(path: Path | str, reader: str = "pyav") -> int:
     """The number of frames a video decodes to.  Raises VideoError if it cannot be decoded."""
-    return open_reader(reader).count_frames(path)
+    return reader_for(path, reader).count_frames(path)
 
 
 def reader_info(name: str) -> dict[str, Any]:
     """The reader's name and versions, for a record.  Raises VideoError if it is not installed."""
     return open_reader(name).info()
+
+
+def _imported(name: str) -> Reader:
+    return cast(Reader, import_module(f"pks4.data.readers.{name}"))

@@ -7,6 +7,7 @@ import pytest
 
 from pks4.bench.compare.cases import changes
 from pks4.bench.compare.compare import accepted, compare
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.stats import clips as clip_stats
 from pks4.bench.stats import paired_times
 from pks4.errors import UserError
@@ -332,3 +333,18 @@ def test_pairing_of_processes_takes_out_what_both_arms_share():
         for paired in (True, False)
     ]
     assert widths[0] < 0.001 < 0.1 < widths[1]
+
+
+def with_files(run, **hashes):
+    """The run with hashes of the user's files in its header."""
+    inputs = UserInputs(hashes=hashes)
+    return replace(run, header=run.header.model_copy(update={"inputs": inputs}))
+
+
+def test_another_file_of_the_user_is_told():
+    base, head = with_files(made("a"), model="1", data="3"), with_files(made("b"), model="2", w="4")
+    notes = compare(base, head).notes
+    assert "the file of model is not the same in BASE and HEAD" in notes
+    assert "BASE keeps no hash of the file of w" in notes
+    assert "HEAD keeps no hash of the file of data" in notes
+    assert not any("file" in note for note in compare(base, base).notes)

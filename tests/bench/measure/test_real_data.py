@@ -17,12 +17,14 @@ from pks4.bench.records import run_file
 from pks4.bench.run import run
 from pks4.cli import app
 from pks4.data.errors import BadClipsError, DataError
+from pks4.data.index.parts.build import build
 from pks4.data.sampling import Sampling, mean_over_views
 from pks4.data.video_dataset import Videos
 from pks4.errors import UserError
 from pks4.train.engine import Options, fit, pixels
 from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
+from tests.factories.index_trees import TREES
 from tests.factories.made_index import CLASSES, FRAMES, SIDED, made_index
 from tests.tools.commands import silent
 
@@ -104,6 +106,17 @@ def test_a_suite_asks_for_its_data_set_and_takes_no_other(suite, suite_file, ind
         plan(suite[0], inputs=UserInputs(data=index.videos))
 
 
+def test_folders_of_pictures_are_read_and_their_reader_is_named(suite_file, tmp_path):
+    TREES["jester"](tmp_path)
+    index = build("jester", tmp_path / "a", tmp_path / "v", tmp_path / "out")
+    text = LEARN.replace('"ssv2"', '"jester"').replace("eval_crops = 3", 'reader = "decord"')
+    (cell,) = plan(read_suite(suite_file("real", text=text))[0], inputs=UserInputs(data=index.root))
+    data = data_sources.data_of(cell)
+    assert data.evidence()["reader"].startswith("images Pillow ")
+    video, label, _ = data.source("train", training=True).at(0, 1)
+    assert (video.shape, label) == ((4, 3, 32, 32), 1)
+
+
 def test_data_that_no_grid_asks_for_is_refused(suite_file, index):
     plain, _ = read_suite(suite_file())
     with pytest.raises(UserError, match="leave --data out"):
@@ -141,7 +154,7 @@ def test_a_run_trains_and_scores_and_names_sampling_and_bad_clips(suite, index, 
     assert found["training_macs"].detail["clips"] == 2 * 19
     assert not inputs_of_old_run(session.header.cells).weights
     named = UserInputs(data=index.root).with_hashes()
-    assert list(named.hashes) == ["--data"]
+    assert list(named.hashes) == ["--data", "--data, its train.csv", "--data, its val.csv"]
     assert run_file.read(session.path).header.inputs == named
     resumes_only_with_the_same_inputs(suite, index, tmp_path)
     forget_inputs(session.path)

@@ -3,6 +3,7 @@
 import pytest
 
 from pks4.bench.plan.shard import Shard
+from pks4.bench.plan.user_inputs import UserInputs
 from pks4.bench.records.merge import merge
 from pks4.commands import list as list_command
 from pks4.errors import TRY_AGAIN, UserError
@@ -132,3 +133,22 @@ def test_another_library_is_told_not_refused(tmp_path):
     parts = [shard(1), shard(2, versions={"torch": "2.16.0"})]
     _, notes = merge(parts, tmp_path / "whole.jsonl")
     assert notes == ["versions: not the same in all of the runs; each record names its own"]
+
+
+def with_files(run, **hashes):
+    """The run with hashes of the user's files in its header."""
+    inputs = UserInputs(hashes=hashes)
+    header = run.header.model_copy(update={"inputs": inputs})
+    return type(run)(run.path, header, run.records)
+
+
+def test_runs_with_another_file_of_the_user_do_not_merge(tmp_path):
+    runs = [with_files(made("a"), model="1"), with_files(made("b"), model="2")]
+    with pytest.raises(UserError, match="runs with different files of model do not merge"):
+        merge(runs, tmp_path / "whole.jsonl")
+
+
+def test_a_joined_run_keeps_the_hashes_of_all_files(tmp_path):
+    runs = [with_files(made("a"), model="1"), with_files(made("b"), model="1", data="3"), made("c")]
+    merged, _ = merge(runs, tmp_path / "whole.jsonl")
+    assert merged.header.inputs.hashes == {"model": "1", "data": "3"}

@@ -200,10 +200,16 @@ class Real(Data):
 
     def evidence(self) -> dict[str, Any]:
         """Reader, index, sampling with its views, and the share of the published classes."""
-        index = self.files
-        return super().evidence() | {
+        from pks4.data.readers import images
+
+        index, of_files = self.files, super().evidence()
+        pictures = " ".join(images.info().values())
+        readers = {"images": pictures, "images and pyav": f"{of_files['reader']} and {pictures}"}
+        return of_files | {
+            "reader": readers.get(index.reader.get("name", ""), of_files["reader"]),
             "data_set": index.name,
             "fold": index.fold,
+            **({"split_by": index.split_by} if index.split_by else {}),
             "clips_indexed": index.counts,
             "clips_bad_in_index": index.bad,
             "frames_counted_by": index.counted_by,

@@ -2,49 +2,82 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pks4.data.errors import ManifestError
+from pks4.data.index.parts.files import SUFFIXES
+
+_VIDEO = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))}))(?:\s+(.*))?", re.IGNORECASE)
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that match, sorted, without hidden ones such as `._` of macOS."""
+    found = folder.glob(pattern)
+    return sorted(p for p in found if not p.name.startswith(".") and p.is_file())
 
 
 def read_text(path: Path) -> str:
-    """The text of an annotation file."""
+    """The text of an annotation file, with or without a byte-order mark."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        reason = error.strerror
-    except UnicodeDecodeError:
-        reason = "not text in UTF-8"
-    raise ManifestError(f"{path}: cannot be read ({reason}); give the official annotations")
+        raise ManifestError(
+            f"{path}: cannot be read ({error.strerror}); give the official annotations"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+    raise ManifestError(f"{path}:{line}: not text in UTF-8; save the file as such")
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Every line that is not empty, as file:line and its text."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            yield f"{path}:{number}", line.strip()
 
 
 def word_lines(path: Path, count: int) -> Iterator[tuple[str, list[str]]]:
     """Every line that is not empty, as file:line and `count` words, split from the right."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip():
-            continue
-        parts = line.strip().rsplit(None, count - 1)
+    for where, line in lines(path):
+        parts = line.rsplit(None, count - 1)
         if len(parts) != count:
-            raise ManifestError(f"{path}:{number}: expected {count} words, found {line.strip()!r}")
-        yield f"{path}:{number}", parts
+            raise ManifestError(f"{where}: expected {count} words, found {line!r}; correct it")
+        yield where, parts
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Every row of a CSV with a header that holds at least `columns`."""
-    rows = csv.reader(read_text(path).splitlines(), strict=True)
+def named_lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Every line that begins with a video, as file:line, its path, and the words after it.
+
+    A path ends with the suffix of a video, so it may hold spaces; else it is the first word.
+    """
+    for where, line in lines(path):
+        match = _VIDEO.fullmatch(line)
+        name, *rest = (match[1], match[2] or "") if match else line.split(None, 1)
+        yield where, name.replace("\\", "/"), " ".join(rest).split()
+
+
+def csv_rows(
+    path: Path, columns: Sequence[str], delimiter: str = ","
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every row of a CSV with a header that holds at least `columns`; empty rows are skipped."""
+    rows = csv.reader(read_text(path).split("\n"), strict=True, delimiter=delimiter)
     try:
-        header = next(rows, [])
+        header = [name.strip() for name in next(rows, [])]
         for column in columns:
             if column not in header:
                 raise ManifestError(
                     f"{path}:1: no column {column!r}; the first line must hold {','.join(columns)}"
                 )
-        for row in rows:
+        for row in filter(None, rows):
             where = f"{path}:{rows.line_num}"
             if len(row) != len(header):
-                raise ManifestError(f"{where}: {len(row)} columns, the header has {len(header)}")
+                raise ManifestError(
+                    f"{where}: {len(row)} columns, the header has {len(header)}; correct it, "
+                    f"quoting any {delimiter!r} inside a value"
+                )
             yield where, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise ManifestError(f"{path}:{rows.line_num}: not CSV ({error}); correct it") from None
