@@ -61,7 +61,10 @@ def pictures(folder: Path | str) -> list[Path]:
 
 def count_frames(path: Path | str) -> int:
     """The number of pictures, by decoding all of them."""
-    return len([_rgb(picture) for picture in pictures(path)])
+    files = pictures(path)
+    for picture in files:
+        _rgb(picture)
+    return len(files)
 
 
 def read_frames(
