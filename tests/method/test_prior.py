@@ -35,9 +35,7 @@ def test_the_correlation_is_a_valid_operator_and_so_is_its_backward():
     a, b = (features(t=2, h=3, w=2, d=4, seed=s)[0].requires_grad_() for s in (0, 1))
     torch.library.opcheck(local_correlation, (a, b, 1, 2))
     a, b = a.detach(), b.detach()
-    torch.library.opcheck(
-        local_correlation_backward, (local_correlation(a, b, 1, 2), a, b, 1, 2)
-    )
+    torch.library.opcheck(local_correlation_backward, (local_correlation(a, b, 1, 2), a, b, 1, 2))
 
 
 def test_off_grid_offsets_of_a_corner_are_known():

@@ -165,8 +165,9 @@ def streaming(view: View) -> Table:
         title="One frame at a time",
         note=(
             "Difference to the whole clip, of the largest logit, with the gate open; at most 1e-5 "
-            "is rounding. State: at the last frame. p50 and p99: of the frame after the last. "
-            "Late ÷ early: its time over that of the frame after the tenth, 95 % interval. Who takes whole clips only is among the failures, with the reason."
+            "is rounding. State: at the last frame. p50 and p99: of the frame after it. "
+            "Late ÷ early: its time over that of the frame after the tenth, 95 % interval. "
+            "Who takes whole clips only is among the failures, with the reason."
         ),
         columns=(
             *columns.SERIES,
