@@ -164,7 +164,8 @@ class PKS4(nn.Module):
         if option := self.options.looks_forward:
             raise ValueError(
                 f"streaming needs every frame's result to be final, but with {option} it depends on"
-                " later frames; build with direction='causal' and reference_frame='previous'"
+                " later frames; build with direction='causal', reference_frame='previous' and a"
+                " causal mixer"
             )
 
     def macs(self, b: int, t: int, h: int, w: int) -> int:

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from pks4.method.correlation import local_correlation, local_correlation_reference, on_grid
+from pks4.method.correlation import (
+    local_correlation,
+    local_correlation_backward,
+    local_correlation_reference,
+    on_grid,
+)
 from pks4.method.prior import KinematicPriorEncoder
 
 
@@ -23,6 +28,14 @@ def test_local_correlation_equals_all_windows_at_once(radius, dilation):
         torch.autograd.grad(mine, (a, b), g), torch.autograd.grad(reference, (a, b), g), strict=True
     ):
         torch.testing.assert_close(x, y)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_the_correlation_is_a_valid_operator_and_so_is_its_backward():
+    a, b = (features(t=2, h=3, w=2, d=4, seed=s)[0].requires_grad_() for s in (0, 1))
+    torch.library.opcheck(local_correlation, (a, b, 1, 2))
+    a, b = a.detach(), b.detach()
+    torch.library.opcheck(local_correlation_backward, (local_correlation(a, b, 1, 2), a, b, 1, 2))
 
 
 def test_off_grid_offsets_of_a_corner_are_known():

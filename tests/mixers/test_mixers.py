@@ -7,7 +7,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pks4.method.module import PKS4
 from pks4.mixers import MIXERS, Sizes, create_mixer
-from pks4.mixers.recurrence import linear_recurrence, linear_recurrence_reference
+from pks4.mixers.recurrence import (
+    linear_recurrence,
+    linear_recurrence_backward,
+    linear_recurrence_reference,
+)
 from pks4.simulate.count_macs import count_on_meta
 
 B, T, S, D, P = 2, 5, 3, 16, 4
@@ -257,6 +261,18 @@ def test_in_pks4_it_starts_as_the_identity_and_streams_where_it_is_causal(name):
 
 
 @every_mixer
+def test_in_pks4_it_exports_as_one_graph_with_the_same_result(name):
+    torch.manual_seed(0)
+    module = PKS4(8, mixer=name, expand=1.0, state=2, mixer_heads=2, radius=1).eval()
+    for p in module.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    x = torch.randn(1, 3, 2, 2, 8)
+    exported = torch.export.export(module, (x,)).module()
+    other = torch.randn_like(x)
+    assert torch.equal(exported(other), module(other))
+
+
+@every_mixer
 def test_under_autocast_it_keeps_its_result_near(name):
     torch.manual_seed(0)
     m, u = create_mixer(name, Sizes(d=D, heads=2, state=3)), stream().float()
@@ -275,6 +291,8 @@ def test_the_recurrence_is_its_reference_and_a_valid_operator(t):
     if t > 1:
         torch.testing.assert_close(*grads)
     torch.library.opcheck(linear_recurrence, (a, x))
+    a, x = a.detach(), x.detach()
+    torch.library.opcheck(linear_recurrence_backward, (stream(3, t), a, linear_recurrence(a, x)))
 
 
 def test_heads_that_do_not_divide_and_unknown_names_are_named():

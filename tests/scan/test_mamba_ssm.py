@@ -229,16 +229,16 @@ def test_saves_its_inputs_and_the_state_of_the_kernel(t, chunks):
 
 
 @pytest.mark.slow
-def test_kept_state_is_what_the_fake_says(kernel):
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_kept_state_is_what_the_fake_says_and_both_operators_are_valid(kernel):
     inputs = draw(2, 3, 2, 5, 4)
     real = mamba_ssm.scan_mamba(*inputs, True, False, True)
     fake = mamba_ssm.scan_mamba(*(x.detach().to("meta") for x in inputs), True, False, True)
     assert [(x.shape, x.dtype) for x in real] == [(x.shape, x.dtype) for x in fake]
-    torch.library.opcheck(
-        mamba_ssm.scan_mamba,
-        (*inputs, True, False, True),
-        test_utils=("test_schema", "test_faketensor"),
-    )
+    torch.library.opcheck(mamba_ssm.scan_mamba, (*inputs, True, False, True))
+    plain = [x.detach() for x in inputs]
+    y, _, kept = mamba_ssm.scan_mamba(*plain, True, False, True)
+    torch.library.opcheck(torch.ops.pks4.scan_mamba_ssm_backward, (y, kept, *plain, True, False))
 
 
 def test_refused_where_it_cannot_run(monkeypatch):

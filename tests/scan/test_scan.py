@@ -86,6 +86,19 @@ def test_gradcheck_of_recompute_in_float64(reverse):
     )
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("last_state", [False, True])
+def test_a_backend_is_a_valid_operator_and_so_is_its_backward(backend, last_state):
+    x = inputs(1, 3, 2, 4, 2, precise(backend))
+    module = f"scan_{backend}"
+    operator, backward = (getattr(torch.ops.pks4, name) for name in (module, f"{module}_backward"))
+    torch.library.opcheck(operator, (*x, True, False, last_state))
+    plain = [v.detach() for v in x]
+    y, _, kept = operator(*plain, True, False, last_state)
+    torch.library.opcheck(backward, (y, kept, *plain, True, False))
+
+
 @pytest.mark.parametrize("backend", HERE)
 def test_non_contiguous_inputs(backend):
     u, delta, A, B, C, D, bias = inputs(2, 4, 3, 4, 2, precise(backend))

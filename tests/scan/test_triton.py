@@ -86,7 +86,10 @@ def differences(shape, case):
 
 
 def interpret():
-    """What the interpreting process prints: the differences of every case, and more."""
+    """What the interpreting process prints: the differences of every case, and more.
+
+    Raises unless both operators are valid.
+    """
     torch.set_num_threads(1)
     results = {}
     for name, (shape, case) in CASES.items():
@@ -100,6 +103,11 @@ def interpret():
     inputs[0].requires_grad_()
     y = OPERATORS["triton"](*inputs, True, False, False)[0]
     empty = [list(x.shape) for x in (y, *torch.autograd.grad(y, inputs[0], y))]
+    valid = [*draw(1, 3, 2, 4, 2), True, False, True]
+    torch.library.opcheck(triton_scan.scan_triton, valid)
+    plain = [x.detach() for x in valid[:7]]
+    y, _, kept = triton_scan.scan_triton(*plain, *valid[7:])
+    torch.library.opcheck(torch.ops.pks4.scan_triton_backward, (y, kept, *plain, True, False))
     door = scan_sites(*(x.detach() for x in draw(1, 2, 2, 3, 2)), backend="triton")
     return {"cases": results, "empty": empty, "door": list(door.shape)}
 

@@ -10,6 +10,7 @@ from pks4.bench.measure import streaming
 from pks4.bench.measure.parts.input import MeasureInput
 from pks4.bench.plan.cell import Cell
 from pks4.errors import UserError
+from pks4.mixers import MIXERS
 from pks4.simulate.operators import LiveBytes
 
 VIT = {"width": 24, "depth": 2, "heads": 3, "patch_size": 16, "image_size": 32}
@@ -48,12 +49,12 @@ class Counter(nn.Module):
         return state + self.off, state
 
 
-def readings(model):
+def readings(model, **settings):
     fake = SimpleNamespace(
         build=lambda: model,
         clip=inputs().clip,
         cell=inputs().cell,
-        settings=SHORT,
+        settings=SHORT | settings,
         progress=lambda *_: None,
     )
     return {r.metric: r for r in streaming.measure(fake)}
@@ -74,6 +75,24 @@ def test_a_causal_module_equals_the_whole_clip_with_its_gate_open(pks4):
 def test_a_module_without_priors_streams_too():
     found = {r.metric: r.value for r in streaming.measure(inputs(modulate=[]))}
     assert found["streaming_bytes_per_frame"] == 0
+
+
+@pytest.mark.parametrize("mixer", sorted(name for name, kind in MIXERS.items() if kind.causal))
+def test_every_causal_mixer_streams_and_only_a_cache_grows(mixer):
+    asked = inputs(mixer=mixer, expand=1.0, depth=1, settings=SHORT | {"frames_total": 20})
+    found = {r.metric: r for r in streaming.measure(asked)}
+    assert found["streaming_deviation"].value <= 1e-5
+    added = found["streaming_bytes_per_frame"]
+    cache = 2 * 4 * 24 * 4  # keys and values: sites, channels, bytes of a number
+    grows = mixer == "causal_attention"
+    assert added.value == (cache if grows else 0)
+    assert added.detail["verdict"] == ("growing" if grows else "constant")
+
+
+@pytest.mark.parametrize("mixer", sorted(name for name, kind in MIXERS.items() if not kind.causal))
+def test_a_mixer_that_sees_later_frames_says_so_in_a_line(mixer):
+    with pytest.raises(ValueError, match=f"^.*mixer='{mixer}' it depends on later frames.*$"):
+        list(streaming.measure(inputs(mixer=mixer, expand=1.0, depth=1)))
 
 
 def test_weights_that_start_at_zero_are_drawn():
@@ -100,6 +119,24 @@ def test_late_frames_are_held_against_early_ones(pks4):
     assert list(pks4["streaming_frame_seconds"].detail["median_seconds_by_frame"]) == [
         "10", "100", "120",
     ]  # fmt: skip
+
+
+def test_a_late_frame_has_a_p99_where_single_frames_enough_were_timed():
+    found = readings(Counter(), rounds=300)
+    p50, p99 = (found[f"streaming_frame_{m}seconds"] for m in ("", "p99_"))
+    assert p50.value <= p99.value <= p99.detail["largest_seconds"]
+    assert p99.detail["samples"] == 300
+    assert "p99" not in p50.detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [({"rounds": 299}, "299 rounds; at least 300"), ({"rounds": 300, "calls": 2}, "set calls = 1")],
+)
+def test_too_few_samples_give_no_p99_and_say_so(settings, why):
+    found = readings(Counter(), **settings)
+    assert "streaming_frame_p99_seconds" not in found
+    assert why in found["streaming_frame_seconds"].detail["p99"]
 
 
 def test_a_stream_that_gives_other_logits_fails_and_says_by_how_much():
