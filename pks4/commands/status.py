@@ -49,7 +49,10 @@ def _states(path: Path) -> list[CellState]:
     except UserError as error:
         tell_notes([error])
         live = None
-    if run_file.is_held(path):
+    held = run_file.is_held(path)
+    if held is None:
+        note.print("this file system cannot lock, so a process may be at work on it unseen")
+    elif held:
         note.print("a process here or on another host is at work on it")
         run = run_file.read(path)  # again: it now has what a job wrote before its end
     elif tasks.folder.exists():

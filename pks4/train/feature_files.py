@@ -7,6 +7,7 @@ wait. Files that were not read for longest make room for new ones, but not those
 holds a shared lock for as long as it reads.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -68,13 +69,13 @@ class FeatureFiles:
         name = hashlib.sha256(whole.encode()).hexdigest()[:32]
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.features"
-        with FileLock(f"{path}.lock"):
+        with _locked(Path(f"{path}.lock")):
             return self._read(path) or self._make(path, clips, compute())
 
     def _read(self, path: Path) -> InMemory | None:
         """What a file holds; None if there is none, and None with a warning if it is damaged."""
         try:
-            with FileLock(self.folder / "room.lock"):
+            with _locked(self.folder / "room.lock"):
                 content = path.with_suffix(".json").read_bytes()
                 held = _held(path)
         except FileNotFoundError:
@@ -103,7 +104,7 @@ class FeatureFiles:
     def _make(self, path: Path, clips: int, computed: Iterator[Labelled]) -> InMemory | None:
         first, first_label = next(computed)
         part, labels, found = path.with_suffix(".part"), [], hashlib.sha256()
-        with FileLock(self.folder / "room.lock"):
+        with _locked(self.folder / "room.lock"):
             if not self._make_room(first.nbytes * clips):
                 return None
             part.touch()
@@ -149,6 +150,23 @@ class FeatureFiles:
             file.unlink()
             file.with_suffix(".json").unlink(missing_ok=True)
         return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock. Raises CacheError where the file system has none."""
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise CacheError(
+            f"{path}: no lock can be held there: {error.strerror}; set PKS4_CACHE to another "
+            "folder, or feature_cache = false"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _held(path: Path) -> int:

@@ -1,6 +1,7 @@
 """Features of a frozen part: computed once, equal to the bit, checked, bounded, shared."""
 
 import copy
+import errno
 import json
 import os
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from baselines import attention_on_top, frame_mean
+from pks4.data.errors import CacheError
 from pks4.errors import UserError
 from pks4.method import video as pks4_video
 from pks4.train import feature_files, features
@@ -180,6 +182,15 @@ def test_the_oldest_files_make_room_but_not_those_in_use(tmp_path):
     assert stored(tmp_path, part, source, {"cell": 3}, size) is None
     assert stored(tmp_path, part, source, {"cell": 3}, size - 1) is None
     assert torch.equal(in_use.video, FeatureFiles(tmp_path, size).get({"cell": 1}, 10, never).video)
+
+
+def test_a_folder_that_cannot_lock_is_named_with_what_to_do(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(feature_files.fcntl, "flock", no_locks)
+    with pytest.raises(CacheError, match="No locks available; set PKS4_CACHE"):
+        FeatureFiles(tmp_path, 2**20).get({}, 10, never)
 
 
 def test_a_writer_that_fails_leaves_no_file(tmp_path):

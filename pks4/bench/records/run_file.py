@@ -233,8 +233,11 @@ def begin(folder: Path, header: RunHeader) -> tuple[Path, RunHeader]:
     raise AssertionError("itertools.count ends")
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process, here or on another host, has a run's file open for writing."""
+def is_held(path: Path) -> bool | None:
+    """Whether a process, here or on another host, has a run's file open for writing.
+
+    None where the file system cannot lock, so that nobody knows.
+    """
     if fcntl is None or not path.exists():
         return False
     with path.open("rb") as file:
@@ -242,6 +245,8 @@ def is_held(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError:
+            return None
     return False
 
 

@@ -1,5 +1,6 @@
 """Runs on disk: append-only, tolerant of a torn end, nothing twice."""
 
+import errno
 import json
 import os
 import subprocess
@@ -226,6 +227,19 @@ def test_who_holds_a_file_is_seen_and_looking_stops_nobody(tmp_path, header):
     writer.close()
     assert not run_file.is_held(path)
     assert not run_file.is_held(tmp_path / "nothing.jsonl")
+
+
+def test_where_files_cannot_be_locked_nobody_knows_who_holds_one(tmp_path, header, monkeypatch):
+    path, _ = run_file.begin(tmp_path, header)
+    monkeypatch.setattr(run_file.fcntl, "flock", no_locks)
+    assert run_file.is_held(path) is None
+    with pytest.raises(UserError, match="cannot lock a file: No locks available; choose another"):
+        run_file.Writer(path)
+
+
+def no_locks(*_):
+    """As on NFS without a lock service."""
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def test_the_latest_run_is_the_last_written_to_and_none_that_is_just_being_made(tmp_path, header):
