@@ -11,6 +11,7 @@ import time
 import typer
 
 from pks4.commands.budget import budget
+from pks4.commands.cost import cost
 from pks4.commands.data import data_app
 from pks4.commands.doctor import doctor
 from pks4.commands.fit import fit
@@ -42,7 +43,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(show_app, name="show")
 app.command("list")(list_)
 for command in (
-    run, status, plan, budget, report, explain, fit, compare, accept, withdraw, claims, merge,
+    run, status, plan, budget, cost, report, explain, fit, compare, accept, withdraw, claims, merge,
     history, search, doctor,
 ):  # fmt: skip
     app.command()(command)

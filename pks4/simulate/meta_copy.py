@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 from torch.overrides import TorchFunctionMode
 
+from pks4.errors import UserError
 from pks4.simulate.fake_device import tensors_in, twin_of
 
 LIBRARIES = ("torch", "timm", "transformers")
@@ -23,9 +24,9 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
-    """The copy. Raises ValueError for weights without a shape and for hooks of others."""
+    """The copy. Raises UserError for weights without a shape and for hooks of others."""
     for name, hook in _foreign_hooks(model):
-        raise ValueError(
+        raise UserError(
             f"{name} has the hook {hook.__qualname__!r}, which would see tensors without values; "
             "remove it first: handle.remove()"
         )
@@ -33,7 +34,7 @@ def meta_copy(model: nn.Module) -> nn.Module:
     twins: dict[int, Any] = {}
     for name, x in _named(model):
         if isinstance(x, UninitializedTensorMixin):
-            raise ValueError(f"{name} has no shape yet; call the model on a clip once")
+            raise UserError(f"{name} has no shape yet; call the model on a clip once")
         twins[id(x)] = twin_of(x, storages, "meta")
     with _ToMeta(storages):
         return copy.deepcopy(model, twins)
