@@ -43,8 +43,7 @@ def cost(
         from pks4.library import sources
         from pks4.library.cost import cost as costing
 
-        module, known = sources.load(model)
-        given = sources.parsed_inputs(inputs) if inputs else known or sources.guessed_inputs(module)
+        module, given = sources.model_and_inputs(model, inputs)
         found = costing(module, given, name=model, target=target, batch=batch, kernel=kernel)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))

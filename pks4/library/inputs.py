@@ -52,9 +52,7 @@ def described(inputs: Any) -> str:
 def is_shape(given: Any) -> bool:
     """Whether this is a sequence of whole numbers."""
     return (
-        isinstance(given, tuple | list)
-        and bool(given)
-        and all(type(size) is int for size in given)
+        isinstance(given, tuple | list) and bool(given) and all(type(size) is int for size in given)
     )
 
 

@@ -86,7 +86,7 @@ def simulate_step(
     batch: int | None = None,
     kernel: str = "",
 ) -> Step:
-    """Memory of a training step of `model` with AdamW on a target, such as cuda-bf16; no GPU needed.
+    """Memory of a training step of `model` with AdamW, simulated on a target: no GPU is needed.
 
     Inputs: see `pks4.library.inputs`; `batch` replaces their number of clips. The model runs in
     train mode. Raises UserError where nothing of it is trained.
@@ -164,7 +164,7 @@ def at_work(
 
 @contextmanager
 def _no_fast_path() -> Iterator[None]:
-    """While open, attention of torch.nn in eval mode is not one operator that hides its products."""
+    """While open, attention of torch.nn in eval mode is no operator that hides its products."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

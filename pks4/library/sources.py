@@ -29,6 +29,14 @@ IN_CONTRACT = {"frames": FRAMES, "num_classes": 400}  # what a maker may ask for
 TOKENS = 512  # of a text, at most
 
 
+def model_and_inputs(text: str, shapes: Iterable[str] | None) -> tuple[nn.Module, Any]:
+    """The model of a text, and inputs as written, else as the model or its first layer says."""
+    model, known = load(text)
+    if shapes:
+        return model, parsed_inputs(shapes)
+    return model, known or guessed_inputs(model)
+
+
 def load(text: str) -> tuple[nn.Module, Any]:
     """The model, and inputs for one clip of it, or None where they cannot be known.
 
@@ -60,14 +68,15 @@ def _of_timm(name: str) -> tuple[nn.Module, Any]:
 def _of_transformers(name: str) -> tuple[nn.Module, Any]:
     import transformers
 
-    cls = getattr(transformers, name, None) if name in dir(transformers) else None
+    cls = getattr(transformers, name, None)
     if not (isclass(cls) and issubclass(cls, nn.Module)):
         known = [n for n in dir(transformers) if "For" in n or n.endswith("Model")]
         raise UserError(unknown_of_many("transformers model", name, known, "dir(transformers)"))
-    if not getattr(cls, "config_class", None):
+    configuration = getattr(cls, "config_class", None)
+    if configuration is None:
         raise UserError(f"hf:{name}: has no configuration of its own; name an architecture's class")
     with told(f"hf:{name}"):
-        model = made(lambda: cls(cls.config_class()))
+        model = made(lambda: cls(configuration()))
     return model, _inputs_by_config(model)
 
 
@@ -90,15 +99,18 @@ def _inputs_by_config(model: Any) -> dict[str, Any] | None:
 
 def _of_file(text: str) -> nn.Module:
     """The model that a file calls by this name."""
-    file, _, name = (text, "", "") if text.endswith(".py") else text.rpartition(":")
+    file, _, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
     path = Path(file).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"{file}: is no Python file with a model, FILE.py:NAME")
     with told(f"{path}: cannot be imported"):
         module = imported(path)
-    if name not in vars(module) or not name:
-        raise UserError(f"{path}: {unknown_name('model', name, _offered(module))}")
-    return _made_of(f"{path}: {name}", vars(module)[name])
+    if not name:
+        there = ", ".join(_offered(module)) or "none"
+        raise UserError(f"{file}: name its model, {file}:NAME; there are: {there}")
+    if name not in vars(module):
+        raise UserError(f"{file}: {unknown_name('model', name, _offered(module))}")
+    return _made_of(f"{file}: {name}", vars(module)[name])
 
 
 def _offered(module: ModuleType) -> Iterable[str]:

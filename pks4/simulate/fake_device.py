@@ -31,9 +31,9 @@ def on_fake_device(
 
     These are a clip, or tensors in any structure. The model's are parameters, buffers and plain
     attributes. Tensors that are tied, or share a storage, share it as fakes too. At the end the
-    model has its own tensors again. With dtype "bfloat16" autocast to it is on; weights keep their dtype. `rules`
-    ("cpu" or "cuda") says whose kernels a norm follows; for CUDA open `cuda_rules` as well. Raises
-    ValueError for a dtype that is not in `DTYPES`.
+    model has its own tensors again. With dtype "bfloat16" autocast to it is on; weights keep their
+    dtype. `rules` ("cpu" or "cuda") says whose kernels a norm follows; for CUDA open `cuda_rules`
+    as well. Raises ValueError for a dtype that is not in `DTYPES`.
     """
     if dtype not in DTYPES:
         raise ValueError(unknown_name("dtype", dtype, DTYPES))

@@ -1,7 +1,7 @@
 """The bytes that autograd keeps of one forward, by module class and by stage.
 
-It works on real and on fake tensors. Each storage counts once; parameters, buffers and the inputs do
-not count.
+It works on real and on fake tensors. Each storage counts once; parameters, buffers and the inputs
+do not count.
 """
 
 from collections import Counter

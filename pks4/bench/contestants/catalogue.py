@@ -24,6 +24,8 @@ ADDED = "PKS4_MODEL_FILES"  # environment variable, so that child processes know
 MODULES = "PKS4_MODULE_FILES"  # the same for users' modules: FILE:CLASS, one a line
 CLAIMS = "claims.toml"
 PKS4_FILE = PACKAGE / "method" / "video.py"
+
+
 def root() -> Path:
     """The checkout, or the shipped copy of its data inside an installed package."""
     checkout = PACKAGE.parent

@@ -44,8 +44,9 @@ class Entry:
     def load(self) -> ModuleType | SimpleNamespace:
         """What has `build`: the file, imported (and torch with it), or PKS4's place for a class."""
         if self.maker:
-            named = isinstance(self.maker, str)
-            maker = getattr(imported(self.path), self.maker) if named else self.maker
+            maker = self.maker
+            if isinstance(maker, str):
+                maker = getattr(imported(self.path), maker)
             return SimpleNamespace(build=partial(made_by, maker))
         if not self.module:
             return imported(self.path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pks4.bench.contestants import catalogue
+from pks4.bench.contestants import catalogue, own
 from pks4.bench.plan.settings import Settings
 from pks4.bench.plan.suite import Grid, Suite
 from pks4.errors import UserError, unknown_name
@@ -72,7 +72,8 @@ class UserInputs(Settings):
 
         files = {f"--weights {twin}": path for twin, path in self.weights.items()}
         code = {f"--model {path.name}": path for path in catalogue.added_models()}
-        code |= {f"--module {path.name}:{name}": path for path, name in catalogue.added_modules()}
+        named = {"--module": catalogue.added_modules(), "model": own.in_files()}
+        code |= {f"{k} {path.name}:{name}": path for k, v in named.items() for path, name in v}
         for option, path in code.items():
             files |= {option: path} | {
                 f"{option}, its module {other.name}": other for other in _imported_from_folder(path)
