@@ -125,7 +125,8 @@ def _made_of(what: str, value: Any) -> nn.Module:
     if isinstance(value, nn.Module):
         return value
     if not callable(value):
-        raise UserError(f"{what} is a {type(value).__name__}, not an nn.Module or what makes one")
+        kind = type(value).__name__
+        raise UserError(f"{what} is of type {kind}, not an nn.Module or what makes one")
     with told(what):
         parameters = signature(value).parameters
     given = {k: v for k, v in IN_CONTRACT.items() if k in parameters}

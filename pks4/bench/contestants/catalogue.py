@@ -64,7 +64,8 @@ def register(maker: Callable[..., Any]) -> Entry:
     ours = {name for _, name in own.in_files()} | own.only_here().keys()
     if name in models().keys() - ours:
         raise UserError(f"there is a model {name!r} already; rename yours")
-    return models()[own.add(maker)]
+    added = own.add(maker)
+    return models()[added]
 
 
 def added_modules() -> list[tuple[Path, str]]:
