@@ -7,7 +7,7 @@ raises becomes a UserError of one line.
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -149,6 +149,7 @@ def at_work(
     if not isinstance(model, nn.Module):
         called = f"; call it first: {model.__name__}()" if isinstance(model, type) else ""
         raise UserError(f"takes an nn.Module, got {model!r}, a {type(model).__name__}{called}")
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
     inputs = on_meta(clip_or_shape, batch)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -156,6 +157,7 @@ def at_work(
         stack.enter_context(torch.autocast("cpu", enabled=False))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(_no_fast_path())
+        stack.enter_context(_no_compiler())
         with told(type(model).__name__):
             copy = meta_copy(model)
         with told(f"{type(model).__name__} on {described(inputs)}", copy):
@@ -171,3 +173,19 @@ def _no_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
+def _no_compiler() -> Iterator[None]:
+    """While open, what torch.compile has made or makes runs as it is written.
+
+    A compiler on tensors without values ends the process.
+    """
+    compiler = torch.compile
+    loaded = "torch._dynamo" in sys.modules  # what is compiled already needs it; it takes seconds
+    torch.compile = lambda model=None, **_: model or (lambda f: f)  # type: ignore[assignment]
+    try:
+        with torch.compiler.set_stance("force_eager") if loaded else nullcontext():
+            yield
+    finally:
+        torch.compile = compiler

@@ -24,7 +24,13 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
-    """The copy. Raises UserError for weights without a shape and for hooks of others."""
+    """The copy. Raises UserError for TorchScript, weights without a shape and hooks of others."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UserError(
+                f"{name or 'it'} is TorchScript, whose weights cannot be exchanged; give the "
+                "module that it was made from"
+            )
     for name, hook in _foreign_hooks(model):
         raise UserError(
             f"{name} has the hook {hook.__qualname__!r}, which would see tensors without values; "

@@ -97,6 +97,32 @@ def test_open_modes_of_the_caller_change_nothing():
         assert pks4.simulate_step(mlp(), (3, 4)) == found
 
 
+class Compiles(nn.Module):
+    """Calls the compiler in its forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = mlp()
+
+    def forward(self, x):
+        return torch.compile(lambda y: self.layer(y))(x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", [Compiles, lambda: torch.compile(mlp())])
+def test_what_is_compiled_runs_as_it_is_written(compiled):
+    compiler = torch.compile
+    assert pks4.count_macs(compiled(), (3, 4)).forward == 144
+    assert pks4.simulate_step(compiled(), (3, 4)).peak == pks4.simulate_step(mlp(), (3, 4)).peak
+    assert torch.compile is compiler
+
+
+def test_torchscript_is_refused(recwarn):
+    scripted = torch.jit.trace(mlp(), torch.zeros(3, 4))
+    with pytest.raises(UserError, match="it is TorchScript"):
+        pks4.count_macs(scripted, (3, 4))
+
+
 def test_attention_in_eval_mode_is_counted_like_in_train_mode():
     layer = nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
     inputs = {"query": (1, 5, 8), "key": (1, 5, 8), "value": (1, 5, 8), "need_weights": False}

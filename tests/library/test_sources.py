@@ -93,6 +93,36 @@ def test_timm_by_name_with_its_own_size():
         load("timm:vit_tiny")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("VideoMAEForVideoClassification", {"pixel_values": (1, 16, 3, 224, 224)}),
+        ("ViTForImageClassification", {"pixel_values": (1, 3, 224, 224)}),
+        ("BertForSequenceClassification", {"input_ids": (1, 512)}),
+        ("T5Model", {"input_ids": (1, 512), "decoder_input_ids": (1, 512)}),
+    ],
+)
+def test_transformers_by_class_with_inputs_by_its_configuration(name, inputs):
+    model, found = load(f"hf:{name}")
+    assert type(model).__name__ == name
+    assert {k: tuple(getattr(x, "shape", x)) for k, x in found.items()} == inputs
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("AutoModel", "unknown transformers model|no configuration"),
+        ("VideoMAE", "the nearest: Vid"),
+    ],
+)
+def test_what_transformers_does_not_have_is_told(name, line):
+    with pytest.raises(UserError, match=line):
+        load(f"hf:{name}")
+
+
 def test_a_contestant_by_name_at_paper_scale():
     _, inputs = load("frame_mean")
     assert inputs == (1, 16, 3, 224, 224)
