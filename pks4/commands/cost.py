@@ -34,7 +34,9 @@ def cost(
     model: Source,
     inputs: Input = None,
     target: TargetName = "cuda-bf16",
-    batch: Annotated[int, typer.Option(min=1, help="Clips of the step.")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Clips of the step, in place of the input's.")
+    ] = None,
     kernel: Kernel = "",
     as_json: AsJson = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map, tree_map_only
 
 from pks4.errors import UserError
 from pks4.simulate.calls import tensors
@@ -19,6 +20,8 @@ def on_meta(given: Any, batch: int | None = None) -> Any:
 
     Raises UserError without a tensor, and for a batch of less than one clip.
     """
+    if isinstance(given, list) and is_shape(tuple(given)):
+        given = tuple(given)
     inputs = _on_meta(given)
     if not tensors(inputs):
         raise UserError(
@@ -50,33 +53,29 @@ def described(inputs: Any) -> str:
 
 
 def is_shape(given: Any) -> bool:
-    """Whether this is a sequence of whole numbers."""
-    return (
-        isinstance(given, tuple | list) and bool(given) and all(type(size) is int for size in given)
-    )
+    """Whether this is a tuple of whole numbers."""
+    return isinstance(given, tuple) and bool(given) and all(type(size) is int for size in given)
 
 
 def _on_meta(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        given = dict(given)
+    return tree_map(_twin, given, is_leaf=is_shape)
+
+
+def _twin(given: Any) -> Any:
     if isinstance(given, Tensor):
         twin = torch.empty(given.shape, dtype=given.dtype, device="meta")
         return twin.requires_grad_(given.requires_grad)
-    if is_shape(given):
-        if min(given) < 0:
-            raise UserError(f"the shape {tuple(given)} has a negative size")
-        return torch.empty(tuple(given), device="meta")
-    if isinstance(given, Mapping):
-        return {name: _on_meta(x) for name, x in given.items()}
-    if isinstance(given, list | tuple):
-        return type(given)(map(_on_meta, given)) if type(given) in (list, tuple) else given
-    return given
+    if not is_shape(given):
+        return given
+    if min(given) < 1:
+        raise UserError(f"the shape {tuple(given)} has a size below 1")
+    return torch.empty(given, device="meta")
 
 
 def _with_batch(inputs: Any, old: int, new: int) -> Any:
-    if isinstance(inputs, Tensor):
-        batched = inputs.ndim and inputs.shape[0] == old
-        return inputs.new_empty((new, *inputs.shape[1:])) if batched else inputs
-    if isinstance(inputs, Mapping):
-        return {name: _with_batch(x, old, new) for name, x in inputs.items()}
-    if isinstance(inputs, list | tuple):
-        return type(inputs)(_with_batch(x, old, new) for x in inputs)
-    return inputs
+    def resized(x: Tensor) -> Tensor:
+        return x.new_empty((new, *x.shape[1:])) if x.ndim and x.shape[0] == old else x
+
+    return tree_map_only(Tensor, resized, inputs)

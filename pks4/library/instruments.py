@@ -181,9 +181,13 @@ def _no_compiler() -> Iterator[None]:
 
     A compiler on tensors without values ends the process.
     """
+
+    def as_written(model: Any = None, **options: Any) -> Any:
+        return (lambda f: f) if model is None else model
+
     compiler = torch.compile
     loaded = "torch._dynamo" in sys.modules  # what is compiled already needs it; it takes seconds
-    torch.compile = lambda model=None, **_: model or (lambda f: f)  # type: ignore[assignment]
+    torch.compile = as_written  # type: ignore[assignment]
     try:
         with torch.compiler.set_stance("force_eager") if loaded else nullcontext():
             yield

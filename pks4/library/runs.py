@@ -138,8 +138,9 @@ def run(
     `models` are contestants beside those of the suite: classes or functions as `register_model`
     takes them, which must be in a file, names of registered ones, or files for `--model`. `modules`
     stand where PKS4 stands (FILE or FILE:CLASS). `out`: the folder of the run, else `results/runs`.
-    `jobs`: cells at once, else one a core. `listen` gets each event of a cell. Raises UserError
-    where something cannot be planned or built; what fails later is in the run.
+    `jobs`: cells at once, else one a core. `listen` gets each event of a cell, from several
+    threads. Raises UserError where something cannot be planned or built; what fails later is in
+    the run.
     """
     if is_importing():
         raise UserError(

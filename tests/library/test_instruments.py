@@ -183,7 +183,7 @@ def test_a_hook_that_is_a_function_is_refused_by_name():
         (Chooses(), (2, 3), r"asks for values of a tensor .* at users_models.py:\d+"),
         (nn.LazyLinear(3), (2, 3), "weight has no shape yet"),
         (mlp(), "none", "neither a shape nor tensors"),
-        (mlp(), (3, -4), "negative"),
+        (mlp(), (3, 0), "size below 1"),
         (mlp, (3, 4), "takes an nn.Module, got"),
         ((p for p in mlp().parameters()), (3, 4), "a generator$"),
         (nn.Linear, (3, 4), r"call it first: Linear\(\)"),

@@ -1,6 +1,7 @@
 """Contestants by name, and models of one's own beside them."""
 
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 import torch
@@ -89,6 +90,15 @@ def test_a_file_in_a_package_is_imported_as_part_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     catalogue.add_model(package / "mine.py")
     assert pks4.create_model("Colours").__module__ == "nets_of_a_test.mine"
+
+
+def test_a_package_offers_a_model_by_an_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "offered_by_a_test.py").write_text(OWN.replace("Colours", "Offered"))
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("offered", "offered_by_a_test:Offered", "pks4.models")
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: [point])
+    assert catalogue.models()["offered"].summary == "Offered (own): the mean pixel."
+    assert pks4.create_model("offered", num_classes=3).head.out_features == 3
 
 
 def test_a_model_without_a_file_is_known_here_alone():

@@ -60,12 +60,16 @@ def added_models() -> list[Path]:
 
 def register(maker: Callable[..., Any]) -> Entry:
     """Add a class or function that makes a whole model; UserError where its name is taken."""
-    name = getattr(maker, "__name__", "")
-    ours = {name for _, name in own.in_files()} | own.only_here().keys()
-    if name in models().keys() - ours:
+    _check_free(getattr(maker, "__name__", ""))
+    name = own.add(maker)
+    return models()[name]
+
+
+def _check_free(name: str) -> None:
+    """Raise UserError where another model than a registered one has this name."""
+    registered = {name for _, name in own.in_files()} | own.only_here().keys()
+    if name in models().keys() - registered:
         raise UserError(f"there is a model {name!r} already; rename yours")
-    added = own.add(maker)
-    return models()[added]
 
 
 def added_modules() -> list[tuple[Path, str]]:
@@ -112,6 +116,7 @@ def add_model(path: Path) -> Entry:
     if len(registers) > 1:
         raise UserError(f"{path}: registers several models: {', '.join(registers)}; leave one")
     if registers:
+        _check_free(registers[0])
         own.add_file(path, registers[0])
         return models()[registers[0]]
     if path.stem in models():

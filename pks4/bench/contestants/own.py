@@ -42,8 +42,8 @@ def add(maker: Callable[..., Any]) -> str:
 def add_file(path: Path, name: str) -> None:
     """Add what a file calls `name`."""
     _only_here.pop(name, None)
-    lines = dict.fromkeys(os.environ.get(OWN, "").splitlines())
-    os.environ[OWN] = "\n".join([*lines, f"{path}:{name}"])
+    lines = [*os.environ.get(OWN, "").splitlines(), f"{path}:{name}"]
+    os.environ[OWN] = "\n".join(dict.fromkeys(lines))
 
 
 def in_files() -> list[tuple[Path, str]]:
