@@ -6,8 +6,9 @@ raises becomes a UserError of one line.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ from pks4.simulate.targets import Target, on_target
 from pks4.simulate.targets import target as find_target
 from pks4.simulate.what_ran import ScanObserver
 
+Fresh = Callable[[], nn.Module]
+
 
 def count_macs(
     model: nn.Module, clip_or_shape: Any, *, target: str = "cpu-fp32", kernel: str = ""
@@ -40,8 +43,8 @@ def count_macs(
     in its backward. Raises UserError, with its name, for an operator that cannot be counted.
     """
     where = target_named(target, kernel)
-    with at_work(model, clip_or_shape) as (copy, inputs):
-        path, forward, train = _forward_and_step(copy, inputs, where)
+    with at_work(model, clip_or_shape) as (fresh, inputs):
+        path, forward, train = _forward_and_step(fresh, inputs, where)
     return Macs(
         model=type(model).__name__,
         forward=forward.by_class.total(),
@@ -55,12 +58,13 @@ def count_macs(
 
 
 def _forward_and_step(
-    copy: nn.Module, inputs: Any, where: Target
+    fresh: Fresh, inputs: Any, where: Target
 ) -> tuple[tuple[str, str | None], counters.Counted, int | None]:
     """The path, the count of the forward, and the MACs of a step or None if nothing is trained."""
+    copy = fresh()
     in_eval_mode = None if copy.training else _counted(copy, inputs, where, backward=False)
     try:
-        step, path = _counted(trained(copy), inputs, where, backward=True)
+        step, path = _counted(trained(fresh()), inputs, where, backward=True)
     except NothingTrained:
         forward, path = in_eval_mode or _counted(copy, inputs, where, backward=False)
         return path, forward, None
@@ -92,8 +96,9 @@ def simulate_step(
     train mode. Raises UserError where nothing of it is trained.
     """
     where = target_named(target, kernel)
-    with at_work(model, clip_or_shape, batch) as (copy, inputs):
-        memory, ran, scan = step_memory.simulate(trained(copy), inputs, where)
+    with at_work(model, clip_or_shape, batch) as (fresh, inputs):
+        memory, ran, scan = step_memory.simulate(trained(fresh()), inputs, where)
+        copy = trained(fresh())
         with on_target(where, copy, inputs) as fakes:
             kept = saved_bytes(copy, fakes, where.kernel, _stages(copy))
         clips = batch_of(inputs)
@@ -119,8 +124,8 @@ def peak_of_step(
     model: nn.Module, clip_or_shape: Any, where: Target, batch: int | None = None
 ) -> step_memory.Simulated:
     """The memory of a step alone, which `what_fits` asks for many times."""
-    with at_work(model, clip_or_shape, batch) as (copy, inputs):
-        return step_memory.simulate(trained(copy), inputs, where)
+    with at_work(model, clip_or_shape, batch) as (fresh, inputs):
+        return step_memory.simulate(trained(fresh()), inputs, where)
 
 
 def target_named(name: str, kernel: str = "") -> Target:
@@ -144,8 +149,11 @@ def _stages(model: nn.Module) -> Stages | None:
 @contextmanager
 def at_work(
     model: nn.Module, clip_or_shape: Any, batch: int | None = None
-) -> Iterator[tuple[nn.Module, Any]]:
-    """A copy of the model and its inputs, both on meta, whatever modes the caller has open."""
+) -> Iterator[tuple[Fresh, Any]]:
+    """A maker of copies of the model and its inputs, on meta, whatever modes the caller has open.
+
+    Each pass takes a fresh copy: a forward may leave something in the model that it runs.
+    """
     if not isinstance(model, nn.Module):
         called = f"; call it first: {model.__name__}()" if isinstance(model, type) else ""
         raise UserError(f"takes an nn.Module, got {model!r}, a {type(model).__name__}{called}")
@@ -161,7 +169,7 @@ def at_work(
         with told(type(model).__name__):
             copy = meta_copy(model)
         with told(f"{type(model).__name__} on {described(inputs)}", copy):
-            yield copy, inputs
+            yield partial(meta_copy, copy), inputs
 
 
 @contextmanager

@@ -56,6 +56,20 @@ class Chooses(nn.Module):
         return self.layer(x) if x.sum() > 0 else self.layer(-x)
 
 
+class Remembers(nn.Module):
+    """4 -> 8 at its first call alone; later ones give what it kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 8, bias=False)
+        self.kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = self.layer(x)
+        return self.kept
+
+
 def mlp(width: int = 8, classes: int = 2) -> nn.Sequential:
     """4 -> width -> classes without biases."""
     return nn.Sequential(

@@ -11,7 +11,7 @@ from pks4.errors import UserError
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.saved_bytes import saved_bytes
 from pks4.simulate.step_memory import step_memory
-from tests.factories.users_models import Chooses, Pair, Tied, mlp
+from tests.factories.users_models import Chooses, Pair, Remembers, Tied, mlp
 
 
 def state_of(model):
@@ -89,6 +89,15 @@ def test_a_frozen_model_has_a_forward_and_no_step():
     assert pks4.count_macs(model, (3, 4)).train is None
     with pytest.raises(UserError, match="depends on a trained weight"):
         pks4.simulate_step(model, (3, 4))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_one_pass_leaves_in_a_model_does_not_reach_the_next(training):
+    found = pks4.count_macs(Remembers().train(training), (3, 4))
+    assert (found.forward, found.train) == (3 * 4 * 8, 2 * 3 * 4 * 8)
+    step = pks4.simulate_step(Remembers().train(training), (3, 4), "cpu-fp32")
+    assert step == pks4.simulate_step(Remembers(), (3, 4), "cpu-fp32")
+    assert step.parts["weights"] == 4 * 4 * 8
 
 
 def test_open_modes_of_the_caller_change_nothing():
