@@ -1,5 +1,6 @@
 """`pks4-bench cost`: parameters, MACs and memory of any model, and what fits where."""
 
+import gc
 import json
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def cost(
         from pks4.library.cost import cost as costing
 
         module, given = sources.model_and_inputs(model, inputs)
+        gc.freeze()  # a simulated step makes many objects; the collector need not look at the rest
         found = costing(module, given, name=model, target=target, batch=batch, kernel=kernel)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
