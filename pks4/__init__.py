@@ -15,6 +15,7 @@ The rooms, in the order of the flow:
     train     one training engine and one recipe for all contestants
     simulate  memory and MACs of a training step without computing it
     bench     the benchmark: suites, runs, records, statistics, reports
+    library   the instruments for any model, as Python calls
     commands  one file a command; cli.py registers them
     errors, checks, macs  errors for users, checks of arguments, the counting rule macs/v1
 
@@ -44,16 +45,18 @@ _LAZY = {
     "plug_in": "pks4.method.video",
     "scan_sites": "pks4.scan",
     "selective_scan": "pks4.scan",
+    "create_model": "pks4.library.models",
+    "list_models": "pks4.library.models",
+    "register_model": "pks4.library.models",
+    "load_official": "pks4.weights.official",
+    "count_macs": "pks4.library.instruments",
+    "simulate_step": "pks4.library.instruments",
+    "what_fits": "pks4.library.fitting",
+    "run": "pks4.library.runs",
+    "read_run": "pks4.library.runs",
+    "compare_runs": "pks4.library.runs",
 }
-__all__ = [
-    "PKS4",
-    "KinematicPriorEncoder",
-    "Options",
-    "__version__",
-    "plug_in",
-    "scan_sites",
-    "selective_scan",
-]
+__all__ = ["__version__", *_LAZY]  # their types are in __init__.pyi
 
 
 def __getattr__(name: str) -> Any:
@@ -61,3 +64,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'pks4' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return sorted({*globals(), *_LAZY})

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pks4.bench.contestants import catalogue
+from pks4.bench.contestants import catalogue, own
 from pks4.bench.plan.suite import parse_suite
 from pks4.cli import app
 from tests.tools import documents
 
 ROOT = Path(__file__).parents[1]
-RUN = ["README.md", "docs/plug_in.md", "docs/extend.md"]
+RUN = ["README.md", "docs/plug_in.md", "docs/extend.md", "docs/library.md"]
 FOLDERS = ["README.md", "CONTRIBUTING.md", "results/README.md", "reports/README.md"]
 PAGES = [*FOLDERS, *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 SUITES = catalogue.suites().keys()
@@ -53,7 +53,9 @@ def small_site(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN)
-def test_python_in_the_documents_runs_from_top_to_bottom(page):
+def test_python_in_the_documents_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(own.OWN, "")
     code = re.findall(r"^```python\n(.*?)^```", read(page), re.M | re.S)
     assert code
     exec(compile("\n".join(code), page, "exec"), {"__name__": page})

@@ -262,7 +262,9 @@ def data_pretrain(
     )
 
 
-data_app = typer.Typer(no_args_is_help=True, help="The embedded data set, and yours.")
+data_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The embedded data set, and yours."
+)
 data_app.command("make")(data_make)
 data_app.command("probe")(data_probe)
 data_app.command("index", epilog=formats_help())(data_index)

@@ -13,7 +13,7 @@ from pks4.bench.contestants.catalogue import Entry
 from pks4.bench.contestants.published import Pair
 from pks4.commands.parts.terminal import AsJson, note, print_table, say
 
-show_app = typer.Typer(no_args_is_help=True, help="Print one thing in full.")
+show_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Print one thing in full.")
 
 
 @show_app.command("model")

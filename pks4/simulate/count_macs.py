@@ -11,16 +11,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count
 
 from pks4 import scan  # noqa: F401 - registers its operators
-from pks4.macs import OP_MACS
+from pks4.macs import OP_MACS, open_stage
 from pks4.method import correlation  # noqa: F401 - registers its operators
 from pks4.mixers import recurrence  # noqa: F401 - registers its operators
+from pks4.simulate.calls import call, loss_of
+from pks4.simulate.modules import CurrentModule, Stages
 from pks4.simulate.operators import Observer
 
 aten = torch.ops.aten
@@ -103,17 +105,46 @@ def contracts(name: str) -> bool:
     return op.strip("_") in CONTRACTIONS or any(part in op for part in CONTRACTING_PARTS)
 
 
+class Counted(NamedTuple):
+    """MACs in all; and those of the forward by class of the innermost module and by stage."""
+
+    total: int
+    by_class: Counter[str]
+    by_stage: Counter[str]
+
+
 def count_on_meta(model: nn.Module, clip: Tensor, *, backward: bool) -> int:
-    """MACs of a forward (and backward) on meta tensors by PyTorch's counter.
+    """MACs of a forward (and backward) on meta tensors by PyTorch's counter."""
+    return count(model, clip, backward=backward).total
+
+
+def count(
+    model: nn.Module, inputs: Any, *, backward: bool, stages: Stages | None = None
+) -> Counted:
+    """MACs of a forward (and backward) on meta or fake tensors by PyTorch's counter.
 
     Raises Uncounted, with its name, for an operator that contracts and has no formula.
     """
     formulas = _formulas()
     counter = FlopCounterMode(display=False, custom_mapping=formulas)
+    by_class, by_stage = Counter[str](), Counter[str]()
+
+    def noting(formula: Callable[..., int]) -> Callable[..., int]:
+        def flops(*args, **kwargs) -> int:
+            found = formula(*args, **kwargs)
+            by_class[current.module] += found // 2
+            by_stage[open_stage() or current.stage] += found // 2
+            return found
+
+        return flops
+
+    counter.flop_registry = {op: noting(formula) for op, formula in counter.flop_registry.items()}
     with _OpCounter() as operators, counter, torch.set_grad_enabled(backward):
-        logits = model(clip)
+        with CurrentModule(model, stages) as current:
+            output = call(model, inputs)
+        in_forward = by_class.copy(), by_stage.copy()
         if backward:
-            logits.sum().backward()
+            loss_of(output).backward()
     known = set(formulas) | set(flop_registry)
     missing = [
         op._qualified_op_name
@@ -124,7 +155,7 @@ def count_on_meta(model: nn.Module, clip: Tensor, *, backward: bool) -> int:
         raise Uncounted(f"no formula under macs/v1 for {', '.join(sorted(missing))}")
     flops = counter.get_total_flops()
     assert flops % 2 == 0
-    return flops // 2
+    return Counted(flops // 2, *in_forward)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_map_only
 
 from pks4.errors import unknown_name
 
@@ -24,14 +25,15 @@ DTYPES = ("float32", "bfloat16")
 
 @contextmanager
 def on_fake_device(
-    model: nn.Module, clip: Tensor, rules: str = "cpu", dtype: str = "float32"
-) -> Iterator[Tensor]:
-    """Replace the parameters and buffers of a meta model by fake CPU tensors; yield a fake clip.
+    model: nn.Module, inputs: Any, rules: str = "cpu", dtype: str = "float32"
+) -> Iterator[Any]:
+    """Replace the tensors of a meta model by fake CPU tensors; yield fakes of its inputs.
 
-    Tensors that are tied, or share a storage, share it as fakes too. At the end the model has its
-    own tensors again. With dtype "bfloat16" autocast to it is on; weights keep their dtype. `rules`
-    ("cpu" or "cuda") says whose kernels a norm follows; for CUDA open `cuda_rules` as well. Raises
-    ValueError for a dtype that is not in `DTYPES`.
+    These are a clip, or tensors in any structure. The model's are parameters, buffers and plain
+    attributes. Tensors that are tied, or share a storage, share it as fakes too. At the end the
+    model has its own tensors again. With dtype "bfloat16" autocast to it is on; weights keep their
+    dtype. `rules` ("cpu" or "cuda") says whose kernels a norm follows; for CUDA open `cuda_rules`
+    as well. Raises ValueError for a dtype that is not in `DTYPES`.
     """
     if dtype not in DTYPES:
         raise ValueError(unknown_name("dtype", dtype, DTYPES))
@@ -39,46 +41,58 @@ def on_fake_device(
     with ExitStack() as stack:
         stack.enter_context(_fakes_in(model, mode))
         stack.enter_context(mode)
-        fake_clip = torch.empty(clip.shape, dtype=clip.dtype, device="cpu")
+        fake_inputs = tree_map_only(Tensor, _fake_input, inputs)
         if dtype != "float32":
             stack.enter_context(torch.autocast("cpu", getattr(torch, dtype)))
-        yield fake_clip
+        yield fake_inputs
+
+
+def _fake_input(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device="cpu", requires_grad=x.requires_grad)
 
 
 @contextmanager
 def _fakes_in(model: nn.Module, mode: FakeTensorMode) -> Iterator[None]:
-    """While open, every parameter and buffer of the model is a fake one."""
-    places = [
-        (tensors, name, x)
-        for module in model.modules()
-        for tensors in (module._parameters, module._buffers)
-        for name, x in tensors.items()
-        if x is not None
-    ]
+    """While open, every tensor of the model is a fake one."""
+    places = [place for module in model.modules() for place in tensors_in(module)]
     storages: dict[int, Tensor] = {}
     fakes: dict[int, Tensor] = {}
     try:
         with mode:
             for tensors, name, x in places:
                 if id(x) not in fakes:
-                    fakes[id(x)] = _fake_of(x, storages)
-                tensors[name] = fakes[id(x)]  # type: ignore[assignment]
+                    fakes[id(x)] = twin_of(x, storages, "cpu")
+                tensors[name] = fakes[id(x)]
         yield
     finally:
         for tensors, name, x in places:
-            tensors[name] = x  # type: ignore[assignment]
+            tensors[name] = x
 
 
-def _fake_of(x: Tensor, storages: dict[int, Tensor]) -> Tensor:
-    """A fake of a parameter or buffer; `storages` holds a fake of each storage that was seen."""
+def tensors_in(module: nn.Module) -> list[tuple[dict[str, Any], str, Tensor]]:
+    """The tensors that a module itself holds, each with the dictionary and the name it is under."""
+    held = (module._parameters, module._buffers, vars(module))
+    return [
+        (tensors, name, x)
+        for tensors in held
+        for name, x in tensors.items()
+        if isinstance(x, Tensor)
+    ]
+
+
+def twin_of(x: Tensor, storages: dict[int, Tensor], device: str) -> Tensor:
+    """A tensor like this one, without its values: a parameter where it is one.
+
+    `storages` holds the twin of each storage that was seen, so that twins share what tensors share.
+    """
     storage = x.untyped_storage()
     if storage._cdata not in storages:
         size = storage.nbytes() // x.element_size()
-        storages[storage._cdata] = torch.empty(size, dtype=x.dtype, device="cpu")
+        storages[storage._cdata] = torch.empty(size, dtype=x.dtype, device=device)
     base = storages[storage._cdata]
     same = base if base.dtype == x.dtype else base.view(x.dtype)
-    fake = same.as_strided(x.shape, x.stride(), x.storage_offset()).detach()
-    return nn.Parameter(fake, x.requires_grad) if isinstance(x, nn.Parameter) else fake
+    twin = same.as_strided(x.shape, x.stride(), x.storage_offset()).detach()
+    return nn.Parameter(twin, x.requires_grad) if isinstance(x, nn.Parameter) else twin
 
 
 class FakeTensors(FakeTensorMode):

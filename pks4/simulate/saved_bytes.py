@@ -1,13 +1,13 @@
 """The bytes that autograd keeps of one forward, by module class and by stage.
 
-It works on real and on fake tensors. Each storage counts once; parameters, buffers and the clip do
-not count.
+It works on real and on fake tensors. Each storage counts once; parameters, buffers and the inputs
+do not count.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pks4.simulate.modules import Stages
 
@@ -28,7 +28,7 @@ class Kept(NamedTuple):
 
 
 def saved_bytes(
-    model: "nn.Module", clip: "Tensor", kernel: str, stages: "Stages | None" = None
+    model: "nn.Module", inputs: Any, kernel: str, stages: "Stages | None" = None
 ) -> Kept:
     """Bytes kept for backward by module class and by stage, and the path that ran.
 
@@ -37,6 +37,7 @@ def saved_bytes(
     """
     from pks4.macs import open_stage
     from pks4.simulate.attention_kernels import declared_attention
+    from pks4.simulate.calls import call, tensors
     from pks4.simulate.what_ran import PathObserver
 
     by_class: Counter[str] = Counter()
@@ -52,9 +53,9 @@ def saved_bytes(
     with (
         declared_attention(kernel) as calls,
         PathObserver(model, calls, stages=stages) as observer,
-        noted_storages([*model.parameters(), *model.buffers(), clip], note),
+        noted_storages([*model.parameters(), *model.buffers(), *tensors(inputs)], note),
     ):
-        output = model(clip)
+        output = call(model, inputs)
     del output
     return Kept(by_class, by_stage, weight_copies, observer.path())
 

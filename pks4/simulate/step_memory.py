@@ -2,7 +2,7 @@
 
     weights      parameters and buffers
     optimizer    AdamW's two moments of every trained weight, there from the second step on
-    inputs       the clip
+    inputs       the clip, or what else the model takes
     activations  allocated in the forward
     copies       weights that autocast lowers, allocated in the forward
     gradients    of trained weights, as they arrive
@@ -15,12 +15,13 @@ peak is of forward and backward; an optimizer that works weight by weight does n
 import weakref
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.calls import call, loss_of, tensors
 from pks4.simulate.operators import LOWERS, Observer
 from pks4.simulate.targets import Target, on_target
 from pks4.simulate.what_ran import ScanObserver
@@ -48,23 +49,23 @@ class Simulated(NamedTuple):
     scan_backend: str | None
 
 
-def simulate(model: nn.Module, clip: Tensor, where: Target) -> Simulated:
-    """Simulate a training step of `model` on `clip`, both on meta, on a target.
+def simulate(model: nn.Module, inputs: Any, where: Target) -> Simulated:
+    """Simulate a training step of `model` on `inputs`, both on meta, on a target.
 
     Raises Fallback where another scan ran than the one that was asked for.
     """
     with (
-        on_target(where, model, clip) as fake_clip,
+        on_target(where, model, inputs) as fakes,
         declared_attention(where.kernel) as calls,
         ScanObserver(model) as scans,
     ):
-        memory = step_memory(model, fake_clip)
+        memory = step_memory(model, fakes)
         return Simulated(memory, calls.evidence(), scans.backend())
 
 
-def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
-    """Simulate forward, loss and backward of `model` on `clip`, both already on fake tensors."""
-    ledger = _Ledger(model, clip)
+def step_memory(model: nn.Module, inputs: Any) -> StepMemory:
+    """Simulate forward, loss and backward of `model` on `inputs`, both already on fake tensors."""
+    ledger = _Ledger(model, inputs)
     hooks = [
         p.register_post_accumulate_grad_hook(ledger.is_gradient)
         for p in model.parameters()
@@ -72,7 +73,7 @@ def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
     ]
     try:
         with ledger:
-            loss = model(clip).float().sum()
+            loss = loss_of(call(model, inputs))
             after_forward = ledger.total()
             ledger.phase = "backward"
             loss.backward()
@@ -85,7 +86,7 @@ def step_memory(model: nn.Module, clip: Tensor) -> StepMemory:
 class _Ledger(Observer):
     """Live storages by kind; remembers the moment of the peak."""
 
-    def __init__(self, model: nn.Module, clip: Tensor) -> None:
+    def __init__(self, model: nn.Module, inputs: Any) -> None:
         super().__init__()
         self.live: Counter[str] = Counter()
         self.kinds: dict[int, str] = {}
@@ -93,7 +94,8 @@ class _Ledger(Observer):
         self.parts_at_peak: dict[str, int] = {}
         for x in (*model.parameters(), *model.buffers()):
             self._allocated(x, "weights")
-        self._allocated(clip, "inputs")
+        for x in tensors(inputs):
+            self._allocated(x, "inputs")
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.live["optimizer"] = ADAMW_BYTES * trained
         self._update_peak(0)

@@ -13,7 +13,7 @@ from pks4.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def target(name: str, kernel: str = "") -> Target:
 
 
 @contextmanager
-def on_target(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator["Tensor"]:
-    """Put a meta model on the target, with fake tensors; yield the fake clip.
+def on_target(target: Target, model: "nn.Module", inputs: Any) -> Iterator[Any]:
+    """Put a meta model on the target, with fake tensors; yield fakes of its inputs.
 
     Scans take the backend that "auto" means on that device, installed on this machine or not.
     """
@@ -72,7 +72,7 @@ def on_target(target: Target, model: "nn.Module", clip: "Tensor") -> Iterator["T
         stack.enter_context(assuming_device(target.rules))
         if target.rules == "cuda":
             stack.enter_context(cuda_rules())
-        yield stack.enter_context(on_fake_device(model, clip, target.rules, target.dtype))
+        yield stack.enter_context(on_fake_device(model, inputs, target.rules, target.dtype))
 
 
 DEVICES = ("cpu", "cuda")

@@ -10,59 +10,21 @@ A user's own module that stands where PKS4 stands is a model too, see `modules.p
 import ast
 import importlib.util
 import os
-import sys
-from dataclasses import dataclass, field
-from functools import cache, partial
+import re
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from pks4.bench.contestants import own
+from pks4.bench.contestants.entry import COMMON_OPTIONS, PACKAGE, PLAIN_SCALES, Entry
 from pks4.errors import UserError, unknown_name
 
-PACKAGE = Path(__file__).resolve().parents[2]
-ADDED = "PKS4_MODEL_FILES"  # environment variable, so that child processes know a user's files
+ADDED = "PKS4_MODEL_FILES"  # environment variable, for child processes: a user's files, one a line
 MODULES = "PKS4_MODULE_FILES"  # the same for users' modules: FILE:CLASS, one a line
 CLAIMS = "claims.toml"
 PKS4_FILE = PACKAGE / "method" / "video.py"
-# Options that every model takes, see `pks4.models.training_options`.
-COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
-PLAIN_SCALES = {
-    "paper": {"image_size": 224},
-    "tiny": {"image_size": 64},
-}  # default
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of the catalogue: its facts, and its module on `load`."""
-
-    name: str
-    path: Path
-    summary: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    options: tuple[str, ...] | None = None  # what `build` takes; None: anything
-    defaults: dict[str, Any] = field(default_factory=dict)  # of those options that have one
-    common: tuple[str, ...] = tuple(COMMON_OPTIONS)  # those that `build` does not take
-    text: str = ""  # the docstring below the summary
-    module: str = ""  # a class of the file, to stand where PKS4 stands; none: a whole model
-
-    def frames_step(self, options: dict[str, Any]) -> int:
-        """The number of frames with these options is a multiple of this."""
-        return options.get("tubelet", self.facts.get("FRAMES_STEP", 1))
-
-    def load(self) -> ModuleType | SimpleNamespace:
-        """What has `build`: the file, imported (and torch with it), or PKS4's place for a class."""
-        if not self.module:
-            return imported(self.path)
-        from pks4.models.slot import with_module
-
-        place = {k: v for k, v in self.defaults.items() if k not in self.common}
-        return SimpleNamespace(build=partial(with_module, self.module_class(), **place))
-
-    def module_class(self) -> Any:
-        """The class that stands where PKS4 stands."""
-        return getattr(imported(self.path), self.module)
 
 
 def root() -> Path:
@@ -82,16 +44,33 @@ def models() -> dict[str, Entry]:
     """All contestants by name."""
     files = {"pks4": PKS4_FILE}
     files |= {p.stem: p for p in sorted((root() / "baselines").glob("*.py")) if p.stem[0] != "_"}
-    for point in entry_points(group="pks4.models"):
-        files.setdefault(point.name, _origin(point))
-    files |= {path.stem: path for path in added_models()}
+    points = [p for p in entry_points(group="pks4.models") if p.name not in files]
+    makers = [point for point in points if point.attr]
+    files |= {point.name: _origin(point) for point in points if not point.attr}
+    files |= {_name_of(path): path for path in added_models()}
     entries = {name: _read(name, path) for name, path in files.items()}
+    entries |= {point.name: _read(point.name, _origin(point), point.attr) for point in makers}
+    entries |= {name: _read(name, path, name) for path, name in own.in_files()} | own.only_here()
     return entries | {name: _in_place_of_pks4(name, path) for path, name in added_modules()}
 
 
 def added_models() -> list[Path]:
     """The users' own files that `add_model` took into the catalogue."""
-    return [Path(path) for path in os.environ.get(ADDED, "").split(os.pathsep) if path]
+    return [Path(path) for path in os.environ.get(ADDED, "").splitlines()]
+
+
+def register(maker: Callable[..., Any]) -> Entry:
+    """Add a class or function that makes a whole model; UserError where its name is taken."""
+    _check_free(getattr(maker, "__name__", ""))
+    name = own.add(maker)
+    return models()[name]
+
+
+def _check_free(name: str) -> None:
+    """Raise UserError where another model than a registered one has this name."""
+    registered = {name for _, name in own.in_files()} | own.only_here().keys()
+    if name in models().keys() - registered:
+        raise UserError(f"there is a model {name!r} already; rename yours")
 
 
 def added_modules() -> list[tuple[Path, str]]:
@@ -127,23 +106,39 @@ def _in_place_of_pks4(name: str, path: Path) -> Entry:
 
 
 def add_model(path: Path) -> Entry:
-    """Add a user's file, whose `build` makes a model, to the catalogue of this process.
+    """Add a user's file to the catalogue of this process: its `build`, or what it registers.
 
-    Raises UserError if there is no such file, it has no `build`, or its name is taken.
+    Raises UserError if there is no such file, it has no model or several, or its name is taken.
     """
-    path = path.resolve()
+    path = path.absolute()  # a link keeps its own name
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"{path}: is no Python file with a model")
-    if path.stem in models():
-        raise UserError(f"{path}: there is a model {path.stem!r} already; rename the file")
-    entry = _read(path.stem, path)
-    if entry.options is None and "def build(" not in path.read_text(encoding="utf-8"):
+    registers = own.decorated(_parsed(path))
+    if len(registers) > 1:
+        raise UserError(f"{path}: registers several models: {', '.join(registers)}; leave one")
+    if registers:
+        _check_free(registers[0])
+        own.add_file(path, registers[0])
+        return models()[registers[0]]
+    name = _name_of(path)
+    if name in models():
+        raise UserError(f"{path}: there is a model {name!r} already; rename the file")
+    entry = _read(name, path)
+    if not any(getattr(node, "name", None) == "build" for node in _parsed(path).body):
         raise UserError(
             f"{path}: has no build(*, frames, num_classes, image_size, …) that returns a model of "
             "video (b, t, 3, h, w) -> logits (b, num_classes)"
         )
-    os.environ[ADDED] = os.pathsep.join(filter(None, [os.environ.get(ADDED, ""), str(path)]))
+    os.environ[ADDED] = os.environ.get(ADDED, "") + f"{path}\n"
     return entry
+
+
+def _name_of(path: Path) -> str:
+    """The name of a user's model: its file's, with a _ for what a label may not hold."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).lstrip("_.-")
+    if not name:
+        raise UserError(f"{path}: its name has no letter a-z and no digit; rename the file")
+    return name
 
 
 def _origin(point: EntryPoint) -> Path:
@@ -192,12 +187,17 @@ def find(what: str, name: str, known: dict[str, Any]) -> Any:
     return known[name]
 
 
-@cache
-def _read(name: str, path: Path) -> Entry:
+def _parsed(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return ast.parse(path.read_bytes())  # which heeds a byte-order mark and a coding line
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as Python: {error}") from error
+
+
+@cache
+def _read(name: str, path: Path, maker: str = "") -> Entry:
+    """The entry of a file; `maker` names what makes its model, where that is not `build`."""
+    tree = _parsed(path)
     facts = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -206,7 +206,11 @@ def _read(name: str, path: Path) -> Entry:
             except ValueError:
                 continue  # not a literal, so not a fact
     facts.setdefault("SCALES", PLAIN_SCALES)
-    summary, _, text = (ast.get_docstring(tree) or "no summary").partition("\n")
+    made_by = next((n for n in tree.body if getattr(n, "name", None) == maker), tree)
+    docstring = ast.get_docstring(made_by) or ast.get_docstring(tree)  # type: ignore[arg-type]
+    summary, _, text = (docstring or "no summary").partition("\n")
+    if maker:
+        return Entry(name, path, summary, facts, text=text.strip(), maker=maker)
     build = next(
         (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build"), None
     )
@@ -237,23 +241,3 @@ def _defaults(taken: ast.arguments) -> dict[str, Any]:
         except ValueError:
             continue  # a name or an expression: no literal to show
     return literals
-
-
-def imported(path: Path) -> ModuleType:
-    """A file, imported once."""
-    if path.is_relative_to(PACKAGE) and "_shipped" not in path.parts:
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        return importlib.import_module(".".join(parts))
-    name = f"{path.parent.name}.{path.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]  # or the next import would get it half initialised
-            raise
-    return sys.modules[name]

@@ -14,7 +14,7 @@ from typing import Any
 
 from pks4.bench.contestants import catalogue
 from pks4.bench.contestants.build import draw_zeros
-from pks4.bench.contestants.catalogue import Entry
+from pks4.bench.contestants.entry import Entry, imported
 from pks4.errors import UserError, unknown_name
 
 CLIPS, FRAMES = 2, 4
@@ -51,7 +51,7 @@ def _classes(path: Path) -> tuple[list[str], list[str]]:
     """The modules that a file knows, and of these the public ones that it defines."""
     from torch import nn
 
-    loaded = catalogue.imported(path)
+    loaded = imported(path)
     every = {
         name: value
         for name, value in vars(loaded).items()

@@ -10,14 +10,14 @@ from pks4.errors import UserError
 
 def suite_named(
     name: str,
-    own_models: Sequence[Path] = (),
+    own_models: Sequence[Path | str] = (),
     fast: bool = False,
     own_modules: Sequence[str] = (),
 ) -> tuple[Any, str]:
     """A suite by name, or from a file that ends in .toml, with its text.
 
-    `own_models`, the user's files, become contestants, and so do `own_modules`, FILE[:CLASS],
-    in every grid with PKS4. `fast`: as the table `fast` says.
+    `own_models`, the user's files or names of registered models, become contestants, and so do
+    `own_modules`, FILE[:CLASS], in every grid with PKS4. `fast`: as the table `fast` says.
     """
     from pks4.bench.plan.suite import fast_text, parse_suite, read_suite, with_contestants
 
@@ -25,7 +25,7 @@ def suite_named(
     suite, text = read_suite(path)
     text = with_contestants(
         text,
-        [catalogue.add_model(p).name for p in own_models],
+        [p if isinstance(p, str) else catalogue.add_model(p).name for p in own_models],
         [modules.add(one).name for one in own_modules],
     )
     if fast and not suite.fast:

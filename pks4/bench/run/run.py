@@ -5,12 +5,15 @@ last, one by one, when every other child is gone. The others run together, a thr
 each. The parent sleeps until a child sends an event.
 """
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from pks4.bench.contestants import catalogue
 from pks4.bench.plan.cell import Cell
 from pks4.bench.plan.plan import plan
 from pks4.bench.plan.shard import Shard
@@ -199,3 +202,13 @@ def execute(
         raise
     finally:
         pool.close()
+
+
+def data_needed(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """The embedded data sets that the cells read, each once, as arguments of `make`."""
+    wanted: list[dict[str, Any]] = []
+    for cell in cells:
+        for name in cell.measures:
+            needs = getattr(catalogue.measures()[name].load(), "data_needed", None)
+            wanted += [need for need in needs(cell) if need not in wanted] if needs else []
+    return wanted

@@ -14,9 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pks4.bench.contestants import catalogue
 from pks4.bench.plan.cell import Cell
-from pks4.bench.run.run import Session
+from pks4.bench.run.run import Session, data_needed
 from pks4.commands.parts.terminal import escaped
 from pks4.errors import UserError
 
@@ -58,12 +57,7 @@ def telling(console: Console, title: str) -> Iterator[Callable[[float, float, st
 
 def prepare_data(cells: list[Cell], console: Console) -> None:
     """Render every data set that the cells will read, before any of them starts."""
-    wanted = []
-    for cell in cells:
-        for name in cell.measures:
-            needs = getattr(catalogue.measures()[name].load(), "data_needed", lambda cell: [])
-            wanted += [need for need in needs(cell) if need not in wanted]
-    for need in wanted:
+    for need in data_needed(cells):
         from pks4.data.kinetic_digits.make_dataset import make
 
         try:

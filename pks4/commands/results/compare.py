@@ -62,7 +62,7 @@ def compare(
     accuracies clip by clip. A change on purpose: pks4-bench accept RUN --reason "why".
     """
     from pks4.bench.compare import compare as comparing
-    from pks4.bench.compare import printing, remeasure
+    from pks4.bench.compare import named, printing, remeasure
 
     if as_json and as_markdown:
         raise UserError(JSON_OR_MARKDOWN)
@@ -70,7 +70,8 @@ def compare(
         raise UserError(f"--worktree REV takes one suite, got {base!r} and {head!r}")
     *runs, known = _measured(worktree, base, rounds) if worktree else _read(base, head)
     found = comparing.compare(*runs, paired=bool(worktree))
-    found = comparing.accepted(found, runs[1], _references(found.suite, known))
+    since = named.references(found.suite, known, results_folder())
+    found = comparing.accepted(found, runs[1], since)
     if confirm and found.of(*comparing.ALARMS):
         if worktree:
             *again, _ = _measured(worktree, base, rounds, found)
@@ -101,46 +102,14 @@ def _show(found: Any, every: bool) -> None:
 
 
 def _read(base: str, head: str) -> tuple[Any, Any, list[Any]]:
-    """The two runs, and what was accepted before BASE was made.
-
-    BASE may be the accepted reference of HEAD's suite and machine.
-    """
-    from pks4.bench.records import accepted as accepting
-    from pks4.bench.records import run_file
+    """The two runs, and what was accepted before BASE was made."""
+    from pks4.bench.compare import named
 
     if not head:
         raise UserError("compare takes BASE and HEAD, such as: pks4-bench compare reference latest")
-    second = _run(run_file.find_run(head, run_folders()))
-    if base == "reference":
-        first, message = accepting.reference(second, results_folder())
-        tell_notes(filter(None, [message]))
-    else:
-        first = _run(run_file.find_run(base, run_folders()))
-    if (first.header, first.records) == (second.header, second.records):
-        itself = "the accepted reference itself" if base == "reference" else "BASE and HEAD in one"
-        raise UserError(
-            f"{second.header.run}: is {itself}, so nothing was compared; name another run as HEAD"
-        )
-    known, torn = accepting.ledger(results_folder())
-    tell_notes(torn)
-    return first, second, [a for a in known if a.when <= first.header.created]
-
-
-def _run(path: Path) -> Any:
-    from pks4.bench.records import run_file
-
-    return run_file.read(path)
-
-
-def _references(suite: str, known: list[Any]) -> list[tuple[Any, str]]:
-    """Runs of a suite that were accepted since, the last first, with their reasons."""
-    from pks4.bench.records import accepted as accepting
-
-    since = [a for a in accepting.of_suite(suite, results_folder()) if a not in known]
-    return [
-        (accepting.accepted_run(a, results_folder()), f"{a.reason}, {a.who}, {a.when[:10]}")
-        for a in reversed(since)
-    ]
+    pair = named.read(base, head, results_folder(), run_folders())
+    tell_notes(pair.notes)
+    return pair.base, pair.head, pair.known
 
 
 def _measured(

@@ -1,0 +1,1 @@
+"""Tests of pks4/library/."""
