@@ -1,6 +1,6 @@
 """Which module runs now, and to which stage of the contestant it belongs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pks4.macs import BACKBONE
@@ -15,10 +15,11 @@ class CurrentModule:
     """While open, `module` is the class of the innermost running module and `stage` its stage.
 
     The outermost module that has a part of `stages` in its name sets the stage for all modules
-    inside it. Without `stages` the top-level children are the stages.
+    inside it. Without `stages` the top-level children are the stages. A plain function, such as a
+    model's `from_features`, has one stage.
     """
 
-    def __init__(self, model: "nn.Module", stages: Stages | None) -> None:
+    def __init__(self, model: "nn.Module | Callable[..., Any]", stages: Stages | None) -> None:
         self.model, self.stages = model, stages
         self._root = "model" if stages is None else BACKBONE
         self._running = [(type(model).__name__, self._root)]
@@ -35,7 +36,7 @@ class CurrentModule:
         return self._running[-1][1]
 
     def __enter__(self) -> "CurrentModule":
-        for name, module in self.model.named_modules():
+        for name, module in getattr(self.model, "named_modules", list)():
             if name:
                 stage = self._stage_of(name)
                 self._handles += [

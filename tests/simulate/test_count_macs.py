@@ -54,6 +54,12 @@ def test_a_process_that_imports_only_the_counters_can_count():
     assert done.stdout.strip() == "24", done.stderr
 
 
+def test_a_function_of_a_model_is_counted_too():
+    layer = nn.Linear(3, 4, device="meta")
+    clip = torch.empty(2, 3, device="meta")
+    assert count_on_meta(layer.forward, clip, backward=False) == 2 * 3 * 4
+
+
 def test_public_counters_may_miss_fused_attention_on_a_cpu_and_ours_do_not():
     x = torch.zeros(1, 1, 10, 4)
     with FlopCounterMode(display=False) as plain, torch.no_grad():
