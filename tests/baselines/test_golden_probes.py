@@ -1,0 +1,204 @@
+"""Probes equal the authors' code, in outputs, names and counts; who sees order is stated.
+
+The expected outputs of the attentive probe are of the authors' code on features, filled as golden
+weights are, but with matrices of size .75.
+"""
+
+import pytest
+import torch
+
+from baselines import attentive_probe, frame_mean, linear_probe, step_probe
+from pks4.weights.official import load_official, official_state_dict
+from tests.factories.golden import (
+    GIGA,
+    TINY_VIT,
+    assert_golden,
+    chirp,
+    golden,
+    n_params,
+    on_meta,
+    small_clip,
+)
+from tests.factories.models import shake
+
+pytestmark = pytest.mark.contract
+HEADS = {linear_probe: {}, attentive_probe: {"probe_heads": 3}, step_probe: {"probe_heads": 3}}
+every_probe = pytest.mark.parametrize("module", HEADS, ids=lambda m: m.__name__.split(".")[-1])
+D1 = {"probe_depth": 1}
+VIT_L = {"width": 1024, "depth": 24, "heads": 16}
+VIT_L_256 = {**VIT_L, "image_size": 256}
+
+
+def small(module, **options):
+    """A probe of a ViT of two blocks, the same weights each time."""
+    torch.manual_seed(0)
+    return module.build(**{**TINY_VIT, **HEADS[module], **options})
+
+
+def filled(width, heads, depth, classes, attention):
+    """An attentive probe with golden values; its features are given."""
+    sizes = {**TINY_VIT, "width": width, "heads": 2, "num_classes": classes}
+    model = attentive_probe.build(
+        **sizes, probe_depth=depth, probe_heads=heads, attention=attention
+    )
+    load_official(model, golden(official_state_dict(model), 0.75))
+    return model.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    ("probe", "features", "first", "total", "total_abs"),
+    [
+        (
+            (24, 3, 4, 5),
+            chirp((2, 16, 24)),
+            [-5.78605, 5.59749, -5.454, 4.88032, -4.13568],
+            -9.39,
+            49.6711,
+        ),
+        (  # features so small that the eps of the norms matters
+            (16, 2, 1, 4),
+            0.003 * chirp((2, 10, 16)),
+            [0.22763, -6.83571, 6.26261, 0.70158, -1.66623],
+            -1.1278,
+            30.3104,
+        ),
+    ],
+)
+def test_attentive_probe(probe, features, first, total, total_abs, attention):
+    model = filled(*probe, attention)
+    logits = model.linear(model.pooler(features)[:, 0])
+    assert_golden(logits, (2, probe[3]), first, total, total_abs)
+
+
+@torch.no_grad()
+def test_an_attentive_probe_of_three_queries():
+    pooler = attentive_probe.AttentivePooler(24, heads=3, depth=2, queries=3)
+    pooler.load_state_dict(golden(pooler.state_dict(), 0.75))
+    first = [-0.31956, 2.6139, -1.80146, 0.34228, -2.54582]
+    assert_golden(pooler(chirp((2, 16, 24))), (2, 3, 24), first, -247.6593, 471.559)
+
+
+def test_an_attentive_probe_has_the_names_of_the_authors():
+    names = official_state_dict(small(attentive_probe, probe_depth=2)).keys()
+    block = {f"pooler.blocks.0.{part}" for part in (
+        "norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}  # fmt: skip
+    cross = {f"pooler.cross_attention_block.{part}" for part in (
+        "norm1", "norm2", "xattn.q", "xattn.kv", "mlp.fc1", "mlp.fc2")}  # fmt: skip
+    parts = {name.rpartition(".")[0] for name in names} - {"pooler"}
+    assert parts == block | cross | {"linear"}
+    assert "pooler.query_tokens" in names
+    assert not any("blocks" in k for k in official_state_dict(small(attentive_probe, **D1)))
+
+
+def test_an_attentive_probe_starts_as_the_authors():
+    pooler = attentive_probe.AttentivePooler(128, heads=4, depth=4)
+    ends = [layer.mlp.fc2 for layer in (*pooler.blocks, pooler.cross_attention_block)]
+    stds = [layer.weight.std().item() for layer in ends]
+    assert stds == pytest.approx([0.0141, 0.01, 0.00816, 0.00816], rel=0.02)
+    assert pooler.cross_attention_block.xattn.kv.weight.std().item() == pytest.approx(0.02, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "classes", "trained"),
+    [
+        (attentive_probe, {}, 400, 28_069_264),
+        (attentive_probe, {}, 174, 27_895_470),
+        (attentive_probe, D1, 400, 6_805_648),
+        (attentive_probe, D1, 174, 6_631_854),
+        (attentive_probe, VIT_L, 400, 49_746_320),
+        (attentive_probe, VIT_L, 174, 49_514_670),
+        (step_probe, {}, 400, 2_366_208 + 8 * 768 + 400 * 769),
+        (linear_probe, {}, 400, 400 * 769),
+        (linear_probe, {"batch_norm": True}, 400, 400 * 769),
+    ],
+)
+def test_parameters_at_paper_scale(module, options, classes, trained):
+    model = on_meta(module, 8, classes, **options)
+    assert n_params(model, trainable=True) == trained
+    assert n_params(model.backbone) == n_params(model) - trained
+    if "width" not in options:
+        assert n_params(model.backbone) == 85_798_656
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "frames", "giga_macs"),
+    [
+        *((attentive_probe, {}, t, g) for t, g in
+          ((8, 46.5), (16, 115.6), (32, 321.9), (64, 1006.3))),
+        *((attentive_probe, D1, t, g) for t, g in ((8, 1.86), (16, 3.71), (32, 7.41), (64, 14.8))),
+        (attentive_probe, VIT_L_256, 8, 107.4),  # as many tokens as 16 frames in tubelets of 2
+        (linear_probe, {}, 8, 0),
+    ],
+)  # fmt: skip
+def test_macs_of_the_probe_at_paper_scale(module, options, frames, giga_macs):
+    macs = on_meta(module, frames, **options).macs()
+    assert macs["temporal"] / GIGA == pytest.approx(giga_macs, rel=2e-3)
+    if not options:
+        assert macs["backbone"] / GIGA == pytest.approx(140.5 * frames / 8, rel=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("module", "options", "sees"),
+    [
+        (linear_probe, {}, False),
+        (linear_probe, {"pool": "mean"}, False),
+        (attentive_probe, {}, False),
+        (attentive_probe, D1, False),
+        (attentive_probe, {"positions": "sincos"}, True),
+        (attentive_probe, {**D1, "positions": "sincos"}, True),
+        (step_probe, {}, True),
+    ],
+)
+def test_only_a_probe_with_positions_sees_the_order_of_frames(module, options, sees):
+    model, video = shake(small(module, **options)).eval(), small_clip(4)
+    change = (model(video) - model(video.flip(1))).abs().max()
+    assert change > 1e-3 if sees else change < 1e-5
+
+
+def test_positions_are_sines_and_then_cosines_of_the_frame():
+    row = attentive_probe.sincos_table(3, 4)[2, 0]
+    want = torch.tensor([2.0, 0.02])  # 10000^(-1/2) = .01
+    torch.testing.assert_close(row, torch.cat([want.sin(), want.cos()]))
+
+
+@torch.no_grad()
+@every_probe
+def test_a_probe_takes_the_image_model_and_reads_its_features(module):
+    twin = shake(frame_mean.build(**{**TINY_VIT, "frames": 1}))
+    model, video = small(module).eval(), small_clip(4)
+    model.load_image_weights(twin.state_dict())
+    net = twin.backbone.net.eval()
+    tokens = net.forward_features(video.flatten(0, 1)).unflatten(0, (2, 4))
+    read = model.frame_tokens(model.backbone.features(video))
+    torch.testing.assert_close(read, tokens[:, :, 1:])
+    if module is linear_probe:
+        torch.testing.assert_close(model(video), model.head(tokens[:, :, 0].mean(1)))
+
+
+@every_probe
+def test_the_image_model_stays_frozen_and_in_eval_mode(module):
+    model = small(module).train()
+    assert model.frozen_part is model.backbone
+    assert not any(layer.training for layer in model.backbone.modules())
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "line"),
+    [
+        (attentive_probe, {"probe_heads": 5}, "probe_heads must divide the 24 channels, got 5"),
+        (attentive_probe, {"probe_depth": 0}, "probe_depth must be a whole number, 1 or more"),
+        (attentive_probe, {"positions": "sine"}, "did you mean 'sincos'"),
+        (attentive_probe, {"attention": "egaer"}, "did you mean 'eager'"),
+        (step_probe, {"probe_heads": 5}, "probe_heads must divide the 24 channels, got 5"),
+        (step_probe, {"attention": "egaer"}, "did you mean 'eager'"),
+        (linear_probe, {"pool": "sls"}, "did you mean 'cls'"),
+        (linear_probe, {"backbone": "mobilenetv2_035"}, "has no cls token; give pool='mean'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_one_line(module, options, line):
+    with pytest.raises(ValueError, match=f"^[^\n]*{line}[^\n]*$"):
+        small(module, **options)
