@@ -1,19 +1,21 @@
-"""Probes equal the authors' code, in outputs, names and counts; who sees order is stated.
+"""Probes and cheap tuning equal the authors' code; who sees order is stated.
 
 The expected outputs of the attentive probe are of the authors' code on features, filled as golden
-weights are, but with matrices of size .75.
+weights are, but with matrices of size .75. Those of AdaptFormer and VPT are of the authors' code on
+each frame, then averaged, and of AdaptFormer's model of video.
 """
 
 import pytest
 import torch
 
-from baselines import attentive_probe, frame_mean, linear_probe, step_probe
+from baselines import adaptformer, attentive_probe, frame_mean, linear_probe, step_probe, vpt
 from pks4.weights.official import load_official, official_state_dict
 from tests.factories.golden import (
     GIGA,
     TINY_VIT,
     assert_golden,
     chirp,
+    fill,
     golden,
     n_params,
     on_meta,
@@ -22,17 +24,20 @@ from tests.factories.golden import (
 from tests.factories.models import shake
 
 pytestmark = pytest.mark.contract
-HEADS = {linear_probe: {}, attentive_probe: {"probe_heads": 3}, step_probe: {"probe_heads": 3}}
-every_probe = pytest.mark.parametrize("module", HEADS, ids=lambda m: m.__name__.split(".")[-1])
+PROBES = {linear_probe: {}, attentive_probe: {"probe_heads": 3}, step_probe: {"probe_heads": 3}}
+TUNED = {adaptformer: {"adapter_width": 8}, vpt: {"prompts": 2}}
+every_probe = pytest.mark.parametrize("module", PROBES, ids=lambda m: m.__name__.split(".")[-1])
+every_tuned = pytest.mark.parametrize("module", TUNED, ids=lambda m: m.__name__.split(".")[-1])
 D1 = {"probe_depth": 1}
+VIDEO = {"joint": True, "tubelet": 2}
 VIT_L = {"width": 1024, "depth": 24, "heads": 16}
 VIT_L_256 = {**VIT_L, "image_size": 256}
 
 
 def small(module, **options):
-    """A probe of a ViT of two blocks, the same weights each time."""
+    """A contestant on a ViT of two blocks, the same weights each time."""
     torch.manual_seed(0)
-    return module.build(**{**TINY_VIT, **HEADS[module], **options})
+    return module.build(**{**TINY_VIT, **(PROBES | TUNED)[module], **options})
 
 
 def filled(width, heads, depth, classes, attention):
@@ -80,6 +85,52 @@ def test_an_attentive_probe_of_three_queries():
     assert_golden(pooler(chirp((2, 16, 24))), (2, 3, 24), first, -247.6593, 471.559)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    ("module", "options", "video", "first", "total", "total_abs"),
+    [
+        (
+            adaptformer,
+            {"scale": 1.0},
+            chirp((2, 4, 3, 32, 32)),
+            [1.51503, -1.46047, 1.24401, -1.40646, 1.82423],
+            3.4201,
+            14.8373,
+        ),
+        (
+            adaptformer,
+            {"scale": 1.0, **VIDEO},
+            chirp((2, 3, 4, 32, 32)).transpose(1, 2),
+            [0.49602, -0.4241, 0.19201, -0.34056, 0.7462],
+            1.0369,
+            3.105,
+        ),
+        (
+            vpt,
+            {},
+            chirp((2, 4, 3, 32, 32)),
+            [0.70016, -0.63232, 0.40396, -0.55589, 0.96455],
+            1.7574,
+            6.4962,
+        ),
+    ],
+)
+def test_adaptformer_and_vpt(module, options, video, first, total, total_abs, attention):
+    model = fill(small(module, **options, attention=attention))
+    assert_golden(model(video), (2, 5), first, total, total_abs)
+
+
+@torch.no_grad()
+def test_a_shallow_prompt_goes_through_all_blocks():
+    model, video = shake(small(vpt, shallow=True)).eval(), small_clip(4)
+    net = model.trunk
+    x = net.norm_pre(net._pos_embed(net.patch_embed(video.flatten(0, 1))))
+    x = torch.cat([model.embeddings[0].expand(8, -1, -1), x], 1)  # in front: it does not matter
+    cls = net.norm(net.blocks(x))[:, 2]
+    torch.testing.assert_close(model(video), model.head(cls.unflatten(0, (2, 4)).mean(1)))
+
+
 def test_an_attentive_probe_has_the_names_of_the_authors():
     names = official_state_dict(small(attentive_probe, probe_depth=2)).keys()
     block = {f"pooler.blocks.0.{part}" for part in (
@@ -123,6 +174,43 @@ def test_parameters_at_paper_scale(module, options, classes, trained):
 
 
 @pytest.mark.parametrize(
+    ("module", "options", "trained"),
+    [
+        *((adaptformer, {"adapter_width": n}, added) for n, added in (
+            (1, 27_660), (4, 82_992), (16, 304_320), (32, 599_424), (64, 1_189_632),
+            (128, 2_370_048), (256, 4_730_880))),
+        *((vpt, {"prompts": p}, added) for p, added in ((1, 9_216), (8, 73_728), (50, 460_800))),
+        (vpt, {"prompts": 50, "shallow": True}, 50 * 768),
+    ],
+)  # fmt: skip
+def test_parameters_that_cheap_tuning_adds_to_a_vit_b(module, options, trained):
+    model = on_meta(module, 8, **options)
+    assert n_params(model, trainable=True) == trained + 769 * 400
+    assert n_params(model) == trained + 769 * 400 + 85_798_656
+
+
+def test_parameters_of_adaptformer_as_the_authors_model_of_video():
+    model = on_meta(adaptformer, 16, 174, **VIDEO)
+    assert n_params(model, trainable=True) == 1_324_974
+    assert n_params(model) == 87_550_638
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "giga_macs"),
+    [
+        (adaptformer, {}, 0.232),
+        (vpt, {"prompts": 1}, 0.092),
+        (vpt, {}, 0.739),
+        (vpt, {"prompts": 50}, 4.66),
+    ],
+)
+def test_macs_that_cheap_tuning_adds_to_a_frame(module, options, giga_macs):
+    macs = on_meta(module, 8, **options).macs()
+    assert macs["temporal"] / 8 / GIGA == pytest.approx(giga_macs, rel=5e-3)
+    assert macs["backbone"] / GIGA == pytest.approx(140.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
     ("module", "options", "frames", "giga_macs"),
     [
         *((attentive_probe, {}, t, g) for t, g in
@@ -150,9 +238,12 @@ def test_macs_of_the_probe_at_paper_scale(module, options, frames, giga_macs):
         (attentive_probe, {"positions": "sincos"}, True),
         (attentive_probe, {**D1, "positions": "sincos"}, True),
         (step_probe, {}, True),
+        (adaptformer, {}, False),
+        (adaptformer, VIDEO, True),
+        (vpt, {}, False),
     ],
 )
-def test_only_a_probe_with_positions_sees_the_order_of_frames(module, options, sees):
+def test_only_positions_of_frames_let_a_model_see_the_order_of_frames(module, options, sees):
     model, video = shake(small(module, **options)).eval(), small_clip(4)
     change = (model(video) - model(video.flip(1))).abs().max()
     assert change > 1e-3 if sees else change < 1e-5
@@ -178,6 +269,42 @@ def test_a_probe_takes_the_image_model_and_reads_its_features(module):
         torch.testing.assert_close(model(video), model.head(tokens[:, :, 0].mean(1)))
 
 
+@torch.no_grad()
+@every_tuned
+def test_with_image_weights_cheap_tuning_is_the_image_model_once_it_adds_nothing(module):
+    twin = shake(frame_mean.build(**{**TINY_VIT, "frames": 1})).backbone.net.eval()
+    model, video = small(module).eval(), small_clip(4)
+    model.load_image_weights({f"backbone.net.{k}": v for k, v in twin.state_dict().items()})
+    cls = twin.forward_features(video.flatten(0, 1))[:, 0].unflatten(0, (2, 4)).mean(1)
+    near = torch.allclose(model(video), model.head(cls), atol=1e-5)
+    assert near == (module is adaptformer)  # a prompt takes attention from the start
+
+
+@torch.no_grad()
+def test_a_fresh_adaptformer_of_video_is_a_fresh_trunk():
+    model, video = small(adaptformer, **VIDEO).eval(), small_clip(4)
+    tokens = model.trunk.blocks(model.trunk.embed(video)).mean(1)
+    torch.testing.assert_close(model(video), model.head(model.trunk.fc_norm(tokens)))
+
+
+@torch.no_grad()
+def test_a_sequential_adapter_reads_what_the_mlp_gives():
+    model = shake(small(adaptformer, sequential=True)).eval()
+    block, adapter, x = model.trunk.blocks[0], model.adapters[0]["adaptmlp"], torch.randn(2, 5, 24)
+    after = x + block.attn(block.norm1(x))
+    y = block.mlp(block.norm2(after))
+    torch.testing.assert_close(model.run_block(x, block, adapter), after + y + adapter(y))
+
+
+@every_tuned
+def test_exactly_what_is_added_is_trained(module):
+    trained = {k for k, p in small(module).named_parameters() if p.requires_grad}
+    assert not any(k.startswith("trunk.") for k in trained)
+    video = {k for k, p in small(adaptformer, **VIDEO).named_parameters() if p.requires_grad}
+    kept = {"trunk.fc_norm.weight", "trunk.fc_norm.bias"}
+    assert {k for k in video if k.startswith("trunk.")} == kept
+
+
 @every_probe
 def test_the_image_model_stays_frozen_and_in_eval_mode(module):
     model = small(module).train()
@@ -195,6 +322,9 @@ def test_the_image_model_stays_frozen_and_in_eval_mode(module):
         (attentive_probe, {"attention": "egaer"}, "did you mean 'eager'"),
         (step_probe, {"probe_heads": 5}, "probe_heads must divide the 24 channels, got 5"),
         (step_probe, {"attention": "egaer"}, "did you mean 'eager'"),
+        (adaptformer, {"tubelet": 2}, "takes single frames; give joint=True"),
+        (adaptformer, {"adapter_width": 0}, "adapter_width must be a whole number, 1 or more"),
+        (vpt, {"prompts": 0}, "prompts must be a whole number, 1 or more"),
         (linear_probe, {"pool": "sls"}, "did you mean 'cls'"),
         (linear_probe, {"backbone": "mobilenetv2_035"}, "has no cls token; give pool='mean'"),
     ],

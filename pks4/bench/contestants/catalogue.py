@@ -26,7 +26,7 @@ MODULES = "PKS4_MODULE_FILES"  # the same for users' modules: FILE:CLASS, one a 
 CLAIMS = "claims.toml"
 PKS4_FILE = PACKAGE / "method" / "video.py"
 # Options that every model takes, see `pks4.models.training_options`.
-COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
+COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None, "trained": None}
 PLAIN_SCALES = {
     "paper": {"image_size": 224},
     "tiny": {"image_size": 64},
