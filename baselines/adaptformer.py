@@ -85,6 +85,7 @@ def build(
     sizes = {"width": width, "depth": depth, "heads": heads, "patch_size": patch_size}
     if joint:
         trunk = TubeletViT(frames=frames, image_size=image_size, tubelet=tubelet, **sizes)
+        trunk.init_weights()
     else:
         trunk = build_vit(image_size=image_size, **sizes)
     declare_attention(trunk, attention)

@@ -1,10 +1,10 @@
-"""Attentive probe (probes): blocks over all frozen tokens of a clip, then one learned query.
+"""Attentive probe (probes): attention over all frozen tokens of a clip; order-blind by default.
 
-By default the probe has no positions, as published. On features of single frames, such as here,
-it is then blind to the order of frames: within a pair of a class and its reverse it can only
-guess. `positions="sincos"` adds a fixed table, which the authors' code has and their
-configurations leave off. The cls token of an image model is left out. b clips, t frames, n patches
-of a frame, d channels, q queries.
+Blocks over the tokens, then one learned query that reads them. By default the probe has no
+positions, as published. On features of single frames, such as here, it is then blind to the order
+of frames: within a pair of a class and its reverse it can only guess. `positions="sincos"` adds a
+fixed table, which the authors' code has and their configurations leave off. The cls token of an
+image model is left out. b clips, t frames, n patches of a frame, d channels, q queries.
 
 Source: V-JEPA 2 (arXiv 2506.09985) and the authors' code (facebookresearch/vjepa2). Depth 4 is
 three blocks and the cross-attention; depth 1 is the cross-attention alone, the probe of V-JEPA 1.

@@ -283,6 +283,7 @@ def test_with_image_weights_cheap_tuning_is_the_image_model_once_it_adds_nothing
 @torch.no_grad()
 def test_a_fresh_adaptformer_of_video_is_a_fresh_trunk():
     model, video = small(adaptformer, **VIDEO).eval(), small_clip(4)
+    assert not model.trunk.blocks[0].mlp.fc1.bias.any()  # as VideoMAE starts
     tokens = model.trunk.blocks(model.trunk.embed(video)).mean(1)
     torch.testing.assert_close(model(video), model.head(model.trunk.fc_norm(tokens)))
 
