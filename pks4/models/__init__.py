@@ -4,7 +4,9 @@ backbone              the per-frame 2D backbone that every contestant starts fro
 slot                  a video model with a slot for any module along time, where PKS4 stands
 timm_blocks           a timm backbone as a list of stages, so a module can sit between two
 attention             fused attention or eager attention, by name
-training_options      `checkpoint` and `trained_blocks`, options of every contestant
+training_options      `checkpoint`, `trained_blocks`, `trained`: options of every contestant
+probe                 what probes share: a frozen image model whose features something reads
+tubelet_vit           VideoMAE's ViT: tubelets of a clip as tokens, without a head
 frozen_vit            a ViT inside a rival: embedding, freezing, patch kernels over time
 resnet                a ResNet on every frame
 temporal_shift        some channels from neighbouring frames

@@ -3,12 +3,14 @@
 `checkpoint`: backward recomputes every block, so forward keeps only the input of each block.
 `trained_blocks`: only the last so many blocks of the backbone train, and the layers after them;
 frozen layers stay frozen.
+`trained`: of the backbone train only the biases ("bias", BitFit, arXiv 2106.10199), or only weights
+and biases of the norms ("norm"). What belongs to the stages temporal and head trains as before.
 
 Blocks need no declaration: they are modules of one class in a list or a sequence. A model that
 calls the layers of a block itself has a method `run_block` that runs one block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -18,16 +20,30 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from pks4.errors import unknown_name
+
+TRAINED = ("bias", "norm")
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm)
 Containers = nn.ModuleList | nn.Sequential
 
 
-def apply(model: nn.Module, checkpoint: bool = False, trained_blocks: int | None = None) -> None:
+def apply(
+    model: nn.Module,
+    checkpoint: bool = False,
+    trained_blocks: int | None = None,
+    trained: str | None = None,
+    stages: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Apply these options to a freshly built model, in place.
+
+    `stages` are `STAGES` of its file: stage -> parts of module names that are not the backbone's.
 
     Raises ValueError if a model has no blocks, or not so many, or if they are frozen already.
     """
     if trained_blocks is not None:
         _train_last(model, trained_blocks)
+    if trained is not None:
+        _train_only(model, trained, stages or {})
     if checkpoint:
         _recompute_blocks(model)
 
@@ -96,6 +112,21 @@ def _train_last(model: nn.Module, count: int) -> None:
         raise ValueError("trained_blocks: the blocks of this model are frozen already")
     for p in below:
         p.requires_grad_(False)
+
+
+def _train_only(model: nn.Module, kind: str, stages: Mapping[str, Sequence[str]]) -> None:
+    if kind not in TRAINED:
+        raise ValueError(unknown_name("trained", kind, TRAINED))
+    longest = max((blocks for _, blocks in block_lists(model)), key=len, default=model)
+    if not any(p.requires_grad for p in longest.parameters()):
+        raise ValueError("trained: the backbone of this model is frozen already")
+    norms = {id(p) for m in model.modules() if isinstance(m, NORMS) for p in m.parameters()}
+    others = {part for parts in stages.values() for part in parts}
+    for name, p in model.named_parameters():
+        *modules, last = name.split(".")
+        wanted = "bias" in last if kind == "bias" else id(p) in norms
+        if others.isdisjoint(modules) and not wanted:
+            p.requires_grad_(False)
 
 
 def has_batch_norm(net: nn.Module) -> bool:

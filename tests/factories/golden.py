@@ -29,19 +29,22 @@ def sine(shape, pace, phase=0.0, scale=1.0):
     return torch.from_numpy(scale * np.sin(pace * index + phase)).view(shape).float()
 
 
-def weight(name, shape):
-    """The golden weight with this official name; scales and skips are near one."""
+def weight(name, shape, scale=0.25):
+    """The golden weight with this official name; scales and skips are near one.
+
+    `scale` is the size of matrices; vectors keep .25.
+    """
     phase = zlib.crc32(name.encode()) % 1000 / 100
     near_one = (len(shape) == 1 and name.endswith(".weight")) or name.endswith(("D", "D_b"))
-    return sine(shape, 1.7, phase, 0.25) + float(near_one)
+    return sine(shape, 1.7, phase, scale if len(shape) > 1 else 0.25) + float(near_one)
 
 
-def golden(names_and_values):
+def golden(names_and_values, scale=0.25):
     """Golden values for official names; A_log keeps log 1, 2, 3, ... and counters their zero."""
     return {
         k: v
         if k.endswith(("A_log", "A_b_log")) or not v.is_floating_point() or ".running_" in k
-        else weight(k, v.shape)
+        else weight(k, v.shape, scale)
         for k, v in names_and_values.items()
     }
 
@@ -50,6 +53,12 @@ def fill(model):
     """Give every weight of a rival its golden value, by its official name."""
     load_official(model, golden(official_state_dict(model)))
     return model.eval()
+
+
+def chirp(shape):
+    """The golden input of the cards: sin(.37 i + .013 i²) for the i-th element."""
+    index = np.arange(math.prod(shape), dtype=np.float64)
+    return torch.from_numpy(np.sin(0.37 * index + 0.013 * index**2)).view(shape).float()
 
 
 def assert_golden(out, shape, first, total, total_abs):

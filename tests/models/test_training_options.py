@@ -13,7 +13,9 @@ from tests.factories.models import MODELS, clip, frames_that_fit, shake
 
 # A tiny ResNet has one block a stage, so there is no list of them; two make one.
 DEEP = {"tsm": {"layers": [2, 2, 2, 2]}, "tsn_r50": {"layers": [2, 2, 2, 2]}}
+NO_BLOCKS = ("linear_probe", "step_probe")  # none that train
 every_model = pytest.mark.parametrize("name", MODELS)
+every_model_with_blocks = pytest.mark.parametrize("name", [m for m in MODELS if m not in NO_BLOCKS])
 
 
 def small(name, **more):
@@ -26,7 +28,7 @@ def small(name, **more):
 
 
 @pytest.mark.contract
-@every_model
+@every_model_with_blocks
 def test_blocks_computed_again_give_the_same_logits_and_gradients_and_keep_less(name):
     (plain, frames), (again, _) = small(name), small(name, checkpoint=True)
     again.load_state_dict(plain.state_dict())
@@ -74,9 +76,39 @@ def test_a_frozen_start_keeps_fewer_bytes_block_by_block():
     assert kept[0] < kept[1] < kept[2]
 
 
+@pytest.mark.parametrize(("kind", "of_the_trunk"), [("bias", 102_912), ("norm", 38_400)])
+def test_biases_or_norms_of_a_vit_b_alone_are_trained_beside_the_head(kind, of_the_trunk):
+    entry = MODELS["frame_mean"]
+    options = {**entry.facts["SCALES"]["paper"], "trained": kind}
+    model = build(entry, options, frames=8, num_classes=400)
+    trained = {k: p.numel() for k, p in model.named_parameters() if p.requires_grad}
+    assert sum(trained.values()) == of_the_trunk + 769 * 400
+    assert {"head.weight", "backbone.net.norm.bias"} <= trained.keys()
+
+
+@pytest.mark.parametrize("kind", training_options.TRAINED)
+@pytest.mark.parametrize("name", ["pks4", "timesformer", "video_mamba", "tsm"])
+def test_what_is_plugged_in_trains_whole_beside_the_biases_or_norms(name, kind):
+    more = {"frozen": False} if name == "pks4" else {}
+    (model, frames), (whole, _) = small(name, trained=kind, **more), small(name, **more)
+    model.train()(clip(frames)).square().sum().backward()
+    parts = {part for parts in MODELS[name].facts["STAGES"].values() for part in parts}
+    for key, p in model.named_parameters():
+        if parts.isdisjoint(key.split(".")[:-1]):
+            kept = "bias" in key.rpartition(".")[2] if kind == "bias" else p.ndim == 1
+            assert kept or not p.requires_grad, key
+        else:
+            assert p.requires_grad == whole.get_parameter(key).requires_grad, key
+    kept = [saved_bytes(m, clip(frames), "flash_cpu").by_class.total() for m in (model, whole)]
+    assert kept[0] < kept[1] or name == "tsm"  # convolutions keep their input either way
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
+        ("frame_mean", {"trained": "biases"}, "did you mean 'bias'"),
+        ("frame_mean", {"trained": "bias", "frozen": True}, "trained: .*frozen already"),
+        ("aim", {"trained": "norm"}, "trained: .*frozen already"),
         ("timesformer", {"trained_blocks": 5}, "trained_blocks must be 0 to 4, got 5"),
         ("st_adapter", {"trained_blocks": 1}, "frozen already"),
         ("tsm", {"trained_blocks": 1}, "no list of blocks"),

@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from baselines import attention_on_top, frame_mean
+from baselines import attention_on_top, attentive_probe, frame_mean, linear_probe, step_probe
 from pks4.data.errors import CacheError
 from pks4.errors import UserError
 from pks4.method import video as pks4_video
@@ -22,6 +22,7 @@ from pks4.weights.image_files import weights_digest
 
 SIZES = {"width": 24, "depth": 2, "heads": 3, "patch_size": 8, "image_size": 16}
 SHAPE = {"frames": 3, "num_classes": 4, "frozen": True}
+PROBED = {"frames": 3, "num_classes": 4}
 MODELS = {
     "PKS4 on top": lambda: pks4_video.build(**SHAPE, **SIZES),
     "PKS4 in the middle": lambda: pks4_video.build(insert_after=0, **SHAPE, **SIZES),
@@ -32,6 +33,11 @@ MODELS = {
     "attention on top": lambda: attention_on_top.build(
         temporal_depth=1, temporal_heads=3, **SHAPE, **SIZES
     ),
+    "attentive probe": lambda: attentive_probe.build(
+        probe_depth=2, probe_heads=3, positions="sincos", **PROBED, **SIZES
+    ),
+    "STEP probe": lambda: step_probe.build(probe_heads=3, **PROBED, **SIZES),
+    "linear probe": lambda: linear_probe.build(batch_norm=True, **PROBED, **SIZES),
 }
 
 

@@ -38,7 +38,7 @@ def build(
     try:
         with where:
             model = module.build(frames=frames, num_classes=num_classes, **given)
-            training_options.apply(model, **common)
+            training_options.apply(model, **common, stages=entry.facts.get("STAGES"))
     except (ValueError, TypeError) as error:
         raise UserError(f"model {entry.name!r}: {' '.join(str(error).split())}") from error
     return model.to(device).train()

@@ -16,7 +16,7 @@ from pks4.bench.contestants.neighbours import give_access
 
 PACKAGE = Path(__file__).resolve().parents[2]
 # Options that every model takes, see `pks4.models.training_options`.
-COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None}
+COMMON_OPTIONS: dict[str, Any] = {"checkpoint": False, "trained_blocks": None, "trained": None}
 PLAIN_SCALES = {
     "paper": {"image_size": 224},
     "tiny": {"image_size": 64},
