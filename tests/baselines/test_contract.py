@@ -97,7 +97,8 @@ def test_simulated_bytes_are_those_of_a_real_run_as_asked_and_have_a_stage(name,
     frames = usual_frames(name, options)
     asked = inputs(name, options, frames, {**saved_bytes.SETTINGS, "check_up_to": 0})
     (found,) = saved_bytes.measure(asked)
-    real = kept_bytes(tiny(name, options, frames).train(), clip(frames), "flash_cpu", asked.stages())
+    model = tiny(name, options, frames).train()
+    real = kept_bytes(model, clip(frames), "flash_cpu", asked.stages())
     assert found.detail["by_class"] == real.by_class
     assert found.detail["by_stage"] == real.by_stage
     assert found.detail["weight_copies"] == real.weight_copies
