@@ -140,6 +140,7 @@ def test_what_a_terminal_would_obey_is_spelled_out(text, shown, capsys):
     assert "\x1b" not in escaped(text)
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_a_hostile_name_as_text_on_one_line(tmp_path):
     path = tmp_path / "evil\x1b[2J\n[red]x.toml"
     path.write_text("name = 1")

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.slow
 
 # Commands one after another in one process, which imports what it needs once.
 CODE = """
-import json, sys
+import glob, json, sys
 from pks4.cli import main
 for words in json.loads(sys.argv[1]):
-    sys.argv = ["pks4-bench", *words]
+    sys.argv = ["pks4-bench", *(found for word in words for found in glob.glob(word) or [word])]
     try:
         main()
     except SystemExit as ended:
@@ -32,18 +32,11 @@ model = "frame_mean"
 options = { width = 24, depth = 1, heads = 3 }
 
 [[grids]]
-name = "cost"
-scale = "tiny"
-frames = [2]
-num_classes = 5
-measures = ["params", "macs"]
-
-[[grids]]
 name = "learn"
 scale = "tiny"
 frames = [4]
 task = "temporal"
-measures = ["accuracy"]
+measures = ["params", "macs", "accuracy"]
 
 [grids.settings.accuracy]
 epochs = 1
@@ -111,10 +104,9 @@ def test_plan_run_report_list_and_show_need_no_network(offline, tmp_path):
         ("list", "models"),
         ("list", "runs"),
         ("show", "model", "frame_mean", "--scale", "tiny"),
+        ("report", runs / "*.jsonl", "--out", tmp_path / "report"),
     ]
     done = run(CODE, *commands)
     assert done.returncode == 0, done.stderr
-    (path,) = runs.glob("*.jsonl")
-    done = run(CODE, ("report", path, "--out", tmp_path / "report"))
-    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report").is_dir()
     assert not log.exists(), log.read_text()

@@ -16,6 +16,13 @@ ROOMS = [
 ]  # fmt: skip
 install_import_hook(ROOMS, "beartype.beartype")
 import torch
+
+
+def must_fail(wrong):
+    try:
+        wrong()
+    except Exception as error:  # jaxtyping's own, not a ValueError of the code
+        print(type(error).__name__)
 """
 DOORS = """
 from pks4.scan import scan_sites, selective_scan
@@ -26,7 +33,7 @@ scan_sites(u, u, A, B, B, return_last_state=True, reverse=True, backend="recompu
 x, b = torch.randn(2, 5, 7), torch.randn(2, 6, 7)
 selective_scan(x, x, A, b, b, z=x, backend="recompute")
 selective_scan(x, x, A, b[:, None], b[:, None], return_last_state=True, backend="recompute")
-wrong = lambda: scan_sites(u, u, A, B[..., :2], B, backend="recompute")
+must_fail(lambda: scan_sites(u, u, A, B[..., :2], B, backend="recompute"))
 """
 MODULE = """
 from pks4 import PKS4
@@ -50,7 +57,7 @@ assert torch.allclose(
     local_correlation(x[:, 0], x[:, 1], 1, 2), local_correlation_reference(x[:, 0], x[:, 1], 1, 2),
     atol=1e-5,
 )
-wrong = lambda: module.prior(x[0])
+must_fail(lambda: module.prior(x[0]))
 """
 VIDEO = """
 from pks4 import plug_in
@@ -59,23 +66,16 @@ model = plug_in("test_vit", 7, image_size=32, insert_after=1, scan_backend="reco
 video = torch.randn(2, 3, 3, 32, 32)
 model(video)
 model.step(video[:, 0], model.initial_state(2))
-wrong = lambda: model.step(video, model.initial_state(2))
-"""
-WRONG = """
-try:
-    wrong()
-except Exception as error:  # jaxtyping's own, not a ValueError of the code
-    print(type(error).__name__)
+must_fail(lambda: model.step(video, model.initial_state(2)))
 """
 
 
-@pytest.mark.parametrize("code", [DOORS, MODULE, VIDEO], ids=["doors", "module", "video"])
-def test_annotated_shapes_hold_and_the_check_can_fail(code):
+def test_annotated_shapes_hold_and_the_check_can_fail():
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", HOOK + code + WRONG],
+        [sys.executable, "-W", "ignore", "-c", HOOK + DOORS + MODULE + VIDEO],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "TypeCheckError"
+    assert done.stdout.split() == ["TypeCheckError"] * 3

@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 
-from pks4.bench.measure import macs, params
+from pks4.bench.measure import macs, params, saved_bytes
+from pks4.macs import STAGES
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.count_macs import count_on_meta
 from pks4.simulate.fake_device import on_fake_device
-from pks4.simulate.saved_bytes import saved_bytes
+from pks4.simulate.saved_bytes import saved_bytes as kept_bytes
 from pks4.weights.official import Official, load_official, official_state_dict
 from tests.factories.models import (
     MODELS,
@@ -22,6 +23,7 @@ from tests.factories.models import (
     first_of_each,
     inputs,
     shake,
+    sizes,
     tiny,
     usual_frames,
 )
@@ -55,7 +57,8 @@ def test_forward_and_backward_run_and_gradients_reach_what_is_trained(name, opti
 @every_variant
 def test_gradients_reach_every_weight_that_is_trained_but_those_declared_silent(name, options):
     frames = usual_frames(name, options)
-    model = shake(tiny(name, options, frames)).train()
+    depth = {k: v for k, v in MODELS[name].facts["SCALES"]["tiny"].items() if k == "depth"}
+    model = shake(tiny(name, options, frames, **depth)).train()  # SILENT has numbers of blocks
     model(clip(frames)).square().sum().backward()
     silent = {
         key
@@ -80,33 +83,39 @@ def test_eval_is_deterministic_and_the_state_dict_round_trips(name, options):
 
 @every_run
 def test_meta_agrees_on_shapes_and_macs_equal_the_closed_form(name, options, frames):
-    model = tiny(name, options, frames, device="meta")
-    video = clip(frames, device="meta")
-    with torch.no_grad():
-        assert model(video).shape == (2, 5)
+    model, shapes = tiny(name, options, frames, device="meta"), []
+    model.register_forward_hook(lambda _, given, logits: shapes.append(logits.shape))
     with declared_attention("flash_cpu"):
-        counted = count_on_meta(model, video, backward=False)
+        counted = count_on_meta(model, clip(frames, device="meta"), backward=False)
+    assert shapes == [(2, 5)]
     assert counted == sum(model.macs(2).values())
 
 
-def assert_simulated_bytes_are_real(name, options, frames, dtype):
-    """Fake tensors keep for the backward what a real run keeps."""
-    model = tiny(name, options, frames).train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-        real = saved_bytes(model, clip(frames), "flash_cpu")
-    fake = tiny(name, options, frames, device="meta").train()
-    with on_fake_device(fake, clip(frames, device="meta"), "cpu", dtype) as video:
-        assert saved_bytes(fake, video, "flash_cpu") == real
-
-
 @every_variant
-def test_simulated_bytes_equal_those_of_a_real_run(name, options):
-    assert_simulated_bytes_are_real(name, options, usual_frames(name, options), "float32")
+def test_simulated_bytes_are_those_of_a_real_run_as_asked_and_have_a_stage(name, options):
+    """Fake tensors keep for the backward what a real run keeps."""
+    frames = usual_frames(name, options)
+    asked = inputs(name, options, frames, {**saved_bytes.SETTINGS, "check_up_to": 0})
+    (found,) = saved_bytes.measure(asked)
+    model = tiny(name, options, frames).train()
+    real = kept_bytes(model, clip(frames), "flash_cpu", asked.stages())
+    assert found.detail["by_class"] == real.by_class
+    assert found.detail["by_stage"] == real.by_stage
+    assert found.detail["weight_copies"] == real.weight_copies
+    assert set(real.by_stage) <= set(STAGES)
+    assert found.value == real.by_class.total() == sum(real.by_stage.values())
+    eager = options.get("attention") == "eager" or name == "hf_timesformer"
+    assert bool(found.detail["materialised_by"]) == eager
 
 
 @pytest.mark.parametrize(("name", "options", "frames"), first_of_each(RUNS))
 def test_simulated_bytes_under_autocast_equal_those_of_a_real_run(name, options, frames):
-    assert_simulated_bytes_are_real(name, options, frames, "bfloat16")
+    model = tiny(name, options, frames).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        real = kept_bytes(model, clip(frames), "flash_cpu")
+    fake = tiny(name, options, frames, device="meta").train()
+    with on_fake_device(fake, clip(frames, device="meta"), "cpu", "bfloat16") as video:
+        assert kept_bytes(fake, video, "flash_cpu") == real
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -161,8 +170,7 @@ def test_image_weights_of_another_shape_are_listed_and_change_nothing(name, opti
     twin = MODELS[name].facts["IMAGE_TWIN"]
     if twin is None:
         return
-    own = {**MODELS[name].facts["SCALES"]["tiny"], **options}
-    shared = {k: v for k, v in own.items() if k in ("layers", "backbone")}  # of the CNNs
+    shared = {k: v for k, v in sizes(name, options).items() if k in ("layers", "backbone")}  # CNNs
     if options.get("clip"):
         shared["backbone"] = "vit_clip"
     state = shake(tiny(twin, shared, 1)).state_dict()

@@ -77,7 +77,6 @@ def test_plan_prints_the_cells(suite_file):
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(args, said, monkeypatch, capsys):
-    assert isinstance(invoke(*args).exception, UserError)
     monkeypatch.setattr(sys, "argv", ["pks4-bench", *args])
     with pytest.raises(SystemExit) as stop:
         cli.main()

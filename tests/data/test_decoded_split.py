@@ -15,10 +15,8 @@ from pks4.data.readers import read_frames
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    counts = {"train": 126, "test": 36}
-    return make_dataset.make(
-        "temporal", cache=tmp_path_factory.mktemp("cache"), counts=counts, workers=1
-    )
+    cache = tmp_path_factory.mktemp("cache")
+    return make_dataset.make("temporal", cache=cache, counts={"test": 36}, workers=1)
 
 
 @pytest.fixture
@@ -69,8 +67,8 @@ def test_a_file_that_was_changed_since_it_was_made_is_refused(damaged):
 
 
 def test_a_split_that_is_not_there_or_too_large_is_refused(dataset):
-    with pytest.raises(DataError, match="did you mean 'train'"):
-        load_split(dataset, "trains", 4)
+    with pytest.raises(DataError, match="did you mean 'test'"):
+        load_split(dataset, "tests", 4)
     with pytest.raises(DataError, match="lower limit or frames"):
         load_split(dataset, "test", 4, max_bytes=10_000)
     with pytest.raises(DataError, match="has 16"):

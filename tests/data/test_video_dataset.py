@@ -36,8 +36,9 @@ def epoch(videos, number=0, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", ["pyav", "decord"])
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("reader", "start"), [("pyav", "fork"), ("decord", "fork"), ("decord", "spawn")]
+)
 def test_workers_give_what_one_process_gives(entries, reader, start):
     videos = Videos(entries, SAMPLING, training=True, seed=3, reader=reader)
     alone = epoch(videos, 1)

@@ -21,20 +21,31 @@ FRAMES = (1, 3, 8)
 LITE0 = "tf_efficientnet_lite0"
 
 
+def sizes(name, options):
+    """Tiny scale with as few blocks as tell one from all of them, and the last ones from the rest.
+
+    What a block costs and keeps does not depend on how many there are.
+    """
+    settings = {**MODELS[name].facts["SCALES"]["tiny"], **options}
+    if "depth" in settings:
+        named = {"adapter_layers", "decoder_layers"} & settings.keys()  # the last two blocks
+        settings["depth"] = 3 if named else 2
+    return settings
+
+
 def tiny(name, options, frames=3, device="cpu", **more):
-    """A contestant at tiny scale with these options, the same weights each time."""
+    """A contestant of these sizes and options, the same weights each time."""
     torch.manual_seed(0)
-    settings = {**MODELS[name].facts["SCALES"]["tiny"], **options, **more}
+    settings = {**sizes(name, options), **more}
     with torch.device(device):
         return MODELS[name].load().build(frames=frames, num_classes=5, **settings)
 
 
 def inputs(name, options, frames, settings):
     """The same contestant as a measure gets it."""
-    sizes = MODELS[name].facts["SCALES"]["tiny"]
     cell = Cell(
         id="cell", grid="grid", label=name, title=name, model=name, family="", scale="tiny",
-        frames=frames, batch=2, num_classes=5, task=None, options={**sizes, **options},
+        frames=frames, batch=2, num_classes=5, task=None, options=sizes(name, options),
         measures=[], settings={}, time_limit_seconds=60, alone=False,
     )  # fmt: skip
     return MeasureInput(cell, settings)

@@ -46,8 +46,10 @@ def test_the_literal_list_of_options_is_the_dataclass():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "insert_after"), PLACES)
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize(
+    ("name", "insert_after", "frozen"),
+    [*((*place, False) for place in PLACES), *((*place, True) for place in PLACES if place[1])],
+)
 def test_a_module_just_inserted_changes_nothing_to_the_bit(name, insert_after, frozen):
     torch.manual_seed(0)
     model = plug_in(name, 5, image_size=64, insert_after=insert_after, frozen=frozen).eval()

@@ -44,6 +44,7 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(x, x, x)
 
 
+@pytest.mark.slow
 def test_a_process_that_imports_only_the_counters_can_count():
     code = (
         "import torch; from pks4.simulate.count_macs import count_on_meta; "

@@ -7,12 +7,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from pks4.bench.measure import macs, saved_bytes, step_memory, streaming
 from pks4.bench.measure.parts import real_memory
-from pks4.macs import STAGES
 from pks4.method import correlation
 from pks4.scan import api, scan_sites
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.what_ran import Fallback, ScanObserver, observe_forward
-from tests.factories.models import MODELS, every_variant, frames_that_fit, inputs
+from tests.factories.models import MODELS, inputs
 
 
 def measured(name, options=None, frames=4, **settings):
@@ -20,17 +19,6 @@ def measured(name, options=None, frames=4, **settings):
     settings = {**saved_bytes.SETTINGS, **settings}
     (reading,) = saved_bytes.measure(inputs(name, options or {}, frames, settings))
     return reading
-
-
-@pytest.mark.contract
-@every_variant
-def test_every_contestant_runs_as_asked_and_its_bytes_have_a_stage(name, options):
-    frames = 3 if frames_that_fit(name, options, 3) else 4
-    reading = measured(name, options, frames, check_up_to=0)
-    eager = options.get("attention") == "eager" or name == "hf_timesformer"
-    assert bool(reading.detail["materialised_by"]) == eager
-    assert set(reading.detail["by_stage"]) <= set(STAGES)
-    assert sum(reading.detail["by_stage"].values()) == reading.value
 
 
 def test_fused_attention_that_is_materialised_in_silence_is_an_error(monkeypatch):

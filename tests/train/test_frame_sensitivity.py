@@ -105,9 +105,10 @@ def test_the_model_and_the_random_state_stay_as_they_were():
     "name", ["pks4", "evl", "side4video", "vivit_fe", "st_adapter", "video_mamba"]
 )
 def test_tiny_contestants_see_every_frame(name):
-    step = catalogue.models()[name].frames_step({})
+    entry = catalogue.models()[name]
+    model = tiny(name, {}, 8, **entry.facts["SCALES"]["tiny"])
     with declared_attention("flash_cpu"):
-        found = seen(tiny(name, {}, 8), 8, step, size=64)
+        found = seen(model, 8, entry.frames_step({}), size=64)
     assert found.least > 0.5
 
 

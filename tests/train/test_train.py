@@ -26,6 +26,7 @@ from pks4.train.image_pretraining import Asked, _Pretraining, image_model
 from pks4.train.predict import predict
 from pks4.train.recipe import Recipe
 from pks4.train.score import top1, within_pair
+from tests.factories.models import sizes
 
 
 def quiet(done, total, text):
@@ -286,16 +287,16 @@ def test_a_training_with_another_scan_than_asked_for_does_not_begin(suite_file, 
 @pytest.mark.parametrize("model", ["frame_mean", "tsm", "tsm_vit"])
 def test_how_a_contestant_runs_does_not_ask_for_another_image_model(suite_file, monkeypatch, model):
     cell, keys = plan(read_suite(suite_file(more=ACCURACY))[0])[-1], []
-    sizes = catalogue.models()[model].facts["SCALES"]["tiny"]
+    tiny = catalogue.models()[model].facts["SCALES"]["tiny"]
     monkeypatch.setattr(
         "pks4.train.image_pretraining.image_model", lambda asked, *_: keys.append(asked)
     )
     for ways in ({}, {"frozen": True, "attention": "eager", "dropout": 0.5}):
-        one = cell.model_copy(update={"model": model, "options": sizes | ways})
+        one = cell.model_copy(update={"model": model, "options": tiny | ways})
         twin = image_models.image_twin(model)
         image_models.image_model(MeasureInput(one, cell.settings["accuracy"]), twin)
     assert keys[0] == keys[1]
-    assert (keys[0].model, keys[0].options) == (twin.name, sizes)
+    assert (keys[0].model, keys[0].options) == (twin.name, tiny)
 
 
 @pytest.mark.contract
@@ -310,9 +311,9 @@ def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
     monkeypatch.setattr(
         "pks4.train.image_pretraining.image_model", lambda _, build, *more: asked.append(build)
     )
-    sizes = {**catalogue.models()[model].facts["SCALES"]["tiny"], "image_size": size}
+    options = {**sizes(model, {}), "image_size": size}
     cell = plan(read_suite(suite_file(more=ACCURACY))[0])[-1]
-    one = cell.model_copy(update={"model": model, "options": sizes})
+    one = cell.model_copy(update={"model": model, "options": options})
     image_models.image_model(
         MeasureInput(one, cell.settings["accuracy"]), image_models.image_twin(model)
     )
@@ -320,5 +321,5 @@ def test_every_contestant_starts_from_an_image_model_that_can_be_trained(
     digit, place = pretraining(pixels(stills("train", 2, size=size).image))
     assert digit.shape == (2, 10)
     assert place.shape == (2, pretraining.side**2, 11)
-    contestant = catalogue.models()[model].load().build(frames=4, num_classes=3, **sizes)
+    contestant = catalogue.models()[model].load().build(frames=4, num_classes=3, **options)
     contestant.load_image_weights(pretraining.twin.state_dict())

@@ -89,10 +89,15 @@ def question(memory, **more):
     return Question(contestant, "cuda-bf16", "", memory, 1)
 
 
+@pytest.fixture(scope="module")
+def large():
+    """What fits in 64 MiB."""
+    return answer(question(64 * MIB))
+
+
 @pytest.mark.slow
-def test_the_answer_fits_and_one_more_does_not():
-    asked = question(64 * MIB)
-    found = answer(asked)
+def test_the_answer_fits_and_one_more_does_not(large):
+    asked, found = question(64 * MIB), large
     room = 64 * MIB * (1 - RESERVE)
     assert fit.simulate(asked, found.frames, 1)[0].peak <= room
     assert fit.simulate(asked, found.frames + 1, 1)[0].peak > room
@@ -103,9 +108,8 @@ def test_the_answer_fits_and_one_more_does_not():
 
 
 @pytest.mark.slow
-def test_more_memory_fits_more_and_a_tuned_backbone_less():
-    small, large = answer(question(32 * MIB)), answer(question(64 * MIB))
-    assert 0 < small.frames < large.frames
+def test_more_memory_fits_more_and_a_tuned_backbone_less(large):
+    assert 0 < answer(question(32 * MIB)).frames < large.frames
     assert answer(question(64 * MIB, frozen=False)).frames < large.frames
 
 

@@ -47,6 +47,8 @@ def test_two_processes_train_and_score_as_one_does(inputs):
     assert both["top1"].detail["label"] == alone["top1"].detail["label"]
     assert both["top1"].detail["predicted"] == alone["top1"].detail["predicted"]
     assert (alone["top1"].evidence["processes"], both["top1"].evidence["processes"]) == (1, 2)
+    assert both["top1"].evidence["features"] == "computed each epoch: 2 processes"
+    assert both["training_macs"].value == both["training_macs"].detail["macs_computed"]
 
 
 def dying(inputs):
@@ -200,7 +202,7 @@ def _ranks_below(ancestor):
 
 def test_a_failure_keeps_its_reason_and_what_it_knew(inputs):
     with pytest.raises(ranks.RankFailed, match=r"^Diverged: loss nan in epoch 2$") as caught:
-        ranks.run(diverging, inputs, 2)
+        ranks.run(diverging, inputs, 1)
     assert caught.value.detail["losses"] == [1.0]
 
 

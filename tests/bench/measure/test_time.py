@@ -68,4 +68,4 @@ def test_progress_counts_the_rounds_of_all_processes(readings):
 
 def test_a_session_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"a process of the session failed: .*frame_men"):
-        list(time.measure(inputs(reference="frame_men")))
+        list(time.measure(inputs(reference="frame_men", processes=1)))

@@ -18,6 +18,7 @@ def with_options(suite_file, options):
     return suite_file(text=text.replace("state = 2", f"state = 2, {options}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -51,10 +51,12 @@ def invoke(*args):
 
 
 @pytest.mark.slow
-def test_an_own_model_runs_in_a_suite_without_a_closed_form(own_file, suite_file, tmp_path):
-    folder = tmp_path / "runs"
+def test_an_own_model_runs_without_a_closed_form_and_resume_knows_it_again(
+    own_file, suite_file, tmp_path
+):
+    suite, folder = suite_file(), tmp_path / "runs"
     options = ("--model", own_file, "--out", folder, "--no-report", "--jobs", "1")
-    done = invoke("run", suite_file(), *options)
+    done = invoke("run", suite, *options)
     assert done.exit_code == 0, done.output
     (path,) = folder.glob("*.jsonl")
     found = {(r.label, r.metric): r for r in run_file.read(path).records}
@@ -63,15 +65,8 @@ def test_an_own_model_runs_in_a_suite_without_a_closed_form(own_file, suite_file
     assert forward.value == 15
     assert forward.evidence["agreed"] == ["torch on meta", "fvcore at 2 frames"]
     assert ("ours", "saved_bytes") in found
-
-
-@pytest.mark.slow
-def test_resume_knows_the_own_model_again(own_file, suite_file, tmp_path):
-    options = ("--model", own_file, "--out", tmp_path / "runs", "--no-report", "--jobs", "1")
-    path = suite_file()
-    invoke("run", path, *options)
     catalogue.os.environ[catalogue.ADDED] = ""
-    done = invoke("run", path, *options, "--resume")
+    done = invoke("run", suite, *options, "--resume")
     assert done.exit_code == 0
     assert "0 of 3 cells to do" in done.output
 

@@ -29,7 +29,8 @@ def test_a_constant_does_not_bend_the_power_as_it_bends_a_slope():
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
+def test_intervals_hold_the_truth_about_as_often_as_they_say(monkeypatch):
+    monkeypatch.setattr(growth, "RESAMPLES", 100)
     found = [growth.fit_power(session(0.002, 0.002, 1.3, seed=i)) for i in range(40)]
     held = sum(f.interval[0] <= 1.3 <= f.interval[1] for f in found)
     assert held >= 34

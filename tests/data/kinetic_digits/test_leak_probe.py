@@ -9,13 +9,20 @@ from typer.testing import CliRunner
 from pks4.cli import app
 from pks4.commands import data as probe_command
 from pks4.data.errors import DataError
-from pks4.data.kinetic_digits import leak_views, long_task, make_dataset, render, trajectory
+from pks4.data.kinetic_digits import (
+    leak_probe,
+    leak_views,
+    long_task,
+    make_dataset,
+    render,
+    trajectory,
+)
 from pks4.data.kinetic_digits.leak_probe import probe
 from pks4.data.kinetic_digits.render import render as render_clip
 
 pytestmark = pytest.mark.slow
 
-PAIRED = {"train": 360, "test": 180}
+PAIRED = {"train": 216, "test": 108}
 
 
 def made(task, folder, frames=16, counts=PAIRED):
@@ -27,10 +34,19 @@ def scores(findings, metric="all"):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_trees():
-    """A few trees will do for what is planted here."""
+def cheap_probes():
+    """A few trees will do for what is planted here, and each split is decoded once."""
+    read, kept = leak_probe._read_views, {}
+
+    def read_once(dataset, entries, *more):
+        first = entries[0].path
+        if first not in kept:
+            kept[first] = read(dataset, entries, *more)
+        return kept[first]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pks4.data.kinetic_digits.leak_probe.TREES", 20)
+        patch.setattr(leak_probe, "TREES", 20)
+        patch.setattr(leak_probe, "_read_views", read_once)
         yield
 
 
@@ -47,7 +63,7 @@ def temporal(sound):
 def test_only_the_order_of_the_frames_tells_a_pair(temporal):
     pairs = scores(temporal, "within_pair")
     assert not temporal.leaks
-    assert pairs["ordered"].value > 0.8
+    assert pairs["ordered"].value > 0.7
     assert pairs["ordered"].interval[0] > pairs["bag"].interval[1]
     assert pairs["last"].bound == pairs["bag"].bound == 0.5
     assert pairs["ordered"].bound is None
@@ -55,7 +71,7 @@ def test_only_the_order_of_the_frames_tells_a_pair(temporal):
 
 def test_order_and_motion_add_up_to_all_pairs(temporal):
     kinds = [scores(temporal, f"within_pair{k}")["bag"] for k in ("", "_motion", "_order")]
-    assert [score.clips for score in kinds] == [140, 80, 60]  # 14, 8 and 6 of 18 classes
+    assert [score.clips for score in kinds] == [84, 48, 36]  # 14, 8 and 6 of 18 classes
     assert kinds[0].right == kinds[1].right + kinds[2].right
 
 
@@ -105,7 +121,8 @@ def test_a_place_that_tells_the_first_cue_is_a_leak_of_single_frames(tmp_path, m
 
     monkeypatch.setattr(render, "wander", planted)
     views = ["first", "middle", "last"]
-    found = probe(made("long", tmp_path, 64, LONG), only=views, workers=1)
+    few = {"train": 120, "test": 60}
+    found = probe(made("long", tmp_path, 64, few), only=views, workers=1)
     assert [score.view for score in found.leaks] == views
 
 
@@ -130,7 +147,8 @@ def test_the_tracker_finds_the_sprite_and_its_marks():
     size = 64
     path, marked = long_task.wander("left_up", 64, np.random.default_rng(3))
     digit = np.ones((8, 8), np.float32)
-    frames = render.compose("train", digit, path, size, np.random.default_rng(4), marked)
+    background = render.photographed("train")
+    frames = render.compose(background, digit, path, size, np.random.default_rng(4), marked)
     track = leak_views.track(frames)
     for found, true in ((track.x, path.x), (track.y, path.y)):
         error = leak_views.wrapped(found - 2 * np.pi * true) * size / (2 * np.pi)
@@ -153,7 +171,7 @@ def command(sound):
     """Runs the command on the clips that are there."""
 
     def run(*more, bag=True):
-        counts = ["--train", "360", "--test", "180", "--size", "32", "--workers", "1"]
+        counts = ["--train", "216", "--test", "108", "--size", "32", "--workers", "1"]
         counts += ["--view", "bag"] if bag else []
         where = ["--cache", str(sound.root.parent)]
         return CliRunner().invoke(app, ["data", "probe", "temporal", *counts, *where, *more])
@@ -166,7 +184,7 @@ def test_the_command_says_that_no_leak_was_found(command):
     assert done.exit_code == 0
     assert "no leak found" in done.stderr
     found = json.loads(done.stdout)
-    assert found["judge_clips"] == 180
+    assert found["judge_clips"] == 108
     assert [score["leaks"] for score in found["scores"]] == [False] * 4
 
 

@@ -11,7 +11,7 @@ from pks4.data import Dataset, integrity
 from pks4.data.decoded_split import load_split
 from pks4.data.errors import CacheError, DataError
 from pks4.data.kinetic_digits import make_dataset
-from pks4.data.kinetic_digits.tasks import TASKS
+from pks4.data.kinetic_digits.tasks import DEFAULT_FRAMES, TASKS
 from pks4.data.manifest import manifest_text, read_manifest, verify
 
 COUNTS = {"train": 20, "test": 10}
@@ -50,6 +50,7 @@ def test_a_finished_data_set_is_reused_untouched(made):
     assert stamps(made.root) == before
 
 
+@pytest.mark.slow
 def test_two_builds_are_equal_byte_by_byte_whatever_the_workers(made, tmp_path):
     calls = []
     other = make_dataset.make("spatial", cache=tmp_path, **SMALL | {"workers": 2},
@@ -151,8 +152,13 @@ def test_files_are_hashed_once_in_a_process_unless_they_change(made, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("size", "frames"), [(64, 512), (112, 40), (224, 32)])
+@pytest.mark.parametrize(
+    ("task", "size", "frames"),
+    [
+        *((task, *each) for task in TASKS for each in ((64, 128), (112, 40), (224, 32))),
+        ("long", 64, DEFAULT_FRAMES["long"]),
+    ],
+)
 def test_every_task_renders_at_every_size_and_length(task, size, frames, tmp_path):
     dataset = make_dataset.make(task, size=size, frames=frames, counts={"test": 2}, cache=tmp_path,
                         workers=1)  # fmt: skip

@@ -111,6 +111,7 @@ def test_the_nuisance_drift_keeps_a_digit_upright():
     assert np.abs(tilts).max() <= np.pi / 12
 
 
+@pytest.mark.slow
 def test_the_package_imports_nothing_heavy():
     heavy = ["torch", "av", "decord", "sklearn", "scipy", "numpy"]
     code = f"import sys, pks4.data; print([name for name in {heavy} if name in sys.modules])"
