@@ -7,6 +7,7 @@ attention             fused attention or eager attention, by name
 training_options      `checkpoint` and `trained_blocks`, options of every contestant
 frozen_vit            a ViT inside a rival: embedding, freezing, patch kernels over time
 resnet                a ResNet on every frame
+correlation           local correlation of two maps, an operator that keeps only its inputs
 temporal_shift        some channels from neighbouring frames
 bidirectional_mamba   the two-way Mamba mixer, and VideoMamba around it
 transformers_video    video classifiers of the library transformers

@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backwa
 
 from pks4 import scan  # noqa: F401 - registers its operators
 from pks4.macs import OP_MACS
-from pks4.method import correlation  # noqa: F401 - registers its operators
-from pks4.mixers import recurrence  # noqa: F401 - registers its operators
+from pks4.models import correlation  # noqa: F401 - registers its operators
+from pks4.scan import recurrence  # noqa: F401 - registers its operators
 from pks4.simulate.operators import Observer
 
 aten = torch.ops.aten
