@@ -13,9 +13,9 @@ the index of the best offset.
 
 Source: arXiv 2007.09933 and the authors' code (arunos728/MotionSqueeze); in their files every name
 has the prefix `module.`. Every weight trains. Deviations: `new_fc` is a linear layer, theirs a
-convolution over one place; a pair of 256 weights that their network holds and never uses, `bn2`, is
-left out. A clip of one frame is compared with itself. Their script builds ResNet-18; here
-`block="basic"` with layers (2, 2, 2, 2) does.
+convolution over one place; `bn2`, 256 weights that their network holds and never uses, is left out.
+A clip of one frame is compared with itself. A ResNet-101 shifts every second block, as TSM's;
+theirs shifts all. Their script builds ResNet-18: `block="basic"`, layers (2, 2, 2, 2).
 """
 
 from collections.abc import Sequence

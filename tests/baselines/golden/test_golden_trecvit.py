@@ -1,5 +1,6 @@
 """TRecViT equals its authors' code, costs what its card says, and streams exactly."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,6 +90,13 @@ def test_macs_are_linear_in_frames(frames, giga_macs):
     macs = on_meta(trecvit, frames).macs()
     assert sum(macs.values()) / GIGA == pytest.approx(giga_macs, abs=0.06)
     assert macs["temporal"] / GIGA == pytest.approx(74.5 * frames / 8, rel=1e-3)
+
+
+def test_it_loads_the_file_format_of_the_authors(tmp_path):
+    model, other = trecvit.build(**A), golden(**A)
+    np.savez(tmp_path / "B.npz", **{k: v.numpy() for k, v in official_state_dict(other).items()})
+    load_official(model, tmp_path / "B.npz")
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in model.state_dict().items())
 
 
 @torch.no_grad()
