@@ -11,12 +11,7 @@ form; in their files every name has the prefix `module.`. Without dropout they c
 
 from collections.abc import Sequence
 
-from timm.models.resnet import ResNet
-from torch import Tensor, nn
-
-from pks4.models.resnet import PerFrameResNet, build_resnet, stages
-from pks4.models.temporal_shift import check_n_div, temporal_shift
-from pks4.weights.files import load_part
+from pks4.models.resnet import ShiftedResNet, build_resnet, shifted_resnet
 from pks4.weights.official import Official
 
 FAMILY = "2D floor"
@@ -35,7 +30,6 @@ SCALES = {
     "paper": {"layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512], "image_size": 224},
     "tiny": {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "image_size": 64},
 }
-LONG = 23  # blocks of the third stage (ResNet-101) from which only every second block shifts
 
 
 def build(
@@ -52,38 +46,11 @@ def build(
 
     `layers` and `channels` as in `build_resnet`.
     """
-    net = build_resnet(layers, channels)
-    for block in shifting_blocks(net):
-        check_n_div(n_div, block.conv1.in_channels)
-        block.conv1 = Shifted(block.conv1, frames, n_div)
+    net = shifted_resnet(build_resnet(layers, channels), frames, n_div)
     return TSM(frames, num_classes, image_size, net, dropout)
 
 
-def shifting_blocks(net: ResNet) -> list[nn.Module]:
-    """The blocks whose input is shifted."""
-    step = 2 if len(net.layer3) >= LONG else 1
-    return [block for stage in stages(net) for block in stage[::step]]
-
-
-class Shifted(nn.Module):
-    """A layer `net` on frames x (b*t, c, h, w) after a temporal shift."""
-
-    def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
-        super().__init__()
-        self.net, self.frames, self.n_div = net, frames, n_div
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shift, then the layer."""
-        clips = x.unflatten(0, (-1, self.frames))  # (b, t, c, h, w)
-        return self.net(temporal_shift(clips, self.n_div, dim=2).flatten(0, 1))
-
-
-class TSM(PerFrameResNet):
+class TSM(ShiftedResNet):
     """Video (b, t, 3, h, w) -> logits (b, num_classes), t as built."""
 
     official = Official()
-
-    def load_image_weights(self, state: dict[str, Tensor]) -> None:
-        """Load the whole ResNet of the image twin, but not new_fc."""
-        names = {k.replace(".conv1.net.", ".conv1."): k for k in self.state_dict()}
-        load_part(self.base_model, {names.get(k, k): v for k, v in state.items()}, "base_model.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pks4.macs import linear_macs
 from pks4.models.backbone import PerFrameBackbone, check_video
-from pks4.models.temporal_shift import check_n_div, temporal_shift
+from pks4.models.temporal_shift import Shifted, check_n_div
 from pks4.weights.files import load_part, under
 
 FAMILY = "2D floor"
@@ -57,19 +57,6 @@ def build(
 
 def _shifts(block: nn.Module) -> bool:
     return isinstance(block, InvertedResidual) and block.has_skip
-
-
-class Shifted(nn.Module):
-    """A layer `net` on frames x (b*t, c, h, w) after a temporal shift."""
-
-    def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
-        super().__init__()
-        self.net, self.frames, self.n_div = net, frames, n_div
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shift, then the layer."""
-        clips = x.unflatten(0, (-1, self.frames))  # (b, t, c, h, w)
-        return self.net(temporal_shift(clips, self.n_div, dim=2).flatten(0, 1))
 
 
 class TSMMobile(nn.Module):

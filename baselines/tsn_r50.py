@@ -36,14 +36,16 @@ def build(
     num_classes: int,
     layers: Sequence[int] = (3, 4, 6, 3),
     channels: Sequence[int] = (64, 128, 256, 512),
+    block: str = "bottleneck",
     image_size: int = 224,
     dropout: float = 0.0,
 ) -> "TSN":
     """TSN for clips of exactly `frames` frames; the authors train with dropout .5.
 
-    `layers` and `channels` as in `build_resnet`.
+    `layers`, `channels` and `block` as in `build_resnet`.
     """
-    return TSN(frames, num_classes, image_size, build_resnet(layers, channels), dropout)
+    net = build_resnet(layers, channels, block)
+    return TSN(frames, num_classes, image_size, net, dropout)
 
 
 class TSN(PerFrameResNet):

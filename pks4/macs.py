@@ -105,7 +105,7 @@ OP_MACS: dict[str, Callable[[Sequence[Sequence[int]], Sequence[int]], int]] = {
     "pks4::local_correlation": lambda ins, out: _correlation_op(ins, out[-1], 1),
     "aten::linalg_solve_triangular": _solve_op,
     "pks4::linear_recurrence": lambda ins, out: prod(out),
-    "pks4::linear_recurrence_backward": lambda ins, out: 2 * prod(out),
+    "pks4::linear_recurrence_backward": lambda ins, out: 2 * prod(ins[0]),  # it gives two
     "pks4::local_correlation_backward": lambda ins, out: _correlation_op(ins[1:], ins[0][-1], 2),
 }
 for _backend in ("recompute", "numba", "mamba_ssm", "triton"):  # "reference" is plain PyTorch

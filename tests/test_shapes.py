@@ -11,7 +11,7 @@ HOOK = """
 from jaxtyping import install_import_hook
 
 ROOMS = [
-    "pks4.scan.api", "pks4.method.correlation", "pks4.method.prior", "pks4.method.module",
+    "pks4.scan.api", "pks4.models.correlation", "pks4.method.prior", "pks4.method.module",
     "pks4.method.video", "pks4.models.slot",
 ]  # fmt: skip
 install_import_hook(ROOMS, "beartype.beartype")
@@ -37,7 +37,7 @@ must_fail(lambda: scan_sites(u, u, A, B[..., :2], B, backend="recompute"))
 """
 MODULE = """
 from pks4 import PKS4
-from pks4.method.correlation import local_correlation, local_correlation_reference
+from pks4.models.correlation import local_correlation, local_correlation_reference
 
 x = torch.randn(2, 3, 4, 5, 16)
 for options in (

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from pks4.checks import at_least_one, one_of
 from pks4.macs import correlation_macs, linear_macs
-from pks4.method.correlation import local_correlation, on_grid, window_offsets
 from pks4.method.options import ReadOut, ReferenceFrame
+from pks4.models.correlation import local_correlation, on_grid, window_offsets
 
 SMOOTHING = 3  # side of the depthwise filter on the difference
 SQUEEZED = 16  # channels of the squeezed volume

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from pks4.macs import linear_macs
 from pks4.mixers.base import Mixer, Sizes, Stream
-from pks4.mixers.recurrence import linear_recurrence
 from pks4.scan import inverse_softplus
 from pks4.scan.custom_op import working_dtype
+from pks4.scan.recurrence import linear_recurrence
 
 SHARPNESS = 8.0  # c of the source
 

@@ -9,6 +9,7 @@ probe                 what probes share: a frozen image model whose features som
 tubelet_vit           VideoMAE's ViT: tubelets of a clip as tokens, without a head
 frozen_vit            a ViT inside a rival: embedding, freezing, patch kernels over time
 resnet                a ResNet on every frame
+correlation           local correlation of two maps, an operator that keeps only its inputs
 temporal_shift        some channels from neighbouring frames
 bidirectional_mamba   the two-way Mamba mixer, and VideoMamba around it
 transformers_video    video classifiers of the library transformers

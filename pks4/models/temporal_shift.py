@@ -9,7 +9,7 @@ Source: arXiv 1811.08383 and the authors' code (mit-han-lab/temporal-shift-modul
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def temporal_shift(x: Tensor, n_div: int, dim: int) -> Tensor:
@@ -19,6 +19,19 @@ def temporal_shift(x: Tensor, n_div: int, dim: int) -> Tensor:
     following = torch.cat([following[:, 1:], torch.zeros_like(following[:, :1])], 1)
     preceding = torch.cat([torch.zeros_like(preceding[:, :1]), preceding[:, :-1]], 1)
     return torch.cat([following, preceding, staying], dim)
+
+
+class Shifted(nn.Module):
+    """A layer `net` on frames x (b*t, c, h, w) after a temporal shift."""
+
+    def __init__(self, net: nn.Module, frames: int, n_div: int) -> None:
+        super().__init__()
+        self.net, self.frames, self.n_div = net, frames, n_div
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shift, then the layer."""
+        clips = x.unflatten(0, (-1, self.frames))  # (b, t, c, h, w)
+        return self.net(temporal_shift(clips, self.n_div, dim=2).flatten(0, 1))
 
 
 def check_n_div(n_div: int, channels: int, name: str = "n_div") -> None:

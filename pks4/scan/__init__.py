@@ -18,6 +18,7 @@ never substitutes another one.
     reference, recompute, mamba_ssm     one backend a file
     numba_scan, numba_kernels, numba_vectors    tensors and threads, the kernels, their vectors
     triton_scan, triton_kernels         tensors and launches, the kernels
+    recurrence     the linear recurrence of the RG-LRU: no expansion, no B, no C
 """
 
 from pks4.scan.api import OPERATORS, scan_sites, selective_scan

@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backwa
 
 from pks4 import scan  # noqa: F401 - registers its operators
 from pks4.macs import OP_MACS, open_stage
-from pks4.method import correlation  # noqa: F401 - registers its operators
-from pks4.mixers import recurrence  # noqa: F401 - registers its operators
+from pks4.models import correlation  # noqa: F401 - registers its operators
+from pks4.scan import recurrence  # noqa: F401 - registers its operators
 from pks4.simulate.calls import call, loss_of
 from pks4.simulate.modules import CurrentModule, Stages
 from pks4.simulate.operators import Observer
@@ -198,8 +198,9 @@ def _handles() -> dict[str, Callable[[list, list], int]]:
     for op in ("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"):
         handles[f"aten::{op}"] = _handle(lambda shapes, _: _attention_macs(*shapes[:3]))
     handles["aten::einsum"] = _einsum_macs
-    # Norms and pooling are not contractions. None would not switch a default handle off.
-    for op in ("layer_norm", "batch_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d"):
+    # Norms, pooling and copies are not contractions. None would not switch a default handle off.
+    norms = ("layer_norm", "batch_norm", "group_norm", "instance_norm")
+    for op in (*norms, "adaptive_avg_pool2d", "upsample_nearest2d"):
         handles[f"aten::{op}"] = lambda inputs, outputs: 0
     return handles
 

@@ -88,6 +88,8 @@ def _triton_backward(args: tuple) -> int:
 _FORMULAS: dict[str, Callable[[tuple], int]] = {
     "pks4::local_correlation": _correlation,
     "pks4::local_correlation_backward": _correlation_backward,
+    "pks4::linear_recurrence": lambda args: 0,  # every step writes into the result
+    "pks4::linear_recurrence_backward": lambda args: 0,
     "pks4::scan_recompute": _recompute(2, 6, 0),
     "pks4::scan_recompute_backward": _recompute(4, 10, 2),
     "pks4::scan_numba": _copies(0),

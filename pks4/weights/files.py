@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -25,8 +26,8 @@ LISTED = 8  # names in an error
 def load_weights(net: nn.Module, path: str | Path) -> None:
     """Load the weights of a timm model into `net`, which may lack the classifier.
 
-    `safetensors` reads files of that suffix, `torch.load` all others, with weights_only, which runs
-    no code of the file.
+    `safetensors` and `numpy` read files `.safetensors` and `.npz`, `torch.load` all others, with
+    weights_only; none of them runs code of the file.
 
     Raises ValueError if the file cannot be read, or with one line that lists what is missing,
     unknown or of another shape; then nothing is loaded.
@@ -133,6 +134,9 @@ def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:  # refuses objects, as it does by default
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         # a checkpoint often holds the training script's options, an argparse.Namespace
         with torch.serialization.safe_globals([Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)

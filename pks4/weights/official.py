@@ -84,9 +84,9 @@ def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
 def load_official(model: nn.Module, source: State | str | Path) -> Loaded:
     """Load weights in the authors' names from a dictionary, or from a local file.
 
-    `safetensors` reads files of that suffix, `torch.load` all others, with weights_only, which runs
-    no code of the file. Removes wrappers (`state_dict`, `model`, ...) and prefixes (`module.`,
-    `model.`, ...), and resizes embeddings as the authors do.
+    `safetensors` and `numpy` read files `.safetensors` and `.npz`, `torch.load` all others, with
+    weights_only; none of them runs code of the file. Removes wrappers (`state_dict`, `model`, ...)
+    and prefixes (`module.`, `model.`, ...), and resizes embeddings as the authors do.
 
     Raises ValueError if the file cannot be read, or with one line that lists what is missing,
     unknown or of another shape; then nothing is loaded.

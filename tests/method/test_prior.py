@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from pks4.method.correlation import (
+from pks4.method.prior import KinematicPriorEncoder
+from pks4.models.correlation import (
     local_correlation,
     local_correlation_backward,
     local_correlation_reference,
     on_grid,
 )
-from pks4.method.prior import KinematicPriorEncoder
 
 
 def features(b=1, t=3, h=6, w=5, d=16, seed=0, dtype=torch.float32):

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pks4.method.module import PKS4
 from pks4.mixers import MIXERS, Sizes, create_mixer
-from pks4.mixers.recurrence import (
+from pks4.scan.recurrence import (
     linear_recurrence,
     linear_recurrence_backward,
     linear_recurrence_reference,

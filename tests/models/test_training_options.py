@@ -12,7 +12,7 @@ from pks4.simulate.saved_bytes import saved_bytes
 from tests.factories.models import MODELS, clip, frames_that_fit, shake, sizes
 
 # A tiny ResNet has one block a stage, so there is no list of them; two make one.
-DEEP = {"tsm": {"layers": [2, 2, 2, 2]}, "tsn_r50": {"layers": [2, 2, 2, 2]}}
+DEEP = {name: {"layers": [2, 2, 2, 2]} for name in ("tsm", "tsn_r50", "motion_squeeze", "tdn")}
 NO_BLOCKS = ("linear_probe", "step_probe")  # none that train
 every_model = pytest.mark.parametrize("name", MODELS)
 every_model_with_blocks = pytest.mark.parametrize("name", [m for m in MODELS if m not in NO_BLOCKS])

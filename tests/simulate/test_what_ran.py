@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from pks4.bench.measure import macs, saved_bytes, step_memory, streaming
 from pks4.bench.measure.parts import real_memory
-from pks4.method import correlation
+from pks4.models import correlation
 from pks4.scan import api, scan_sites
 from pks4.simulate.attention_kernels import declared_attention
 from pks4.simulate.what_ran import Fallback, ScanObserver, observe_forward

@@ -5,6 +5,7 @@ import copy
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,8 @@ BROKEN = {
     "cut.pth": cut_pickle,
     "archive.pth": cut_archive,
     "empty.safetensors": lambda path: path.write_bytes(b""),
+    "junk.npz": lambda path: path.write_bytes(b"\xff" * 64),
+    "objects.npz": lambda path: np.savez(path, x=np.array([{}], dtype=object)),
     "junk.safetensors": lambda path: path.write_bytes(b"\xff" * 64),
     "folder.pth": lambda path: path.mkdir(),
     "folder.safetensors": lambda path: path.mkdir(),

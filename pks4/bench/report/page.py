@@ -26,7 +26,7 @@ from pks4.bench.report.tables.accepted_run import AcceptedComparison
 from pks4.bench.table import Table, TableCell
 from pks4.bench.view.view import FAMILIES, View
 
-_GLYPHS = dict(zip(FAMILIES, "◆●■▲✖▼", strict=True))
+_GLYPHS = dict(zip(FAMILIES, "◆●■▲▼★⬢✖", strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,15 @@ from pks4.bench.view.rows import Contestant, Row, Series, Setting, by_seed
 PKS4_FAMILY = "PKS4"
 FLOOR_FAMILY = "2D floor"
 FAMILIES = (
-    PKS4_FAMILY, "temporal attention", "adapters", "video Mamba", FLOOR_FAMILY, "probes",
-)  # fmt: skip
+    PKS4_FAMILY,
+    "temporal attention",
+    "adapters",
+    "video Mamba",
+    "recurrent",
+    "motion",
+    "probes",
+    FLOOR_FAMILY,
+)
 OK = "ok"
 COST_METRICS = ("saved_bytes", "macs_forward")
 

@@ -195,7 +195,8 @@ clip_frames = {}
 def test_every_model_states_its_facts(name):
     entry = catalogue.models()[name]
     assert entry.facts["FAMILY"] in (
-        "PKS4", "temporal attention", "adapters", "video Mamba", "2D floor", "probes"
+        "PKS4", "temporal attention", "adapters", "video Mamba", "recurrent", "motion", "probes",
+        "2D floor",
     )  # fmt: skip
     assert set(entry.facts["SCALES"]) == {"paper", "tiny"}
     assert entry.facts["PAPER"].startswith("https://")

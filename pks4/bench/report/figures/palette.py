@@ -17,17 +17,17 @@ from pks4.bench.view.view import FAMILIES, PKS4_FAMILY
 INK = "#222222"
 MUTED = "#6b6b6b"
 FAINT = "#e3e3e3"
-_COLOURS = dict(zip(
-    FAMILIES, ("#D55E00", "#0072B2", "#009E73", "#AA4499", "#555555", "#56B4E9"), strict=True
-))  # fmt: skip
-_MARKERS = dict(zip(FAMILIES, "Dos^Xv", strict=True))
+_TONES = (
+    "#D55E00", "#0072B2", "#009E73", "#AA4499", "#56B4E9", "#E69F00", "#8C564B",
+    "#555555",
+)  # fmt: skip
+_COLOURS = dict(zip(FAMILIES, _TONES, strict=True))
+_MARKERS = dict(zip(FAMILIES, "Dos^v*hX", strict=True))
 _OTHER = ("#B8860B", "P")
-_INKS = {
-    "#D55E00": "#B34F00",
-    "#009E73": "#007F5F",
-    "#B8860B": "#8A6508",
-    "#56B4E9": "#1F75A8",
-}  # colour -> of its words; fmt: skip
+_INKS = {  # colour -> of its words
+    "#D55E00": "#B34F00", "#009E73": "#007F5F", "#B8860B": "#8A6508",
+    "#56B4E9": "#1F719F", "#E69F00": "#8F6200",
+}  # fmt: skip
 _DASHES: tuple[Any, ...] = (
     "-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 3)),
     (0, (6, 1.6, 1.2, 1.6, 1.2, 1.6)), (0, (2.5, 1.4)), (0, (1.2, 3)),

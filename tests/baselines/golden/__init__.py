@@ -1,0 +1,1 @@
+"""Contestants against their authors' code: golden vectors, counts, costs."""
