@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError
 from pks4.data.readers.orientation import Orientation, orientation_of_file
-from pks4.data.readers.packets import check_request, first_line, index, leading_pictures, opened
+from pks4.data.readers.packets import (
+    are_numbered,
+    check_request,
+    first_line,
+    has_hole,
+    index,
+    leading_pictures,
+    opened,
+)
 
 EXACT_CODECS = ("h264", "vp9", "mjpeg", "mpeg4")
 EXACT_CONTAINERS = ("mp4", "matroska", "avi")
@@ -82,13 +90,23 @@ def _exact_packets(path: Path | str) -> int:
         packets = index(path, container, stream)
         containers = container.format.name.split(",")
         codec = stream.codec_context.codec.canonical_name
+        numbered = are_numbered(packets, container, stream)
+        videos = len(container.streams.video)
+    with opened(path) as (container, stream):
+        holed = has_hole(container, stream)
     fault = None
     if not set(containers) & set(EXACT_CONTAINERS):
         fault = f"container {containers[0]}"
     elif codec not in EXACT_CODECS:
         fault = f"codec {codec}"
-    elif any(packet.pts is None for packet in packets):
-        fault = "packets without a time"
+    elif (codec, containers) == ("h264", ["avi"]):
+        fault = "H.264 in AVI"
+    elif videos > 1:
+        fault = "several video streams or a picture"
+    elif not numbered:
+        fault = "packets whose times do not number the frames"
+    elif holed:
+        fault = "a run of zeros in a packet"
     elif leading_pictures(packets):
         fault = "leading pictures (open GOP)"
     elif any(packet.key and not packet.restarts for packet in packets):

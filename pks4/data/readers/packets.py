@@ -10,16 +10,21 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.structure import check_whole
 
+NOT_CODED_BYTES = 12  # a picture of MPEG-4 that is not coded (6.2.5 of ISO/IEC 14496-2) is shorter
 CUT_SECONDS = 0.1  # what a duration may exceed the packets by, for a last frame without one
 
 
 @dataclass(frozen=True)
 class Packet:
     """Times of one packet, whether it is flagged as key, and whether decoding restarts at it.
+
+    It `may_show_nothing` where only decoding tells: XviD drops a frame by an empty picture.
 
     In H.264 a key packet may be only a recovery point (open GOP, intra refresh).  Decoding restarts
     only at an IDR picture, after which no frame refers to earlier ones.  In other codecs it
@@ -30,11 +35,15 @@ class Packet:
     dts: int | None
     key: bool
     restarts: bool
+    may_show_nothing: bool = False
 
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its first video stream; every failure becomes a VideoError."""
+    """A container and its first video stream; every failure becomes a VideoError.
+
+    An attached picture, as the cover of an album is, counts as no video.
+    """
     path = Path(path)
     if not path.exists():
         raise VideoError(path, "missing", "no such file; restore it or correct the path")
@@ -46,9 +55,11 @@ def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
         reason = f"{path.stat().st_size} bytes, {reason_of(error)}"
         raise VideoError(path, "open", f"not a readable video ({reason}); restore it") from error
     with container:
-        if not container.streams.video:
-            raise VideoError(path, "no_video", "no video stream in this file")
-        stream = container.streams.video[0]
+        cover = Disposition.attached_pic
+        videos = [s for s in container.streams.video if not s.disposition & cover]
+        if not videos:
+            raise VideoError(path, "no_video", "no video stream in this file; give a video")
+        stream = videos[0]
         if stream.codec_context is None:
             raise VideoError(path, "open", "FFmpeg does not know its codec; encode it again")
         # One thread: clips are read in parallel, so frame threads would only add a delay.
@@ -77,39 +88,48 @@ def check_request(
     if num_frames is not None and found != num_frames:
         raise wrong_count(path, found, num_frames)
     if max(indices) >= found:
-        message = f"frame {max(indices)} was asked for but the file holds {found}"
-        raise VideoError(path, "truncated", message)
+        raise too_few(path, max(indices), found)
+
+
+def too_few(path: Path | str, wanted: int, found: int) -> VideoError:
+    """The error for a frame past the end."""
+    message = f"frame {wanted} was asked for but the file holds {found}"
+    return VideoError(path, "truncated", f"{message}; restore the file, or correct num_frames")
 
 
 def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
     """All packets of shown frames, in decoding order.
 
-    Raises VideoError for a stream without any, with fewer packets than its header declares, or in a
-    Matroska file that ends before its declared duration. Packets that an edit list hides (a clip
-    trimmed without encoding) count as declared, not shown; so do hidden pictures of VP8 and VP9.
+    Raises VideoError for a stream without any, a file that is cut (see `structure`), or a Matroska
+    file that ends before its declared duration. Packets that an edit list hides (a clip trimmed
+    without encoding) are not shown, nor are hidden pictures of VP8 and VP9, and places of AVI that
+    hold nothing.
     """
+    check_whole(path, container.format.name)
     context = stream.codec_context
     codec = context.codec.canonical_name
     extra = context.extradata if codec == "h264" else None
     maybe_hidden = codec in ("vp8", "vp9")  # no other codec needs the packet's content copied
-    # Only Matroska declares a duration and no number of frames; that of all streams counts.
-    timed = "matroska" in container.format.name and container.duration
-    packets, count, end = [], 0, 0.0
+    tiny = NOT_CODED_BYTES if codec == "mpeg4" else 0
+    name = container.format.name
+    timed = "matroska" in name and container.duration  # of the longest stream
+    stops = "mpegts" not in name  # where a corrupt packet is one that the file's end cuts
+    packets, end = [], 0.0
     for packet in container.demux(*([] if timed else [stream])):
         if packet.pts is not None and packet.time_base:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index != stream.index:
             continue
-        count += packet.dts is not None or packet.pts is not None  # else the end's empty packet
+        if stops and packet.is_corrupt:
+            raise VideoError(path, "truncated", "it ends within a packet; restore the file")
         if not packet.size or packet.is_discard:
             continue
         if maybe_hidden and is_hidden(codec, bytes(packet)):
             continue
         key = packet.is_keyframe
         restarts = key and (extra is None or has_idr(bytes(packet), extra))
-        packets.append(Packet(packet.pts, packet.dts, key, restarts))
-    if count < stream.frames:
-        raise wrong_count(path, count, stream.frames)
+        uncertain = packet.size < tiny
+        packets.append(Packet(packet.pts, packet.dts, key, restarts, uncertain))
     if timed and end + CUT_SECONDS < container.duration / av.time_base:
         message = (
             f"its packets end at {end:.2f} s where {container.duration / av.time_base:.2f} s were "
@@ -117,8 +137,32 @@ def index(path: Path | str, container: InputContainer, stream: VideoStream) -> l
         )
         raise VideoError(path, "truncated", message)
     if not packets:
-        raise VideoError(path, "no_frames", "the video stream holds no frame")
+        raise VideoError(path, "no_frames", "the video stream holds no frame; restore the file")
     return packets
+
+
+def are_numbered(packets: list[Packet], container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the order of their times is that of the frames which a decoder shows.
+
+    It is not where times are missing or double, where a packet may show nothing, where the decoder
+    drops what comes before its first key, and in an AVI file with B-frames, whose times say when to
+    decode.
+    """
+    times = {packet.pts for packet in packets}
+    if None in times or len(times) != len(packets) or not packets[0].key:
+        return False
+    if any(packet.may_show_nothing for packet in packets):
+        return False
+    if container.format.name == "avi" and stream.codec_context.has_b_frames:
+        return False
+    return min(times) == min(packet.pts for packet in packets if packet.key)
+
+
+def has_hole(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a packet holds a run of zeros, which a codec writes at most to fill up."""
+    fills = stream.codec_context.codec.canonical_name == "mjpeg"
+    hole = bytes(512 if fills else 32)
+    return any(hole in bytes(packet) for packet in container.demux(stream))
 
 
 def is_hidden(codec: str, content: bytes) -> bool:
