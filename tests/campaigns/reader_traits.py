@@ -78,10 +78,10 @@ def _damages(name: str, path: Path, container: str) -> Iterator[tuple[str, str, 
     for form, options in forms.items():
         if form and name == "plain":
             yield "plain", f"whole_{form}", Muxed([Track(path)], options)
-        for sound in ("", "last"):
-            for share in (60, 95):
-                cut = Muxed([Track(path)], options, sound, partial(_cut, share=share / 100))
-                yield "cut at 60 %", f"{name}_{form}_{sound}_cut{share}", cut
+        more = [("", 95), ("last", 60), ("last", 95)] if name == "plain" else []
+        for sound, share in [("", 60), *more]:
+            cut = Muxed([Track(path)], options, sound, partial(_cut, share=share / 100))
+            yield "cut at 60 %", f"{name}_{form}_{sound}_cut{share}", cut
         holed = Muxed([Track(path)], options, patch=_holed)
         yield "hole", f"{name}_{form}_hole", holed
     if container == "ts":
@@ -186,7 +186,8 @@ def _cover(stream: av.VideoStream) -> None:
 def _attached(ffmpeg: str, base: Path, picture: Path, path: Path) -> None:
     """A cover as FFmpeg's program attaches it."""
     command = [ffmpeg, "-v", "error", "-y", "-i", base, "-i", picture, "-map", "1:v",
-               "-map", "0:v", "-c", "copy", "-frames:v:0", "1", "-disposition:v:0", "attached_pic", path]  # fmt: skip
+               "-map", "0:v", "-c", "copy", "-frames:v:0", "1", "-disposition:v:0", "attached_pic",
+               path]  # fmt: skip
     if subprocess.run(command, capture_output=True).returncode:
         raise ValueError(path)
 

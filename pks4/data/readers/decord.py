@@ -24,7 +24,6 @@ from pks4.data.readers.packets import (
     are_numbered,
     check_request,
     first_line,
-    has_hole,
     index,
     leading_pictures,
     opened,
@@ -87,13 +86,11 @@ def _video(path: Path | str) -> Any:
 def _exact_packets(path: Path | str) -> int:
     """The number of packets. Raises VideoError for a file that decord would read wrong."""
     with opened(path) as (container, stream):
-        packets = index(path, container, stream)
+        packets = index(path, container, stream, holes=True)
         containers = container.format.name.split(",")
         codec = stream.codec_context.codec.canonical_name
         numbered = are_numbered(packets, container, stream)
         videos = len(container.streams.video)
-    with opened(path) as (container, stream):
-        holed = has_hole(container, stream)
     fault = None
     if not set(containers) & set(EXACT_CONTAINERS):
         fault = f"container {containers[0]}"
@@ -105,7 +102,7 @@ def _exact_packets(path: Path | str) -> int:
         fault = "several video streams or a picture"
     elif not numbered:
         fault = "packets whose times do not number the frames"
-    elif holed:
+    elif any(packet.holed for packet in packets):
         fault = "a run of zeros in a packet"
     elif leading_pictures(packets):
         fault = "leading pictures (open GOP)"

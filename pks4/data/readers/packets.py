@@ -5,8 +5,9 @@ pts is the time to show a frame, dts the time to decode it, both in the unit of 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -17,14 +18,15 @@ from pks4.data.errors import VideoError, wrong_count
 from pks4.data.readers.structure import check_whole
 
 NOT_CODED_BYTES = 12  # a picture of MPEG-4 that is not coded (6.2.5 of ISO/IEC 14496-2) is shorter
+HOLE = bytes(32), bytes(512)  # zeros; the longer for MJPEG, which is filled up
 CUT_SECONDS = 0.1  # what a duration may exceed the packets by, for a last frame without one
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """Times of one packet, whether it is flagged as key, and whether decoding restarts at it.
 
     It `may_show_nothing` where only decoding tells: XviD drops a frame by an empty picture.
+    It is `holed` if it holds a run of zeros, which a codec writes at most to fill up.
 
     In H.264 a key packet may be only a recovery point (open GOP, intra refresh).  Decoding restarts
     only at an IDR picture, after which no frame refers to earlier ones.  In other codecs it
@@ -36,6 +38,7 @@ class Packet:
     key: bool
     restarts: bool
     may_show_nothing: bool = False
+    holed: bool = False
 
 
 @contextmanager
@@ -97,39 +100,50 @@ def too_few(path: Path | str, wanted: int, found: int) -> VideoError:
     return VideoError(path, "truncated", f"{message}; restore the file, or correct num_frames")
 
 
-def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
+def index(
+    path: Path | str, container: InputContainer, stream: VideoStream, *, holes: bool = False
+) -> list[Packet]:
     """All packets of shown frames, in decoding order.
 
     Raises VideoError for a stream without any, a file that is cut (see `structure`), or a Matroska
     file that ends before its declared duration. Packets that an edit list hides (a clip trimmed
     without encoding) are not shown, nor are hidden pictures of VP8 and VP9, and places of AVI that
-    hold nothing.
+    hold nothing. With `holes`, the packets' contents are searched for them.
     """
     check_whole(path, container.format.name)
     context = stream.codec_context
     codec = context.codec.canonical_name
     extra = context.extradata if codec == "h264" else None
     maybe_hidden = codec in ("vp8", "vp9")  # no other codec needs the packet's content copied
+    hole = HOLE[codec == "mjpeg"] if holes else None
+    chosen = stream.index
     tiny = NOT_CODED_BYTES if codec == "mpeg4" else 0
     name = container.format.name
     timed = "matroska" in name and container.duration  # of the longest stream
-    stops = "mpegts" not in name  # where a corrupt packet is one that the file's end cuts
-    packets, end = [], 0.0
+    packets, last, ends = [], None, dict[int, int]()
     for packet in container.demux(*([] if timed else [stream])):
-        if packet.pts is not None and packet.time_base:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream.index != stream.index:
+        if timed:
+            number, pts = packet.stream_index, packet.pts
+            if pts is not None:
+                ends[number] = max(ends.get(number, 0), pts + (packet.duration or 0))
+            if number != chosen:
+                continue
+        if not packet.size:
             continue
-        if stops and packet.is_corrupt:
-            raise VideoError(path, "truncated", "it ends within a packet; restore the file")
-        if not packet.size or packet.is_discard:
+        last = packet
+        if packet.is_discard:
             continue
         if maybe_hidden and is_hidden(codec, bytes(packet)):
             continue
         key = packet.is_keyframe
         restarts = key and (extra is None or has_idr(bytes(packet), extra))
         uncertain = packet.size < tiny
-        packets.append(Packet(packet.pts, packet.dts, key, restarts, uncertain))
+        holed = hole is not None and hole in bytes(packet)
+        packets.append(Packet(packet.pts, packet.dts, key, restarts, uncertain, holed))
+    if last and last.is_corrupt and "mpegts" not in name:
+        raise VideoError(path, "truncated", "it ends within a packet; restore the file")
+    streams = container.streams
+    end = max((float(time * streams[n].time_base) for n, time in ends.items()), default=0.0)
     if timed and end + CUT_SECONDS < container.duration / av.time_base:
         message = (
             f"its packets end at {end:.2f} s where {container.duration / av.time_base:.2f} s were "
@@ -145,24 +159,22 @@ def are_numbered(packets: list[Packet], container: InputContainer, stream: Video
     """Whether the order of their times is that of the frames which a decoder shows.
 
     It is not where times are missing or double, where a packet may show nothing, where the decoder
-    drops what comes before its first key, and in an AVI file with B-frames, whose times say when to
-    decode.
+    drops what comes before its first key, where an edit list goes back, in an AVI file with
+    B-frames, whose times say when to decode, and in a transport stream, whose last frame may be in
+    part.
     """
     times = {packet.pts for packet in packets}
+    decoded = [packet.dts for packet in packets if packet.dts is not None]
     if None in times or len(times) != len(packets) or not packets[0].key:
         return False
     if any(packet.may_show_nothing for packet in packets):
         return False
-    if container.format.name == "avi" and stream.codec_context.has_b_frames:
+    name = container.format.name
+    if name == "mpegts" or (name == "avi" and stream.codec_context.has_b_frames):
+        return False
+    if any(after <= before for before, after in pairwise(decoded)):
         return False
     return min(times) == min(packet.pts for packet in packets if packet.key)
-
-
-def has_hole(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether a packet holds a run of zeros, which a codec writes at most to fill up."""
-    fills = stream.codec_context.codec.canonical_name == "mjpeg"
-    hole = bytes(512 if fills else 32)
-    return any(hole in bytes(packet) for packet in container.demux(stream))
 
 
 def is_hidden(codec: str, content: bytes) -> bool:

@@ -21,7 +21,6 @@ from pks4.data.readers.packets import (
     are_numbered,
     check_request,
     first_line,
-    has_hole,
     index,
     leading_pictures,
     opened,
@@ -84,19 +83,17 @@ def _video(path: Path | str) -> tuple[Any, list[float], bool]:
     """
     decoder = _decoder_class(path)
     with opened(path) as (container, stream):
-        packets = index(path, container, stream)
+        packets = index(path, container, stream, holes=True)
         containers = container.format.name.split(",")
         numbered, chosen = are_numbered(packets, container, stream), stream.index
         times = sorted(float(p.pts * stream.time_base) for p in packets if p.pts is not None)
-    with opened(path) as (container, stream):
-        holed = has_hole(container, stream)
     turned = orientation_of_file(path)
     fault = None
     if not set(containers) & set(EXACT_CONTAINERS):
         fault = f"container {containers[0]}"
     elif not numbered:
         fault = "packets whose times do not number the frames"
-    elif holed:
+    elif any(packet.holed for packet in packets):
         fault = "a run of zeros in a packet"
     elif turned is None or turned.is_mirrored:
         fault = "a mirror noted in the file"
