@@ -1,13 +1,11 @@
-"""The files of the readers' matrix: every trait of a video in every codec and container.
+"""How the files of the readers' matrix are encoded and muxed, by PyAV.
 
 Each codec is encoded once a variant, into a Matroska file of its own; all other files are that one
-muxed again, so that nothing but the trait differs. PyAV makes all of them. A file that no muxer or
-encoder makes is left out: `made` yields what there is.
+muxed again, so that nothing but the trait differs. `reader_traits` says how.
 """
 
 import os
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -60,17 +58,6 @@ VARIANTS = {  # variant of the encoding: codec: options
     "odd sizes": PLAIN,
     "variable rate": PLAIN | {"h264": {"x264-params": f"{X264}:bframes=3:open-gop=0"}},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Made:
-    """A file and its trait."""
-
-    codec: str
-    container: str
-    trait: str
-    path: Path
-    whole: Path  # the encoding that it was muxed from
 
 
 def picture(k: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -205,26 +192,3 @@ def _silence(stream: av.AudioStream) -> list[av.AudioFrame]:
     sound = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
     sound.sample_rate = 48000
     return av.AudioResampler(stream.format, stream.layout, 48000, 960).resample(sound)
-
-
-def made(folder: Path, codecs: Iterable[str], containers: Iterable[str]) -> Iterator[Made]:
-    """Every file of the matrix that can be made here, in order."""
-    from tests.campaigns.reader_traits import traits
-
-    found = bases(folder, codecs)
-    for container in containers:
-        (folder / container).mkdir(exist_ok=True)
-    for codec in codecs:
-        for container in containers:
-            for trait, name, how in traits(found, codec, container):
-                path = folder / container / f"{codec}_{name}.{container}".replace(" ", "_")
-                try:
-                    if isinstance(how, Muxed):
-                        mux(path, how)
-                    else:
-                        how(path)
-                except (av.error.FFmpegError, ValueError, struct.error):
-                    path.unlink(missing_ok=True)
-                    continue
-                whole = how.tracks[0].base if isinstance(how, Muxed) and how.tracks else path
-                yield Made(codec, container, trait, path, whole)

@@ -27,8 +27,8 @@ from pks4.bench.records.environment import commit
 from pks4.data.errors import VideoError
 from pks4.data.index.parts.build import count_packets
 from pks4.data.readers import READERS, count_frames, read_frames, reader_info
-from tests.campaigns.reader_files import CODECS, CONTAINERS, Made, made
-from tests.campaigns.reader_traits import TRAITS
+from tests.campaigns.reader_files import CODECS, CONTAINERS
+from tests.campaigns.reader_traits import TRAITS, Made, made
 
 CUT = "cut at 60 %"
 RIGHT = {"exact", "refused", "untold"}

@@ -3,7 +3,8 @@
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import product
@@ -12,7 +13,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from tests.campaigns.reader_files import RATE, Muxed, Track
+from tests.campaigns.reader_files import RATE, Muxed, Track, bases, mux
 
 STEP = 1000 // RATE  # of a frame, in the bases' time base
 TRAITS = (
@@ -25,6 +26,17 @@ Found = dict[tuple[str, str], Path]
 How = Muxed | Callable[[Path], None]
 
 
+@dataclass(frozen=True)
+class Made:
+    """A file and its trait."""
+
+    codec: str
+    container: str
+    trait: str
+    path: Path
+    whole: Path  # the encoding that it was muxed from
+
+
 def traits(found: Found, codec: str, container: str) -> Iterator[tuple[str, str, How]]:
     """(trait, name, how to make it) of one codec in one container."""
     base = found.get((codec, "plain"))
@@ -33,13 +45,15 @@ def traits(found: Found, codec: str, container: str) -> Iterator[tuple[str, str,
     for variant in ("plain", "B-frames", "open GOP", "hidden frames", "variable rate",
                     "interlaced", "10 bit", "odd sizes"):  # fmt: skip
         if (codec, variant) in found:
-            yield variant, variant, Muxed([Track(found[codec, variant])])
+            name = variant.replace(" ", "_")
+            yield variant, name, Muxed([Track(found[codec, variant])])
     if (codec, "hidden frames") in found and codec == "vp9":
         apart = Track(found[codec, "hidden frames"], bitstream="vp9_superframe_split")
         yield "hidden frames", "hidden_apart", Muxed([apart])
-    varied = [(v, found[codec, v]) for v in ("plain", "B-frames", "open GOP", "hidden frames")
-              if (codec, v) in found]  # fmt: skip
-    for name, path in varied:
+    for variant in ("plain", "B-frames", "open GOP", "hidden frames"):
+        if (codec, variant) not in found:
+            continue
+        name, path = variant.replace(" ", "_"), found[codec, variant]
         yield from _pieces(name, path, container)
         yield from _damages(name, path, container)
     yield from _times(base, container)
@@ -50,6 +64,34 @@ def traits(found: Found, codec: str, container: str) -> Iterator[tuple[str, str,
         yield "dropped places", "not_coded", Muxed([Track(base, change=_not_coded)])
     if container == "avi":
         yield "dropped places", "dropped", Muxed([Track(base, change=_dropped)])
+
+
+def made(folder: Path, codecs: Iterable[str], containers: Iterable[str]) -> Iterator[Made]:
+    """Every file of the matrix that encoders and muxers make here, in order."""
+    found = bases(folder, {*codecs, "mjpeg"})
+    for container in containers:
+        (folder / container).mkdir(exist_ok=True)
+    for codec in codecs:
+        for container in containers:
+            for trait, name, how in traits(found, codec, container):
+                path = folder / container / f"{codec}_{name}.{container}"
+                file = make(path, trait, how)
+                if file:
+                    yield file
+
+
+def make(path: Path, trait: str, how: How) -> Made | None:
+    """One file, called by its codec, what it shows and its container; None if none can be made."""
+    try:
+        if isinstance(how, Muxed):
+            mux(path, how)
+        else:
+            how(path)
+    except (av.error.FFmpegError, ValueError):
+        path.unlink(missing_ok=True)
+        return None
+    whole = how.tracks[0].base if isinstance(how, Muxed) and how.tracks else path
+    return Made(path.name.partition("_")[0], path.suffix[1:], trait, path, whole)
 
 
 def _pieces(name: str, path: Path, container: str) -> Iterator[tuple[str, str, How]]:
