@@ -1,9 +1,10 @@
 """decord: fast on the embedded set, whose clips are closed-GOP H.264 by construction.
 
 On some files decord 0.6.0 silently returns wrong frames: open GOPs (leading pictures), intra
-refresh, MPEG-TS, HEVC in default settings.  This reader inspects the packets first.  It refuses,
-with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A decord reader
-must not be shared between threads or taken across a fork, so each call opens one.
+refresh, MPEG-TS, H.264 in AVI, HEVC in default settings.  Of several video streams it may choose
+another, and it shows damaged pictures without a word.  This reader inspects the packets first.  It
+refuses, with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A decord
+reader must not be shared between threads or taken across a fork, so each call opens one.
 
 decord converts colours by an FFmpeg filter chain, which differs from PyAV's conversion by a few
 grey levels.
@@ -11,6 +12,7 @@ grey levels.
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,6 +106,8 @@ def _exact_packets(path: Path | str) -> int:
         fault = "packets whose times do not number the frames"
     elif any(packet.holed for packet in packets):
         fault = "a run of zeros in a packet"
+    elif codec == "mpeg4" and any(b.pts < a.pts for a, b in pairwise(packets)):
+        fault = "B-frames of MPEG-4"
     elif leading_pictures(packets):
         fault = "leading pictures (open GOP)"
     elif any(packet.key and not packet.restarts for packet in packets):

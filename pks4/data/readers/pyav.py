@@ -2,10 +2,10 @@
 
 The reader uses a packet index and seeks.  It reads all packets once, without decoding, for (pts,
 dts, key); the sorted pts number the frames.  For each requested frame it seeks to the last key
-packet shown no later and decodes until that pts comes out.  If the index cannot be trusted (missing
-or double pts, leading pictures at the start, a key packet that is no intra picture) or decoding
-does not agree with it, the reader decodes the file from its start, which defines the frames'
-numbers.  Both ways give the same pixels; only the time differs.
+packet shown no later and decodes until that pts comes out.  If the index cannot be trusted (see
+`are_numbered`; or a key packet is no intra picture), or decoding does not agree with it, the reader
+decodes the file from its start, which defines the frames' numbers.  Both ways give the same pixels;
+only the time differs.
 
 swscale converts colours; it differs from decord's filter chain by a few grey levels.  Turns and
 mirrors noted in the file are applied, as players do.  A frame that the decoder marks as damaged, or
