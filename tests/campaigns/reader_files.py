@@ -143,7 +143,8 @@ def mux(path: Path, how: Muxed) -> None:
         for track in how.tracks:
             with av.open(str(track.base)) as source:
                 template = source.streams.video[0]
-                stream = out.add_stream_from_template(template)
+                decoder_only = template.codec_context.codec.canonical_name == "av1"
+                stream = out.add_stream_from_template(template, opaque=decoder_only)
                 stream.time_base = Fraction(1, RATE) if suffix == "avi" else template.time_base
                 track.stream(stream)
                 packets = _timed([p for p in source.demux(template) if p.size])
@@ -167,9 +168,9 @@ def mux(path: Path, how: Muxed) -> None:
 
 
 def _needed(stream: av.VideoStream, suffix: str) -> str | None:
-    """The filter that only AVI does not apply by itself."""
+    """The filter that a container needs and does not apply by itself."""
     codec = stream.codec_context.codec.canonical_name
-    return "h264_mp4toannexb" if (codec, suffix) == ("h264", "avi") else None
+    return {("h264", "avi"): "h264_mp4toannexb", ("mpeg4", "ts"): "dump_extra"}.get((codec, suffix))
 
 
 def _timed(packets: list[av.Packet]) -> list[av.Packet]:

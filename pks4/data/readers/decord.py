@@ -3,8 +3,8 @@
 On some files decord 0.6.0 silently returns wrong frames: open GOPs (leading pictures), intra
 refresh, MPEG-TS, H.264 in AVI, HEVC in default settings.  Of several video streams it may choose
 another, and it shows damaged pictures without a word.  This reader inspects the packets first.  It
-refuses, with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A decord
-reader must not be shared between threads or taken across a fork, so each call opens one.
+refuses, with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A
+decord reader must not be shared between threads or taken across a fork, so each call opens one.
 
 decord converts colours by an FFmpeg filter chain, which differs from PyAV's conversion by a few
 grey levels.

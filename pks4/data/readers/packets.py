@@ -105,8 +105,8 @@ def index(
 ) -> list[Packet]:
     """All packets of shown frames, in decoding order.
 
-    Raises VideoError for a stream without any, a file that is cut (see `structure`), or a Matroska
-    file that ends before its declared duration. Packets that an edit list hides (a clip trimmed
+    Raises VideoError for a stream without any, a file that is cut (see `structure`), a Matroska
+    file that ends before its declared duration, or zeros in AV1. Packets that an edit list hides (a clip trimmed
     without encoding) are not shown, nor are hidden pictures of VP8 and VP9, and places of AVI that
     hold nothing. With `holes`, the packets' contents are searched for them.
     """
@@ -115,7 +115,8 @@ def index(
     codec = context.codec.canonical_name
     extra = context.extradata if codec == "h264" else None
     maybe_hidden = codec in ("vp8", "vp9")  # no other codec needs the packet's content copied
-    hole = HOLE[codec == "mjpeg"] if holes else None
+    silent = codec == "av1"  # its decoder leaves a damaged picture out without a word
+    hole = HOLE[codec == "mjpeg"] if holes or silent else None
     chosen = stream.index
     tiny = NOT_CODED_BYTES if codec == "mpeg4" else 0
     name = container.format.name
@@ -139,6 +140,9 @@ def index(
         restarts = key and (extra is None or has_idr(bytes(packet), extra))
         uncertain = packet.size < tiny
         holed = hole is not None and hole in bytes(packet)
+        if holed and silent:
+            message = "a packet holds zeros, so the file is damaged; restore it"
+            raise VideoError(path, "decode", message)
         packets.append(Packet(packet.pts, packet.dts, key, restarts, uncertain, holed))
     if last and last.is_corrupt and "mpegts" not in name:
         raise VideoError(path, "truncated", "it ends within a packet; restore the file")
