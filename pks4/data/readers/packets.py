@@ -106,9 +106,11 @@ def index(
     """All packets of shown frames, in decoding order.
 
     Raises VideoError for a stream without any, a file that is cut (see `structure`), a Matroska
-    file that ends before its declared duration, or zeros in AV1. Packets that an edit list hides (a clip trimmed
-    without encoding) are not shown, nor are hidden pictures of VP8 and VP9, and places of AVI that
-    hold nothing. With `holes`, the packets' contents are searched for them.
+    file that ends before its declared duration, or zeros in AV1.
+
+    Packets that an edit list hides (a clip trimmed without encoding) are not shown, nor are hidden
+    pictures of VP8 and VP9, and places of AVI that hold nothing. With `holes`, the contents of
+    packets are searched for runs of zeros.
     """
     check_whole(path, container.format.name)
     context = stream.codec_context
