@@ -41,7 +41,7 @@ class VideoError(UserError):
 
     `kind` is one of
     missing (no such file), open (not a video that the reader can open), no_video (no video stream),
-    no_frames (no frame in it), truncated (fewer frames than requested or declared),
+    no_frames (no frame in it), truncated (the file is cut, or has fewer frames than requested),
     decode (the decoder failed), inexact (this reader would return wrong frames, or the file holds
     more than declared), backend (the reader is not installed).
     """

@@ -13,7 +13,8 @@ by slightly different arithmetic, so their pixels differ by a few grey levels: c
 between records with the same reader.  No reader ever returns fewer, other or substituted frames.
 
 A clip may be a folder of numbered pictures. It is read by `images`, whatever reader is chosen for
-files. `packets` reads the packet index that the others use; `reader_speed` times them.
+files. `packets` reads the packet index that the others use, and `structure` tells whether a file is
+whole; `reader_speed` times the readers.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """decord: fast on the embedded set, whose clips are closed-GOP H.264 by construction.
 
 On some files decord 0.6.0 silently returns wrong frames: open GOPs (leading pictures), intra
-refresh, MPEG-TS, HEVC in default settings.  This reader inspects the packets first.  It refuses,
-with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A decord reader
-must not be shared between threads or taken across a fork, so each call opens one.
+refresh, MPEG-TS, H.264 in AVI, HEVC in default settings.  Of several video streams it may choose
+another, and it shows damaged pictures without a word.  This reader inspects the packets first.  It
+refuses, with VideoError(kind="inexact"), every kind of file that was not tested and exact.  A
+decord reader must not be shared between threads or taken across a fork, so each call opens one.
 
 decord converts colours by an FFmpeg filter chain, which differs from PyAV's conversion by a few
 grey levels.
@@ -11,6 +12,7 @@ grey levels.
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +22,14 @@ from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError
 from pks4.data.readers.orientation import Orientation, orientation_of_file
-from pks4.data.readers.packets import check_request, first_line, index, leading_pictures, opened
+from pks4.data.readers.packets import (
+    are_numbered,
+    check_request,
+    first_line,
+    index,
+    leading_pictures,
+    opened,
+)
 
 EXACT_CODECS = ("h264", "vp9", "mjpeg", "mpeg4")
 EXACT_CONTAINERS = ("mp4", "matroska", "avi")
@@ -79,16 +88,26 @@ def _video(path: Path | str) -> Any:
 def _exact_packets(path: Path | str) -> int:
     """The number of packets. Raises VideoError for a file that decord would read wrong."""
     with opened(path) as (container, stream):
-        packets = index(path, container, stream)
+        packets = index(path, container, stream, holes=True)
         containers = container.format.name.split(",")
         codec = stream.codec_context.codec.canonical_name
+        numbered = are_numbered(packets, container, stream)
+        videos = len(container.streams.video)
     fault = None
     if not set(containers) & set(EXACT_CONTAINERS):
         fault = f"container {containers[0]}"
     elif codec not in EXACT_CODECS:
         fault = f"codec {codec}"
-    elif any(packet.pts is None for packet in packets):
-        fault = "packets without a time"
+    elif (codec, containers) == ("h264", ["avi"]):
+        fault = "H.264 in AVI"
+    elif videos > 1:
+        fault = "several video streams or a picture"
+    elif not numbered:
+        fault = "packets whose times do not number the frames"
+    elif any(packet.holed for packet in packets):
+        fault = "a run of zeros in a packet"
+    elif codec == "mpeg4" and any(b.pts < a.pts for a, b in pairwise(packets)):
+        fault = "B-frames of MPEG-4"
     elif leading_pictures(packets):
         fault = "leading pictures (open GOP)"
     elif any(packet.key and not packet.restarts for packet in packets):

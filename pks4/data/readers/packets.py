@@ -5,21 +5,28 @@ pts is the time to show a frame, dts the time to decode it, both in the unit of 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from pks4.data.errors import VideoError, wrong_count
+from pks4.data.readers.structure import check_whole
 
+NOT_CODED_BYTES = 12  # a picture of MPEG-4 that is not coded (6.2.5 of ISO/IEC 14496-2) is shorter
+HOLE = bytes(32), bytes(512)  # zeros; the longer for MJPEG, which is filled up
 CUT_SECONDS = 0.1  # what a duration may exceed the packets by, for a last frame without one
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """Times of one packet, whether it is flagged as key, and whether decoding restarts at it.
+
+    It `may_show_nothing` where only decoding tells: XviD drops a frame by an empty picture.
+    It is `holed` if it holds a run of zeros, which a codec writes at most to fill up.
 
     In H.264 a key packet may be only a recovery point (open GOP, intra refresh).  Decoding restarts
     only at an IDR picture, after which no frame refers to earlier ones.  In other codecs it
@@ -30,11 +37,16 @@ class Packet:
     dts: int | None
     key: bool
     restarts: bool
+    may_show_nothing: bool = False
+    holed: bool = False
 
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its first video stream; every failure becomes a VideoError."""
+    """A container and its first video stream; every failure becomes a VideoError.
+
+    An attached picture, as the cover of an album is, counts as no video.
+    """
     path = Path(path)
     if not path.exists():
         raise VideoError(path, "missing", "no such file; restore it or correct the path")
@@ -46,9 +58,11 @@ def opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
         reason = f"{path.stat().st_size} bytes, {reason_of(error)}"
         raise VideoError(path, "open", f"not a readable video ({reason}); restore it") from error
     with container:
-        if not container.streams.video:
-            raise VideoError(path, "no_video", "no video stream in this file")
-        stream = container.streams.video[0]
+        cover = Disposition.attached_pic
+        videos = [s for s in container.streams.video if not s.disposition & cover]
+        if not videos:
+            raise VideoError(path, "no_video", "no video stream in this file; give a video")
+        stream = videos[0]
         if stream.codec_context is None:
             raise VideoError(path, "open", "FFmpeg does not know its codec; encode it again")
         # One thread: clips are read in parallel, so frame threads would only add a delay.
@@ -77,39 +91,65 @@ def check_request(
     if num_frames is not None and found != num_frames:
         raise wrong_count(path, found, num_frames)
     if max(indices) >= found:
-        message = f"frame {max(indices)} was asked for but the file holds {found}"
-        raise VideoError(path, "truncated", message)
+        raise too_few(path, max(indices), found)
 
 
-def index(path: Path | str, container: InputContainer, stream: VideoStream) -> list[Packet]:
+def too_few(path: Path | str, wanted: int, found: int) -> VideoError:
+    """The error for a frame past the end."""
+    message = f"frame {wanted} was asked for but the file holds {found}"
+    return VideoError(path, "truncated", f"{message}; restore the file, or correct num_frames")
+
+
+def index(
+    path: Path | str, container: InputContainer, stream: VideoStream, *, holes: bool = False
+) -> list[Packet]:
     """All packets of shown frames, in decoding order.
 
-    Raises VideoError for a stream without any, with fewer packets than its header declares, or in a
-    Matroska file that ends before its declared duration. Packets that an edit list hides (a clip
-    trimmed without encoding) count as declared, not shown; so do hidden pictures of VP8 and VP9.
+    Raises VideoError for a stream without any, a file that is cut (see `structure`), a Matroska
+    file that ends before its declared duration, or zeros in AV1.
+
+    Packets that an edit list hides (a clip trimmed without encoding) are not shown, nor are hidden
+    pictures of VP8 and VP9, and places of AVI that hold nothing. With `holes`, the contents of
+    packets are searched for runs of zeros.
     """
+    check_whole(path, container.format.name)
     context = stream.codec_context
     codec = context.codec.canonical_name
     extra = context.extradata if codec == "h264" else None
     maybe_hidden = codec in ("vp8", "vp9")  # no other codec needs the packet's content copied
-    # Only Matroska declares a duration and no number of frames; that of all streams counts.
-    timed = "matroska" in container.format.name and container.duration
-    packets, count, end = [], 0, 0.0
+    silent = codec == "av1"  # its decoder leaves a damaged picture out without a word
+    hole = HOLE[codec == "mjpeg"] if holes or silent else None
+    chosen = stream.index
+    tiny = NOT_CODED_BYTES if codec == "mpeg4" else 0
+    name = container.format.name
+    timed = "matroska" in name and container.duration  # of the longest stream
+    packets, last, ends = [], None, dict[int, int]()
     for packet in container.demux(*([] if timed else [stream])):
-        if packet.pts is not None and packet.time_base:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream.index != stream.index:
+        if timed:
+            number, pts = packet.stream_index, packet.pts
+            if pts is not None:
+                ends[number] = max(ends.get(number, 0), pts + (packet.duration or 0))
+            if number != chosen:
+                continue
+        if not packet.size:
             continue
-        count += packet.dts is not None or packet.pts is not None  # else the end's empty packet
-        if not packet.size or packet.is_discard:
+        last = packet
+        if packet.is_discard:
             continue
         if maybe_hidden and is_hidden(codec, bytes(packet)):
             continue
         key = packet.is_keyframe
         restarts = key and (extra is None or has_idr(bytes(packet), extra))
-        packets.append(Packet(packet.pts, packet.dts, key, restarts))
-    if count < stream.frames:
-        raise wrong_count(path, count, stream.frames)
+        uncertain = packet.size < tiny
+        holed = hole is not None and hole in bytes(packet)
+        if holed and silent:
+            message = "a packet holds zeros, so the file is damaged; restore it"
+            raise VideoError(path, "decode", message)
+        packets.append(Packet(packet.pts, packet.dts, key, restarts, uncertain, holed))
+    if last and last.is_corrupt and "mpegts" not in name:
+        raise VideoError(path, "truncated", "it ends within a packet; restore the file")
+    streams = container.streams
+    end = max((float(time * streams[n].time_base) for n, time in ends.items()), default=0.0)
     if timed and end + CUT_SECONDS < container.duration / av.time_base:
         message = (
             f"its packets end at {end:.2f} s where {container.duration / av.time_base:.2f} s were "
@@ -117,8 +157,30 @@ def index(path: Path | str, container: InputContainer, stream: VideoStream) -> l
         )
         raise VideoError(path, "truncated", message)
     if not packets:
-        raise VideoError(path, "no_frames", "the video stream holds no frame")
+        raise VideoError(path, "no_frames", "the video stream holds no frame; restore the file")
     return packets
+
+
+def are_numbered(packets: list[Packet], container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the order of their times is that of the frames which a decoder shows.
+
+    It is not where times are missing or double, where a packet may show nothing, where the decoder
+    drops what comes before its first key, where an edit list goes back, in an AVI file with
+    B-frames, whose times say when to decode, and in a transport stream, whose last frame may be in
+    part.
+    """
+    times = {packet.pts for packet in packets}
+    decoded = [packet.dts for packet in packets if packet.dts is not None]
+    if None in times or len(times) != len(packets) or not packets[0].key:
+        return False
+    if any(packet.may_show_nothing for packet in packets):
+        return False
+    name = container.format.name
+    if name == "mpegts" or (name == "avi" and stream.codec_context.has_b_frames):
+        return False
+    if any(after <= before for before, after in pairwise(decoded)):
+        return False
+    return min(times) == min(packet.pts for packet in packets if packet.key)
 
 
 def is_hidden(codec: str, content: bytes) -> bool:

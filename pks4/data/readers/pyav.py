@@ -2,10 +2,10 @@
 
 The reader uses a packet index and seeks.  It reads all packets once, without decoding, for (pts,
 dts, key); the sorted pts number the frames.  For each requested frame it seeks to the last key
-packet shown no later and decodes until that pts comes out.  If the index cannot be trusted (missing
-or double pts, leading pictures at the start, a key packet that is no intra picture) or decoding
-does not agree with it, the reader decodes the file from its start, which defines the frames'
-numbers.  Both ways give the same pixels; only the time differs.
+packet shown no later and decodes until that pts comes out.  If the index cannot be trusted (see
+`are_numbered`; or a key packet is no intra picture), or decoding does not agree with it, the reader
+decodes the file from its start, which defines the frames' numbers.  Both ways give the same pixels;
+only the time differs.
 
 swscale converts colours; it differs from decord's filter chain by a few grey levels.  Turns and
 mirrors noted in the file are applied, as players do.  A frame that the decoder marks as damaged, or
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError, wrong_count
 from pks4.data.readers.orientation import SkewedError, orientation
-from pks4.data.readers.packets import Packet, index, opened
+from pks4.data.readers.packets import Packet, are_numbered, index, opened, too_few
 
 Frames = dict[int, NDArray[np.uint8]]
 
@@ -53,7 +53,7 @@ def count_frames(path: Path | str) -> int:
     with opened(path) as (container, stream):
         count = sum(1 for _ in container.decode(stream))
     if not count:
-        raise VideoError(path, "no_frames", "no frame of the video stream can be decoded")
+        raise _no_frame(path)
     return count
 
 
@@ -68,15 +68,22 @@ def read_frames(
     except SkewedError:
         message = "its display matrix is no quarter turn or mirror; encode it upright"
         raise VideoError(path, "decode", message) from None
+    if not count:
+        raise _no_frame(path)
     if num_frames is not None and count != num_frames:
         raise wrong_count(path, count, num_frames)
     for wanted in indices:
         if wanted not in frames:
-            message = f"frame {wanted} was asked for but the file holds {count}"
-            raise VideoError(path, "truncated", message)
+            raise too_few(path, wanted, count)
     if len({frame.shape for frame in frames.values()}) > 1:
-        raise VideoError(path, "decode", "the frame size changes within the file")
+        message = "the frame size changes within the file; encode it in one size"
+        raise VideoError(path, "decode", message)
     return np.stack([frames[wanted] for wanted in indices])
+
+
+def _no_frame(path: Path | str) -> VideoError:
+    message = "no frame of the video stream can be decoded; restore the file, or encode it again"
+    return VideoError(path, "no_frames", message)
 
 
 def _frames(path: Path | str, indices: Sequence[int]) -> tuple[Frames, int]:
@@ -94,13 +101,11 @@ def _frames(path: Path | str, indices: Sequence[int]) -> tuple[Frames, int]:
 def _by_index(container: InputContainer, stream: VideoStream, packets: list[Packet],
               indices: Sequence[int]) -> Frames:  # fmt: skip
     """Seek to the requested frames. Raises _IndexMismatchError if the index is wrong."""
-    times = sorted(packet.pts for packet in packets if packet.pts is not None)
-    if len(set(times)) != len(packets) or not packets[0].key:
+    if not are_numbered(packets, container, stream):
         raise _IndexMismatchError
+    times = sorted(packet.pts for packet in packets)
     keys = sorted((p for p in packets if p.key), key=lambda p: p.pts)
     starts = [key.pts for key in keys]
-    if any(packet.pts < starts[0] for packet in packets):
-        raise _IndexMismatchError  # leading pictures at the start: a decoder may drop them
     frames, colour = {}, VideoReformatter()
     section = -1
     for wanted in sorted({i for i in indices if i < len(times)}):

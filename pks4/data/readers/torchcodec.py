@@ -16,8 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pks4.data.errors import VideoError
-from pks4.data.readers.orientation import orientation_of_file
-from pks4.data.readers.packets import check_request, first_line, index, leading_pictures, opened
+from pks4.data.readers.orientation import Orientation, orientation_of_file
+from pks4.data.readers.packets import (
+    are_numbered,
+    check_request,
+    first_line,
+    index,
+    leading_pictures,
+    opened,
+)
 
 EXACT_CONTAINERS = ("mp4", "matroska", "avi")
 _REMEDY = "use reader 'pyav'"
@@ -76,20 +83,33 @@ def _video(path: Path | str) -> tuple[Any, list[float], bool]:
     """
     decoder = _decoder_class(path)
     with opened(path) as (container, stream):
-        packets = index(path, container, stream)
+        packets = index(path, container, stream, holes=True)
         containers = container.format.name.split(",")
+        numbered, chosen = are_numbered(packets, container, stream), stream.index
         times = sorted(float(p.pts * stream.time_base) for p in packets if p.pts is not None)
-    if not set(containers) & set(EXACT_CONTAINERS) or len(set(times)) != len(packets):
-        fault = f"container {containers[0]}, or packets without distinct times"
-        raise VideoError(path, "inexact", f"{fault}: torchcodec may not be exact; {_REMEDY}")
     turned = orientation_of_file(path)
-    if turned is None or turned.is_mirrored:
-        raise VideoError(path, "inexact", f"a mirror noted in the file is not applied; {_REMEDY}")
+    fault = None
+    if not set(containers) & set(EXACT_CONTAINERS):
+        fault = f"container {containers[0]}"
+    elif not numbered:
+        fault = "packets whose times do not number the frames"
+    elif any(packet.holed for packet in packets):
+        fault = "a run of zeros in a packet"
+    elif turned is None or turned.is_mirrored:
+        fault = "a mirror noted in the file"
+    if fault:
+        raise VideoError(path, "inexact", f"{fault}: torchcodec may not be exact; {_REMEDY}")
     try:
-        video = decoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
+        video = decoder(
+            str(path), stream_index=chosen, dimension_order="NHWC", num_ffmpeg_threads=1,
+            seek_mode="exact",
+        )  # fmt: skip
     except (RuntimeError, ValueError) as error:
         message = f"torchcodec cannot open it ({first_line(error)}); {_REMEDY}"
         raise VideoError(path, "open", message) from error
+    if turned != Orientation() and not getattr(video.metadata, "rotation", None):
+        message = f"a turn noted in the pictures is not applied; {_REMEDY}"
+        raise VideoError(path, "inexact", message)
     if len(video) != len(packets):
         message = (
             f"torchcodec sees {len(video)} frames where the file has {len(packets)}; {_REMEDY}"

@@ -27,7 +27,7 @@ from pks4.data.index.parts.splits import Shares
 from pks4.data.index_folder import BAD, INDEX, Indexed
 from pks4.data.manifest import manifest_text
 from pks4.data.readers import count_frames, images, reader_for
-from pks4.data.readers.packets import index, opened
+from pks4.data.readers.packets import are_numbered, index, opened
 
 OPENED = "opened.jsonl"
 _SHOWN = 3  # bad clips named in the error
@@ -167,12 +167,15 @@ def _open_all(located: list[LocatedClip], videos: Path, log: Path, exact: bool, 
 def count_packets(path: Path) -> int:
     """The number of packets of shown frames, or of pictures, without decoding.
 
-    Raises VideoError.
+    Where packets do not tell which frames are shown, all are decoded. Raises VideoError.
     """
     if path.is_dir():
         return len(images.pictures(path))
     with opened(path) as (container, stream):
-        return len(index(path, container, stream))
+        packets = index(path, container, stream)
+        if are_numbered(packets, container, stream):
+            return len(packets)
+    return count_frames(path)
 
 
 def _counted_before(log: Path) -> dict[str, int]:
