@@ -100,8 +100,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Measure PKS4 against temporal attention, adapters, video Mamba and 2D floors: accuracy, "
-    "MACs, activation memory and wall-clock, every number with its evidence.\n\n"
+    help="Measure PKS4 against temporal attention, adapters, video Mamba, recurrent models, motion "
+    "modules, probes and 2D floors: accuracy, MACs, activation memory and wall-clock, every number "
+    "with its evidence.\n\n"
     "Start with: pks4-bench run quick",
 )
 app.callback()(lambda: None)
