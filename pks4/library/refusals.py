@@ -10,6 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from pks4.errors import UserError
+from pks4.simulate.attention_kernels import UncountedAttention
 from pks4.simulate.calls import NothingTrained
 
 LONGEST = 300  # characters of what another library says
@@ -30,6 +31,8 @@ def told(what: str, model: nn.Module | None = None) -> Iterator[None]:
         yield
     except CLEAR as error:
         raise UserError(f"{what}: {error}") from error
+    except UncountedAttention as error:
+        raise UserError(f"{what}: {error}{_place(error)}") from error
     except NEEDS_VALUES as error:
         raise UserError(
             f"{what}: its code asks for values of a tensor ({error}){_place(error)}; a simulation "

@@ -19,21 +19,27 @@ from pks4.errors import unknown_name
 aten = torch.ops.aten
 
 
-def _flash_cpu(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-    return aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, False, scale=scale)[0]
+class UncountedAttention(ValueError):
+    """A call of attention whose memory and products are not known here."""
 
 
-def _efficient(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+def _flash_cpu(q: Tensor, k: Tensor, v: Tensor, scale: float | None, causal: bool) -> Tensor:
+    return aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, scale=scale)[0]
+
+
+def _efficient(q: Tensor, k: Tensor, v: Tensor, scale: float | None, causal: bool) -> Tensor:
     return aten._scaled_dot_product_efficient_attention(
-        q, k, v, None, torch.is_grad_enabled(), 0.0, False, scale=scale
+        q, k, v, None, torch.is_grad_enabled(), 0.0, causal, scale=scale
     )[0]
 
 
-def _flash(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-    return aten._scaled_dot_product_flash_attention(q, k, v, 0.0, False, False, scale=scale)[0]
+def _flash(q: Tensor, k: Tensor, v: Tensor, scale: float | None, causal: bool) -> Tensor:
+    return aten._scaled_dot_product_flash_attention(q, k, v, 0.0, causal, False, scale=scale)[0]
 
 
-def _math(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+def _math(q: Tensor, k: Tensor, v: Tensor, scale: float | None, causal: bool) -> Tensor:
+    if causal:
+        raise UncountedAttention("causal attention is not counted with kernel 'math'")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return torch.softmax((q * scale) @ k.transpose(-2, -1), -1) @ v
 
@@ -59,8 +65,9 @@ class Calls:
 def declared_attention(kernel: str) -> Iterator[Calls]:
     """Run every fused attention with this kernel.
 
-    Raises ValueError for an unknown kernel. The call raises it for a mask or dropout, which these
-    kernels do not all support.
+    Raises ValueError for an unknown kernel. The call raises UncountedAttention for a mask tensor or
+    dropout, which these kernels do not all support. Causal attention (`is_causal`) keeps the same
+    tensors, and counts the products of all pairs: how many a kernel skips depends on its blocks.
     """
     if kernel not in KERNELS:
         raise ValueError(unknown_name("attention kernel", kernel, KERNELS))
@@ -69,10 +76,13 @@ def declared_attention(kernel: str) -> Iterator[Calls]:
     def attention(
         q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
     ):
-        if attn_mask is not None or dropout_p or is_causal or enable_gqa:
-            raise ValueError("declared_attention: masks, dropout and grouped heads are not counted")
+        if attn_mask is not None or dropout_p or enable_gqa:
+            raise UncountedAttention(
+                "attention with a mask tensor, dropout or grouped heads is not counted; give "
+                "is_causal=True instead of a causal mask, and build with dropout 0"
+            )
         calls.count += 1
-        return KERNELS[kernel](q, k, v, scale)
+        return KERNELS[kernel](q, k, v, scale, is_causal)
 
     F.scaled_dot_product_attention = attention
     try:

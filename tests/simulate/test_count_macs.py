@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from pks4.simulate.attention_kernels import declared_attention
+from pks4.simulate.attention_kernels import UncountedAttention, declared_attention
 from pks4.simulate.count_macs import Uncounted, contracts, count_on_meta, count_with_fvcore
+from pks4.simulate.saved_bytes import saved_bytes
 
 
 @torch.library.custom_op("pks4_test::unknown", mutates_args=())
@@ -165,8 +166,39 @@ def test_norms_are_not_contractions():
 
 def test_a_mask_is_refused_rather_than_counted_wrong():
     x = torch.zeros(1, 1, 4, 4)
-    with declared_attention("math"), pytest.raises(ValueError, match="masks"):
+    with declared_attention("math"), pytest.raises(UncountedAttention, match="mask"):
         F.scaled_dot_product_attention(x, x, x, attn_mask=torch.ones(4, 4))
+
+
+class CausalAttention(nn.Module):
+    """As `Attention`, each token with those before it."""
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x, is_causal=True)
+
+
+@pytest.mark.parametrize("kernel", ["flash_cpu", "efficient", "flash"])
+def test_causal_attention_keeps_what_attention_keeps_and_counts_all_pairs(kernel):
+    x = torch.zeros(1, 2, 16, 8, device="meta", requires_grad=True)
+    x = x.half() if kernel == "flash" else x
+    kept = [
+        saved_bytes(model(), x, kernel).by_class.total() for model in (Attention, CausalAttention)
+    ]
+    assert kept[0] == kept[1] > 0
+    with declared_attention(kernel):
+        assert count_on_meta(CausalAttention(), x, backward=False) == 2 * 2 * 16 * 16 * 8
+
+
+def test_causal_attention_is_what_runs_and_keeps_on_a_cpu():
+    x = torch.randn(1, 2, 16, 8, requires_grad=True)
+    real = CausalAttention()(x)
+    with declared_attention("flash_cpu"):
+        assert torch.equal(CausalAttention()(x), real)
+    real_bytes = saved_bytes(CausalAttention(), x, "flash_cpu").by_class.total()
+    meta_bytes = saved_bytes(CausalAttention(), x.to("meta"), "flash_cpu").by_class.total()
+    assert real_bytes == meta_bytes
+    with declared_attention("math"), pytest.raises(UncountedAttention, match="causal"):
+        CausalAttention()(x)
 
 
 def test_without_a_call_no_kernel_is_claimed():
