@@ -82,7 +82,7 @@ def declared_attention(kernel: str) -> Iterator[Calls]:
                 "is_causal=True instead of a causal mask, and build with dropout 0"
             )
         calls.count += 1
-        return KERNELS[kernel](q, k, v, scale, is_causal)
+        return KERNELS[kernel](q, k, v, scale, bool(is_causal))
 
     F.scaled_dot_product_attention = attention
     try:

@@ -1,8 +1,10 @@
 """Progress on a terminal: what runs now, how far it is, what went wrong."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -67,28 +69,55 @@ def prepare_data(cells: list[Cell], console: Console) -> None:
             console.print(f"[red]data:[/] {escaped(str(error))}", soft_wrap=True)
 
 
+class _Running(NamedTuple):
+    """A measure at work: since when, and how far it is."""
+
+    what: str
+    since: float
+    state: str = ""
+
+
+MINUTE = 60.0  # seconds between two lines on what runs, where there is no terminal
+
+
 class Watch:
     """Shows a run: one bar for all measures, one line for each cell that runs.
 
-    Without a terminal it prints a line for each measure that ends, for a log.
+    Without a terminal it prints a line for each measure that ends, and a line a minute on each that
+    runs, for a log.
     """
 
     def __init__(self, session: Session, console: Console) -> None:
         self.console, self.progress = console, _progress(console)
         self.total = sum(len(left) for left in session.todo.values())
         self.done, self.lines = 0, {}
+        self._running: dict[str, _Running] = {}
+        self._ended = threading.Event()
+        self._minutes = threading.Thread(target=self._tell_each_minute, daemon=True)
 
     def __enter__(self) -> "Watch":
         self.progress.start()
         self.all = self.progress.add_task("all measures", total=self.total, text="")
+        if not self.console.is_terminal:
+            self._minutes.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self.progress.stop()
+
+    def _tell_each_minute(self) -> None:
+        while not self._ended.wait(MINUTE):
+            for one in list(self._running.values()):
+                seconds = time.monotonic() - one.since
+                if seconds >= MINUTE:
+                    text = f"{one.what} runs for {seconds:.0f} s{one.state}"
+                    self.console.print(escaped(text), soft_wrap=True, highlight=False)
 
     def __call__(self, cell: Cell, event: dict[str, Any]) -> None:
         """Take an event of a cell; called from several threads."""
         kind, what = event["event"], f"{cell.id} {event['measure']}"
+        self._note(cell.id, what, event)
         if kind == "start":
             self.progress.update(self._line(cell, what), text="")
         elif kind == "waiting":
@@ -99,7 +128,18 @@ class Watch:
                 text=escaped(event["text"]),
             )  # fmt: skip
         else:
-            self._ended(cell, what, event)
+            self._end(cell, what, event)
+
+    def _note(self, cell: str, what: str, event: dict[str, Any]) -> None:
+        """Keep what the line of each minute says of a cell."""
+        kind, known = event["event"], self._running.get(cell)
+        if kind == "start" or (known is None and kind == "progress"):
+            self._running[cell] = _Running(what, time.monotonic())
+        if kind == "progress":
+            state = f": {event['text']}, {event['done']:g} of {event['total']:g}"
+            self._running[cell] = self._running[cell]._replace(state=state)
+        elif kind != "start":
+            self._running.pop(cell, None)
 
     def _line(self, cell: Cell, what: str) -> Any:
         if cell.id not in self.lines:
@@ -113,7 +153,7 @@ class Watch:
         if not self.console.is_terminal:
             self.console.print(escaped(f"{cell.id}: {text}"), soft_wrap=True, highlight=False)
 
-    def _ended(self, cell: Cell, what: str, event: dict[str, Any]) -> None:
+    def _end(self, cell: Cell, what: str, event: dict[str, Any]) -> None:
         self.done += 1
         self.progress.update(self.all, completed=self.done)
         if event["measure"] == cell.measures[-1] and cell.id in self.lines:
