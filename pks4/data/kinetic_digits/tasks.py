@@ -59,10 +59,11 @@ DIRECTIONS = ("left", "right", "up", "down")
 SPLITS = ("train", "val", "test")
 HALF_CLIP_BOUND = 1 / 3  # of `long`: one known direction leaves three classes
 
+_MOTION = tuple(name for pair in PAIRS if pair.kind == "motion" for name in pair[:2])
 _CLASSES: dict[str, tuple[str, ...]] = {
     "temporal": (*(name for pair in PAIRS for name in pair[:2]), *OSCILLATIONS),
-    "motion": tuple(name for pair in PAIRS if pair.kind == "motion" for name in pair[:2]),
-    "shapes": tuple(name for pair in PAIRS if pair.kind == "motion" for name in pair[:2]),
+    "motion": _MOTION,
+    "shapes": _MOTION,
     "spatial": tuple(f"digit{digit}" for digit in range(10)),
     "long": tuple(f"{a}_{b}" for a in DIRECTIONS for b in DIRECTIONS if a != b),
 }

@@ -65,7 +65,9 @@ def _times(view: View, setting: Setting) -> Plot:
             f"Intervals of {units.counted(len(rows), 'ratio')}, "
             f"{common.lowest_to_highest(ends, units.times)}."
         ),
-        figure=_page(view, effects, _TIMES, f"{place}; {how}", f"time ÷ time of {whom}", True),
+        figure=page(
+            view, effects, _TIMES, f"{place}; {how}", f"time ÷ time of {whom}", ratios=True
+        ),
         data=pd.DataFrame([_drawn(view, row) for row in rows], dtype=object),
     )
 
@@ -124,9 +126,9 @@ def _switches(view: View, setting: Setting) -> Plot | Omitted:
             f"Intervals of {units.counted(len(found), 'difference')} to {whom} in percentage "
             f"points, {common.lowest_to_highest(ends, units.points)}."
         ),
-        figure=_page(
+        figure=page(
             view, effects, title, f"{setting.title}; {how}", f"percentage points, minus {whom}",
-            False,
+            ratios=False,
         ),
     )  # fmt: skip
 
@@ -136,22 +138,28 @@ def _difference(one: Difference) -> Effect:
     return Effect(label=one.row.label, value=one.value, interval=one.interval, words=words)
 
 
-def _page(
+def page(
     view: View,
     panels: Mapping[str, Mapping[str, Effect]],
     title: str,
     subtitle: str,
     axis: str,
+    *,
     ratios: bool,
+    order: Sequence[str] = (),
+    panel_width: float = _PANEL,
 ) -> Figure:
-    """Panels side by side that share their rows, which the last panel puts in order."""
+    """Panels side by side that share their rows; without `order` the last panel puts them in order.
+
+    `panel_width` is in inches.
+    """
     who = common.cast(view)
-    order = _order([*panels.values()])
+    order = order or _order([*panels.values()])
     height = _ROW * len(order) + 0.2
     size = 7.2, common.TOP + height + common.BOTTOM
     with common.page(view, title, subtitle, size, order) as figure:
         names = labels.width_inches(figure, [who.names[label] for label in order]) + 0.25
-        width = max(size[0], names + len(panels) * (_PANEL + _WORDS))
+        width = max(size[0], names + len(panels) * (panel_width + _WORDS))
         figure.set_size_inches(width, size[1])
         room = (width - names) / len(panels)
         for place, (panel, found) in enumerate(panels.items()):

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from pks4.bench import units
-from pks4.bench.report.figures import charts, common, labels
+from pks4.bench.report.figures import common, effects
 from pks4.bench.report.figures.charts import Effect
 from pks4.bench.report.figures.common import Plot
 from pks4.bench.report.tables.factorial import mixer_name
@@ -14,7 +14,7 @@ from pks4.bench.view.view import View
 
 _TITLE = "Is it the mixer, or the priors?"
 _PANELS = {"mixer": "mixer, against the mean of all", "priors on": "its priors, with minus without"}
-_ROW, _PANEL, _WORDS = 0.27, 2.6, 1.35  # inches: a row, a panel, the words right of it
+_PANEL_INCHES = 2.6
 
 
 def build(view: View) -> list[Plot]:
@@ -55,27 +55,16 @@ def _of(found: tuple[FactorialEffect, ...], kind: str) -> list[FactorialEffect]:
 
 
 def _draw(view: View, setting: Setting, found: tuple[FactorialEffect, ...], how: str) -> Figure:
-    who = common.cast(view)
     panels = {
-        kind: {effect.label: effect for effect in map(_effect, _of(found, kind))}
-        for kind in _PANELS
+        title: {effect.label: effect for effect in map(_effect, _of(found, kind))}
+        for kind, title in _PANELS.items()
     }
-    order = sorted(panels["mixer"], key=lambda label: panels["mixer"][label].value)
-    height = _ROW * len(order) + 0.2
-    names_of = [who.names[label] for label in order]
-    size = 7.2, common.TOP + height + common.BOTTOM
-    with common.page(view, _TITLE, f"{setting.title}; {how}", size, order) as figure:
-        names = labels.width_inches(figure, names_of) + 0.25
-        width = max(size[0], names + len(panels) * (_PANEL + _WORDS))
-        figure.set_size_inches(width, size[1])
-        room = (width - names) / len(panels)
-        for place, (kind, effects) in enumerate(panels.items()):
-            axes = common.panel(figure, names + place * room, common.TOP, room - _WORDS, height)
-            rows = [effects[label] for label in order]
-            charts.forest(axes, rows, who, ratios=False, named=place == 0)
-            common.subtitle_of(axes, _PANELS[kind])
-            axes.set_xlabel("percentage points of top-1")
-    return figure
+    mixers = panels[_PANELS["mixer"]]
+    return effects.page(
+        view, panels, _TITLE, f"{setting.title}; {how}", "percentage points of top-1",
+        ratios=False, order=sorted(mixers, key=lambda label: mixers[label].value),
+        panel_width=_PANEL_INCHES,
+    )  # fmt: skip
 
 
 def _effect(one: FactorialEffect) -> Effect:
